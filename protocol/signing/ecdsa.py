@@ -1,0 +1,62 @@
+"""Signatures of plain keys: secp256k1, 65 bytes `r || s || v`, low s, v 27 or 28 (docs/spec, C4; EIP-2).
+
+A high-s twin of a signature recovers to the same signer, so accepting it would let anyone make a second, different
+message out of one signed message.
+"""
+
+from typing import Final, NewType
+
+from coincurve import PrivateKey, PublicKey
+
+from protocol.errors import ProtocolError
+from protocol.identity import Address, Digest
+from protocol.signing.keccak import keccak256
+
+Signature = NewType("Signature", bytes)
+
+SIGNATURE_BYTES: Final = 65
+_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_HALF_ORDER: Final = _ORDER // 2
+
+
+class BadSignature(ProtocolError):
+    """A signature that is malformed, high-s, or of somebody else."""
+
+
+def sign(private_key: bytes, digest: Digest) -> Signature:
+    """Sign `digest` with nonces by RFC 6979, so the same digest always gives the same signature."""
+    key = PrivateKey(private_key)
+    compact: bytes = key.sign_recoverable(digest, hasher=None)  # pyright: ignore[reportUnknownMemberType] - coincurve leaves one default untyped
+    return Signature(compact[:64] + bytes([compact[64] + 27]))
+
+
+def recover(digest: Digest, signature: bytes) -> Address:
+    """Return the address whose key signed `digest`.
+
+    Raises:
+        BadSignature: Wrong length, v other than 27 or 28, r or s out of range, high s, or no such point.
+    """
+    if len(signature) != SIGNATURE_BYTES:
+        raise BadSignature(f"a signature has {SIGNATURE_BYTES} bytes, this has {len(signature)}")
+    v = signature[64]
+    if v not in (27, 28):
+        raise BadSignature(f"v is {v}, must be 27 or 28")
+    r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64])
+    if not 0 < r < _ORDER or not 0 < s < _ORDER:
+        raise BadSignature("r or s is out of range")
+    if s > _HALF_ORDER:
+        raise BadSignature("s is in the upper half: the twin of another signature")
+    try:
+        public = PublicKey.from_signature_and_message(signature[:64] + bytes([v - 27]), digest, hasher=None)
+    except ValueError as error:
+        raise BadSignature("no public key fits this signature") from error
+    return _address(public)
+
+
+def address_of(private_key: bytes) -> Address:
+    """Return the address of a private key, 32 bytes."""
+    return _address(PrivateKey(private_key).public_key)
+
+
+def _address(public: PublicKey) -> Address:
+    return Address(keccak256(public.format(compressed=False)[1:])[12:])
