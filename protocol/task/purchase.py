@@ -1,0 +1,386 @@
+"""The requester's side of one task, from the first winner to the last part. Pure: docs/spec/task.md, section 2.
+
+Theory. A task is a row of parts that are delivered and paid in order (M2). At any moment the requester deals with one
+provider, under one award that covers all the missing parts; when that provider fails, the next standby gets an
+award over what is still missing, and everything paid before stays paid. So the whole purchase is told by three things:
+how many parts are paid, what they cost, and which award is in force. Nothing is ever paid that was not received: the
+shell reports `PartReceived` only when the output is on this disk, its digest is that of the receipt, and the
+receipt has passed `verify_receipt`.
+
+    state      event            next       effects
+    Seeking    WinnerChosen     Funding    SendAward, FundRail
+    Seeking    NoWinner         Failed     -
+    Funding    RailFunded       Awaiting   AwaitStart
+    Funding    RailFailed       Failed     CloseRail         the fault is ours: a standby would not help
+    Awaiting   RailFailed       Failed     CloseRail         likewise, found out after a restart
+    Awaiting   Started          Running    AwaitPart
+    Running    PartReceived     Running    PayPart, AwaitPart
+    Running    PartReceived     Done       PayPart, CloseRail        it was the last part
+    Funding .. ProviderFailed   Seeking    CloseRail, SeekWinner
+    any open   CancelRequested  Cancelled  CloseRail, TellCancelled
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, TypeAlias
+
+from protocol.errors import UnexpectedEvent
+from protocol.identity import Address, Digest
+from protocol.market.objects import Award
+from protocol.signing.signed import Signed
+from protocol.task.objects import Acceptance, Receipt, Start
+from protocol.units import Amount, Uint16, Uint32
+from protocol.wire.codec import MaxLen, tagged
+
+MAX_ATTEMPTS = 64
+
+Reason = Annotated[str, MaxLen(512)]
+FailedBidders = Annotated[tuple[Address, ...], MaxLen(MAX_ATTEMPTS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The last acceptance under one award: owed for ever, so it can be sent again whatever became of the award."""
+
+    award: Signed[Award]
+    acceptance: Acceptance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What is done, whoever did it.
+
+    Attributes:
+        parts: How many parts the task has.
+        paid_parts: Parts received and accepted, from the first on.
+        spent: What all accepted parts cost, base units.
+        attempt: How many awards there were before the one in force.
+        failed: Providers that failed, in order; they are not asked again.
+        accepted: The last acceptance under each award that had one, in order.
+    """
+
+    parts: Uint32
+    paid_parts: Uint32 = 0
+    spent: Amount = Amount(0)
+    attempt: Uint16 = 0
+    failed: FailedBidders = ()
+    accepted: tuple[Accepted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeking:
+    """No award is in force; the auction names the best bidder that has not failed."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funding:
+    """An award is signed; the money behind it is being promised."""
+
+    progress: Progress
+    award: Signed[Award]
+    award_id: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaiting:
+    """The money stands; the provider has until `start_by` to bind itself."""
+
+    progress: Progress
+    award: Signed[Award]
+    award_id: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The provider is bound and works part after part.
+
+    Attributes:
+        due: Running total under this award, base units (C6).
+        latest: The last acceptance given, to be sent again after a crash.
+    """
+
+    progress: Progress
+    award: Signed[Award]
+    award_id: Digest
+    start: Signed[Start]
+    due: Amount = Amount(0)
+    latest: Acceptance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Every part is here and paid. The last acceptance stays, for a provider that missed it."""
+
+    progress: Progress
+    award: Signed[Award]
+    award_id: Digest
+    latest: Acceptance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Nobody is left to do the missing parts, or our own money could not be promised."""
+
+    progress: Progress
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The user gave up; what was delivered is paid."""
+
+    progress: Progress
+
+
+State: TypeAlias = Seeking | Funding | Awaiting | Running | Done | Failed | Cancelled
+
+
+@tagged(1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinnerChosen:
+    """The auction named a provider, and the requester signed the award."""
+
+    award: Signed[Award]
+    award_id: Digest
+
+
+@tagged(2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoWinner:
+    """Nobody (else) bid."""
+
+    reason: Reason
+
+
+@tagged(3)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailFunded:
+    """The hold is signed, or the escrow is confirmed."""
+
+    award_id: Digest
+
+
+@tagged(4)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailFailed:
+    """The money can't be promised: a spending cap, an empty wallet, a chain that is not there."""
+
+    award_id: Digest
+    reason: Reason
+
+
+@tagged(5)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The provider's start arrived in time."""
+
+    start: Signed[Start]
+
+
+@tagged(6)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartReceived:
+    """A receipt passed every check and its output is on this disk."""
+
+    receipt: Signed[Receipt]
+    receipt_id: Digest
+
+
+@tagged(7)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFailed:
+    """The provider did not start, fell silent, or broke a rule."""
+
+    award_id: Digest
+    reason: Reason
+
+
+@tagged(8)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """The user wants no more of it."""
+
+
+Event: TypeAlias = (
+    WinnerChosen | NoWinner | RailFunded | RailFailed | Started | PartReceived | ProviderFailed | CancelRequested
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeekWinner:
+    """Name the best bidder outside `failed` for the parts from `first_part` on, and sign its award."""
+
+    first_part: int
+    attempt: int
+    failed: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendAward:
+    """Send the award to its provider, and to everybody who followed the auction."""
+
+    award: Signed[Award]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundRail:
+    """Promise the award's price: a hold in the channel, or an escrow."""
+
+    award: Signed[Award]
+    award_id: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitStart:
+    """Send award and funding to the provider until its start is here, or it is too late for one."""
+
+    award: Signed[Award]
+    award_id: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitPart:
+    """Wait for the next receipt, and fetch and check what it names."""
+
+    award: Signed[Award]
+    award_id: Digest
+    part: int
+    due: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayPart:
+    """Sign the acceptance, move the money, and send both."""
+
+    award: Signed[Award]
+    acceptance: Acceptance
+    last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseRail:
+    """Nothing more will be paid under this award: take back what it still holds, as far as the law allows."""
+
+    award: Signed[Award]
+    award_id: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellCancelled:
+    """Tell the provider to stop; it may have one part under way."""
+
+    award: Signed[Award]
+
+
+Effect: TypeAlias = SeekWinner | SendAward | FundRail | AwaitStart | AwaitPart | PayPart | CloseRail | TellCancelled
+
+Contracted: TypeAlias = Funding | Awaiting | Running
+
+
+def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+    """Apply one event.
+
+    Raises:
+        UnexpectedEvent: The table has no such row, or the event speaks of another award or part.
+    """
+    match state, event:
+        case Seeking(progress=progress), WinnerChosen(award=award, award_id=award_id):
+            _check_award(progress, award.value)
+            funding = Funding(progress=progress, award=award, award_id=award_id)
+            return funding, outstanding(funding)
+        case Seeking(progress=progress), NoWinner(reason=reason):
+            return Failed(progress=progress, reason=reason), ()
+        case Funding(), RailFunded(award_id=award_id) if award_id == state.award_id:
+            awaiting = Awaiting(progress=state.progress, award=state.award, award_id=award_id)
+            return awaiting, outstanding(awaiting)
+        case ((Funding() | Awaiting()), RailFailed(award_id=award_id, reason=reason)) if award_id == state.award_id:
+            failed = Failed(progress=state.progress, reason=reason)
+            return failed, (CloseRail(award=state.award, award_id=award_id),)
+        case Awaiting(), Started(start=start) if start.value.award == state.award_id:
+            if start.value.at > state.award.value.start_by:
+                raise UnexpectedEvent(f"started at {start.value.at}, start_by was {state.award.value.start_by}")
+            running = Running(progress=state.progress, award=state.award, award_id=state.award_id, start=start)
+            return running, outstanding(running)
+        case Running(), PartReceived(receipt=receipt, receipt_id=receipt_id):
+            return _receive(state, receipt.value, receipt_id)
+        case ((Funding() | Awaiting() | Running()), ProviderFailed(award_id=award_id)) if award_id == state.award_id:
+            return _replace_provider(state)
+        case ((Seeking() | Funding() | Awaiting() | Running()), CancelRequested()):
+            return _cancel(state)
+        case _:
+            raise UnexpectedEvent(f"{type(event).__name__} in {type(state).__name__}")
+
+
+def outstanding(state: State) -> tuple[Effect, ...]:
+    """What `state` still needs done: asked after a replay, when it is unknown which effects took place."""
+    match state:
+        case Seeking(progress=progress):
+            return (SeekWinner(first_part=progress.paid_parts, attempt=progress.attempt, failed=progress.failed),)
+        case Funding():
+            return SendAward(award=state.award), FundRail(award=state.award, award_id=state.award_id)
+        case Awaiting():
+            return (AwaitStart(award=state.award, award_id=state.award_id),)
+        case Running(latest=latest):
+            part = AwaitPart(award=state.award, award_id=state.award_id, part=state.progress.paid_parts, due=state.due)
+            return (part,) if latest is None else (PayPart(award=state.award, acceptance=latest, last=False), part)
+        case Done():
+            return (
+                PayPart(award=state.award, acceptance=state.latest, last=True),
+                CloseRail(award=state.award, award_id=state.award_id),
+            )
+        case Failed() | Cancelled():
+            return ()
+
+
+def latest_payment(state: State, award_id: Digest) -> PayPart | None:
+    """Return the last payment under an award, also one that is over: its provider may have missed it."""
+    for each in state.progress.accepted:
+        if each.acceptance.award == award_id:
+            last = isinstance(state, Done) and state.award_id == award_id
+            return PayPart(award=each.award, acceptance=each.acceptance, last=last)
+    return None
+
+
+def _check_award(progress: Progress, award: Award) -> None:
+    missing = progress.parts - progress.paid_parts
+    if (award.first_part, award.parts, award.attempt) != (progress.paid_parts, missing, progress.attempt):
+        raise UnexpectedEvent(
+            f"award {award.attempt} covers {award.parts} parts from {award.first_part}; "
+            f"missing are {missing} from {progress.paid_parts} in attempt {progress.attempt}"
+        )
+
+
+def _receive(state: Running, receipt: Receipt, receipt_id: Digest) -> tuple[State, tuple[Effect, ...]]:
+    if receipt.award != state.award_id or receipt.part != state.progress.paid_parts:
+        raise UnexpectedEvent(f"receipt for part {receipt.part}, expected part {state.progress.paid_parts}")
+    if not state.due <= receipt.due <= state.award.value.price:
+        raise UnexpectedEvent(f"receipt is due {receipt.due}, outside {state.due}..{state.award.value.price}")
+    acceptance = Acceptance(award=state.award_id, part=receipt.part, receipt=receipt_id, due=receipt.due)
+    progress = replace(
+        state.progress,
+        paid_parts=state.progress.paid_parts + 1,
+        spent=Amount(state.progress.spent + receipt.due - state.due),
+        accepted=(
+            *(each for each in state.progress.accepted if each.acceptance.award != state.award_id),
+            Accepted(award=state.award, acceptance=acceptance),
+        ),
+    )
+    if progress.paid_parts == progress.parts:
+        done = Done(progress=progress, award=state.award, award_id=state.award_id, latest=acceptance)
+        return done, outstanding(done)
+    after = replace(state, progress=progress, due=receipt.due, latest=acceptance)
+    return after, outstanding(after)
+
+
+def _replace_provider(state: Contracted) -> tuple[State, tuple[Effect, ...]]:
+    failed = (*state.progress.failed, state.award.value.provider)
+    seeking = Seeking(progress=replace(state.progress, attempt=state.progress.attempt + 1, failed=failed))
+    return seeking, (CloseRail(award=state.award, award_id=state.award_id), *outstanding(seeking))
+
+
+def _cancel(state: Seeking | Contracted) -> tuple[State, tuple[Effect, ...]]:
+    cancelled = Cancelled(progress=state.progress)
+    if isinstance(state, Seeking):
+        return cancelled, ()
+    return cancelled, (TellCancelled(award=state.award), CloseRail(award=state.award, award_id=state.award_id))

@@ -1,0 +1,154 @@
+"""How a requester makes sure that results are right, and what makes cheating a loss (docs/spec/bill.md, section 4).
+
+The policy is the requester's, its digest stands in the offer. An audit is drawn after the receipt exists, from a secret
+that was sealed before it: the provider can't tell which receipt will be audited, the requester can't pick one.
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from protocol.errors import ProtocolError
+from protocol.identity import Digest
+from protocol.signing.keccak import keccak256
+from protocol.units import WHOLE, Amount, BasisPoints, Uint16, format_amount
+from protocol.wire.codec import decode_as, encode, tagged
+
+VERIFICATION_MAX_BYTES: Final = 64
+SECRET_BYTES: Final = 32
+FLOOR_BPS: Final = BasisPoints(2_000)
+"""The least liability against a budget below which a node warns in any case (L5): 20 %."""
+
+
+class InvalidVerification(ProtocolError):
+    """A policy that means nothing, or bytes that are not the policy which the offer names."""
+
+
+class SealMismatch(ProtocolError):
+    """A revealed secret that is not the one that was sealed in the award."""
+
+
+@tagged(1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Nothing is checked beyond the receipt's own arithmetic."""
+
+
+@tagged(2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Each receipt is run again with probability `rate`, drawn by the sealed secret; 1 to 10,000 basis points."""
+
+    rate: BasisPoints
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= WHOLE:
+            raise InvalidVerification(f"an audit rate is 1 to {WHOLE} basis points, not {self.rate}")
+
+
+@tagged(3)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """`count` providers run the same parts, at least two; receipts stay private until all are in."""
+
+    count: Uint16
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise InvalidVerification(f"comparing takes at least 2 copies, not {self.count}")
+
+
+Verification: TypeAlias = Trust | Audit | Copies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deterrence:
+    """Whether a cheat loses more than it gains on average (L5).
+
+    Attributes:
+        deters: Whether the rule holds. If not, the node warns and records it.
+        needed: The least liability with which it would hold; None if no liability is enough (nothing is checked).
+        reason: Why, in words.
+    """
+
+    deters: bool
+    needed: Amount | None
+    reason: str
+
+
+def verification_digest(policy: Verification) -> Digest:
+    """Return the `verification` of an offer: the keccak of the policy's canonical encoding."""
+    return keccak256(encode(policy, Verification))
+
+
+def encode_verification(policy: Verification) -> bytes:
+    """Return the bytes that travel with the offer."""
+    return encode(policy, Verification)
+
+
+def decode_verification(data: bytes, expected: Digest) -> Verification:
+    """Read the policy that an offer names.
+
+    Raises:
+        InvalidVerification: Not the bytes that the offer names, or a policy that means nothing.
+        DecodeError: Not a policy that this version knows.
+    """
+    if keccak256(data) != expected:
+        raise InvalidVerification("these bytes are not the verification policy that the offer names")
+    policy: Verification = decode_as(Verification, data, max_bytes=VERIFICATION_MAX_BYTES)
+    return policy
+
+
+def copies_of(policy: Verification) -> int:
+    """Return the `copies` that an offer with this policy must carry."""
+    return policy.count if isinstance(policy, Copies) else 1
+
+
+def seal(secret: bytes) -> Digest:
+    """Return the `auditSeal` of an award: the keccak of 32 secret bytes.
+
+    Raises:
+        InvalidVerification: Not 32 bytes. A short secret could be guessed.
+    """
+    if len(secret) != SECRET_BYTES:
+        raise InvalidVerification(f"an audit secret has {SECRET_BYTES} bytes, this has {len(secret)}")
+    return keccak256(secret)
+
+
+def is_audited(secret: bytes, receipt: Digest, rate: BasisPoints) -> bool:
+    """Tell whether the lot falls on `receipt`: uint(keccak(secret, receipt)) mod 10000 < rate."""
+    return int.from_bytes(keccak256(secret + receipt)) % WHOLE < rate
+
+
+def verify_lot(audit_seal: Digest, secret: bytes, receipt: Digest, rate: BasisPoints) -> bool:
+    """Check a revealed secret against the award's seal, and tell whether `receipt` was to be audited.
+
+    Raises:
+        SealMismatch: Another secret than the sealed one.
+        InvalidVerification: Not 32 bytes.
+    """
+    if seal(secret) != audit_seal:
+        raise SealMismatch("the revealed audit secret is not the one that the award sealed")
+    return is_audited(secret, receipt, rate)
+
+
+def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount, budget: Amount) -> Deterrence:
+    """Judge whether `liability` deters from cheating on an award of `price` under `policy` (L5).
+
+    A cheat that is audited with probability p gains `price` with 1 - p and loses `liability` with p, so it must hold
+    that `liability >= price * (1 - p) / p`. Below a fifth of the budget the node warns whatever the policy.
+    """
+    floor = -(-budget * FLOOR_BPS // WHOLE)
+    match policy:
+        case Trust():
+            return Deterrence(
+                deters=False, needed=None, reason="nothing is checked, so a wrong result is never noticed"
+            )
+        case Copies(count=count):
+            needed, why = floor, f"{count} copies are compared"
+        case Audit(rate=rate):
+            needed = max(floor, -(-price * (WHOLE - rate) // rate))
+            why = f"{rate / 100:g} % of the receipts are audited"
+    deters = liability >= needed
+    verb = "deters" if deters else "does not deter"
+    reason = f"{why}; a liability of {format_amount(liability)} {verb}, {format_amount(needed)} is needed"
+    return Deterrence(deters=deters, needed=Amount(needed), reason=reason)
