@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Acceptance, Award, Close, Receipt, Settlement, Start, Verdict, Voucher} from "../interfaces/MarketTypes.sol";
+
+/// @title EIP-712 struct hashes of the objects that the contracts read (docs/spec/contracts.md section 2)
+/// @dev Every field is an atomic type, so EIP-712's encodeData is `abi.encode` of the type hash and the struct. The type
+/// strings are the protocol: `tests/vectors/eip712.json` holds what Python, Solidity and TypeScript must agree on.
+library StructHash {
+    bytes32 internal constant AWARD_TYPEHASH = keccak256(
+        "Award(bytes32 offer,bytes32 roll,bytes32 bids,address requester,address provider,address token,address rail,"
+        "bytes32 channel,address arbiter,uint16 slot,uint16 attempt,uint32 firstPart,uint32 parts,uint128 price,"
+        "uint128 liability,uint128 disputeFee,uint16 splitBps,uint64 startBy,uint64 deliverBy,uint32 pace,"
+        "uint32 resolveWithin,bytes32 auditSeal)"
+    );
+    bytes32 internal constant START_TYPEHASH = keccak256("Start(bytes32 award,uint64 at)");
+    bytes32 internal constant RECEIPT_TYPEHASH = keccak256(
+        "Receipt(bytes32 award,uint32 part,uint8 outcome,bytes32 output,bytes32 logs,uint64 fuel,uint32 peakMiB,"
+        "uint64 bytesIn,uint64 bytesOut,uint128 due,bytes32 notes)"
+    );
+    bytes32 internal constant ACCEPTANCE_TYPEHASH =
+        keccak256("Acceptance(bytes32 award,uint32 part,bytes32 receipt,uint128 due)");
+    bytes32 internal constant VERDICT_TYPEHASH = keccak256(
+        "Verdict(bytes32 award,uint32 part,uint8 round,uint8 finding,bytes32 output,uint64 fuel,uint128 due,"
+        "uint16 severity)"
+    );
+    bytes32 internal constant SETTLEMENT_TYPEHASH = keccak256("Settlement(bytes32 award,uint128 due,uint64 settleBy)");
+    bytes32 internal constant VOUCHER_TYPEHASH =
+        keccak256("Voucher(bytes32 channel,uint64 sequence,uint128 cumulative,uint128 held,bytes32 holds)");
+    bytes32 internal constant CLOSE_TYPEHASH = keccak256("Close(bytes32 channel,uint128 cumulative,uint64 closeBy)");
+    bytes32 internal constant DOMAIN_TYPEHASH =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+
+    /// @dev As below, but copied in one piece, which saves 3,000 gas on the one object that every entry of the escrow takes.
+    /// Copying doesn't check that narrow fields fit their types; a word that doesn't is part of the digest, so it can only
+    /// name an award that nobody else can sign, and reading the field reverts.
+    function hash(Award calldata award) internal pure returns (bytes32 result) {
+        bytes32 typehash = AWARD_TYPEHASH;
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch beyond the free pointer: used at once, never kept
+            mstore(free, typehash)
+            calldatacopy(add(free, 0x20), award, 0x2c0) // 22 words
+            result := keccak256(free, 0x2e0)
+        }
+    }
+
+    function hash(Start calldata start) internal pure returns (bytes32) {
+        return keccak256(abi.encode(START_TYPEHASH, start));
+    }
+
+    function hash(Receipt calldata receipt) internal pure returns (bytes32) {
+        return keccak256(abi.encode(RECEIPT_TYPEHASH, receipt));
+    }
+
+    function hash(Acceptance calldata acceptance) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ACCEPTANCE_TYPEHASH, acceptance));
+    }
+
+    function hash(Verdict calldata verdict) internal pure returns (bytes32) {
+        return keccak256(abi.encode(VERDICT_TYPEHASH, verdict));
+    }
+
+    function hash(Settlement calldata settlement) internal pure returns (bytes32) {
+        return keccak256(abi.encode(SETTLEMENT_TYPEHASH, settlement));
+    }
+
+    function hash(Close calldata agreed) internal pure returns (bytes32) {
+        return keccak256(abi.encode(CLOSE_TYPEHASH, agreed));
+    }
+
+    function hash(Voucher calldata voucher) internal pure returns (bytes32) {
+        return keccak256(abi.encode(VOUCHER_TYPEHASH, voucher));
+    }
+
+    /// @dev The same, from fields: a batch carries no channel ids, the contract computes them.
+    function voucherHash(bytes32 channel, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(VOUCHER_TYPEHASH, channel, sequence, cumulative, held, holds));
+    }
+
+    /// @dev Leaf of `Voucher.holds`, hashed twice so that no inner node of the tree can pass for a leaf.
+    function holdLeaf(bytes32 award, address arbiter, uint128 amount) internal pure returns (bytes32) {
+        return keccak256(abi.encode(keccak256(abi.encode(award, arbiter, amount))));
+    }
+
+    /// @dev Separator of the domain ("Stoa", "1", this chain, `verifyingContract`).
+    function domainSeparator(address verifyingContract) internal view returns (bytes32) {
+        return
+            keccak256(abi.encode(DOMAIN_TYPEHASH, keccak256("Stoa"), keccak256("1"), block.chainid, verifyingContract));
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+
+import {Acceptance, Award, Close, Receipt, Settlement, Start, Verdict, Voucher} from "../interfaces/MarketTypes.sol";
+import {StructHash} from "../libraries/StructHash.sol";
+
+/// @title Opens `StructHash` to tests that compare it with the other languages' digests (tests/vectors/)
+contract StructHashHarness {
+    function hashAward(Award calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashStart(Start calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashReceipt(Receipt calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashAcceptance(Acceptance calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashVerdict(Verdict calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashSettlement(Settlement calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashVoucher(Voucher calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashVoucherFields(bytes32 channel, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds)
+        external
+        pure
+        returns (bytes32)
+    {
+        return StructHash.voucherHash(channel, sequence, cumulative, held, holds);
+    }
+
+    function hashClose(Close calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function holdLeaf(bytes32 award, address arbiter, uint128 amount) external pure returns (bytes32) {
+        return StructHash.holdLeaf(award, arbiter, amount);
+    }
+
+    function verifyHold(bytes32[] calldata proof, bytes32 root, bytes32 leaf) external pure returns (bool) {
+        return MerkleProof.verifyCalldata(proof, root, leaf);
+    }
+
+    /// @notice Digest of a struct hash in the domain ("Stoa", "1", `chainId`, `verifyingContract`).
+    function digest(uint256 chainId, address verifyingContract, bytes32 structHash) external pure returns (bytes32) {
+        bytes32 separator = keccak256(
+            abi.encode(StructHash.DOMAIN_TYPEHASH, keccak256("Stoa"), keccak256("1"), chainId, verifyingContract)
+        );
+        return MessageHashUtils.toTypedDataHash(separator, structHash);
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Escrow} from "../../../contracts/Escrow.sol";
+import {PaymentChannel} from "../../../contracts/PaymentChannel.sol";
+import {Award, ChannelKey, Close, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
+import {StructHashHarness} from "../../../contracts/mocks/StructHashHarness.sol";
+import {TestToken} from "../../../contracts/mocks/TestToken.sol";
+import {Vm} from "./Vm.sol";
+
+/// @dev Contracts, parties with keys, and signed objects for the forge tests.
+abstract contract Fixture {
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    uint32 internal constant PACE = 60;
+    uint32 internal constant RESOLVE_WITHIN = 600;
+    uint32 internal constant CHALLENGE = 100;
+    uint32 internal constant HOLD_PERIOD = 1000;
+    uint256 internal constant REQUESTER_KEY = 0xA11CE;
+    uint256 internal constant PROVIDER_KEY = 0xB0B;
+    uint256 internal constant ARBITER_KEY = 0xCA5E;
+    uint256 internal constant T0 = 1_800_000_000;
+
+    address internal immutable REQUESTER = vm.addr(REQUESTER_KEY);
+    address internal immutable PROVIDER = vm.addr(PROVIDER_KEY);
+    address internal immutable ARBITER = vm.addr(ARBITER_KEY);
+    address internal constant GUARDIAN = address(0x6A4D);
+
+    TestToken internal token;
+    Escrow internal escrow;
+    PaymentChannel internal channels;
+    StructHashHarness internal hashes;
+
+    error AssertionFailed(string what, uint256 expected, uint256 actual);
+
+    function setUp() public virtual {
+        vm.warp(T0);
+        token = new TestToken();
+        hashes = new StructHashHarness();
+        escrow = new Escrow(1, GUARDIAN);
+        channels = new PaymentChannel(address(escrow), CHALLENGE, HOLD_PERIOD, GUARDIAN);
+        _enrich(REQUESTER);
+    }
+
+    function _enrich(address who) internal {
+        token.mint(who, 1e30);
+        vm.startPrank(who);
+        token.approve(address(escrow), type(uint256).max);
+        token.approve(address(channels), type(uint256).max);
+        vm.stopPrank();
+    }
+
+    function _assertEq(uint256 actual, uint256 expected, string memory what) internal pure {
+        if (actual != expected) revert AssertionFailed(what, expected, actual);
+    }
+
+    function _sign(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return abi.encodePacked(r, s, v);
+    }
+
+    function _marketDigest(bytes32 structHash) internal view returns (bytes32) {
+        return hashes.digest(block.chainid, address(escrow), structHash);
+    }
+
+    function _channelDigest(bytes32 structHash) internal view returns (bytes32) {
+        return hashes.digest(block.chainid, address(channels), structHash);
+    }
+
+    function _signVoucher(uint256 key, Voucher memory voucher) internal view returns (bytes memory) {
+        return _sign(key, _channelDigest(hashes.hashVoucher(voucher)));
+    }
+
+    function _signClose(uint256 key, Close memory agreed) internal view returns (bytes memory) {
+        return _sign(key, _channelDigest(hashes.hashClose(agreed)));
+    }
+
+    function _key(uint64 counter) internal view returns (ChannelKey memory) {
+        return
+            ChannelKey({payer: REQUESTER, signer: REQUESTER, payee: PROVIDER, token: address(token), counter: counter});
+    }
+
+    function _award(uint128 price, uint128 disputeFee) internal view returns (Award memory award) {
+        award.offer = keccak256("offer");
+        award.roll = keccak256("roll");
+        award.bids = keccak256("bids");
+        award.requester = REQUESTER;
+        award.provider = PROVIDER;
+        award.token = address(token);
+        award.rail = address(escrow);
+        award.arbiter = ARBITER;
+        award.parts = 4;
+        award.price = price;
+        award.disputeFee = disputeFee;
+        award.splitBps = 5000;
+        award.startBy = uint64(block.timestamp + 10);
+        award.deliverBy = uint64(block.timestamp + 100);
+        award.pace = PACE;
+        award.resolveWithin = RESOLVE_WITHIN;
+        award.auditSeal = keccak256("seal");
+    }
+}
