@@ -1,0 +1,127 @@
+"""Structured logs: one event name and its fields a line, for people or for machines.
+
+Modules log through `structlog.stdlib.get_logger(__name__)`; what libraries log through `logging` takes the same way.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Final, Literal, TextIO, TypeAlias
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
+
+from node.operations.redaction import Redactor
+
+LogFormat: TypeAlias = Literal["console", "json"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+# What these say at INFO is about themselves.
+_QUIET: Final = (
+    "libp2p",
+    "httpx",
+    "httpcore",
+    "web3",
+    "alembic",
+    "sqlalchemy",
+    "async_service",
+    "anycorn",
+    "multiaddr",
+)
+
+
+class _SafeFormatter(structlog.stdlib.ProcessorFormatter):
+    """Formats, then hides secrets in the finished line."""
+
+    def __init__(self, redactor: Redactor, **options: Any) -> None:
+        super().__init__(**options)
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return self._redactor.clean_text(super().format(record))
+
+
+def configure_logs(
+    *,
+    log_format: LogFormat,
+    level: LogLevel,
+    redactor: Redactor,
+    stream: TextIO = sys.stderr,
+    levels: Mapping[str, LogLevel] | None = None,
+) -> None:
+    """Send all logs of this process to `stream`. Call it once, early; a second call replaces the first.
+
+    Args:
+        log_format: `console` for people (coloured on a terminal), `json` for one object a line.
+        level: Least level shown.
+        redactor: Hides secrets.
+        stream: Where to.
+        levels: Other levels for loggers by name, such as `{"node.networking": "debug"}`.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redactor.clean_fields,
+        _write_bytes_as_hex,
+    ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        _SafeFormatter(
+            redactor,
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(log_format, stream)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        library = logging.getLogger(name)
+        library.setLevel(max(logging.WARNING, root.level))
+        # py-libp2p cuts itself off when imported; then its warnings would go out unformatted, past the redactor.
+        library.propagate = True
+    for name, its_level in (levels or {}).items():
+        logging.getLogger(name).setLevel(its_level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # loggers are made at import, before this
+    )
+
+
+@contextmanager
+def logging_task(task_id: bytes) -> Generator[None]:
+    """Put `task_id` on every line logged in the block, in tasks started there and in threads."""
+    with structlog.contextvars.bound_contextvars(task_id=f"0x{task_id.hex()}"):
+        yield
+
+
+def _rendering(log_format: LogFormat, stream: TextIO) -> list[Processor]:
+    # A traceback with local variables would show keys and passwords, so neither format has them.
+    match log_format:
+        case "json":
+            return [
+                structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+                structlog.processors.JSONRenderer(serializer=json.dumps, default=str),
+            ]
+        case "console":
+            colors = stream.isatty()
+            return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _write_bytes_as_hex(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, bytes):
+            event[name] = f"0x{value.hex()}"
+    return event

@@ -1,0 +1,84 @@
+"""Reading the journal's rows: nothing leaves here that the chain does not confirm."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from node.storage.chain import GENESIS, Record, is_linked
+from node.storage.errors import JournalBroken
+from node.storage.tables import journal
+from protocol.units import UnixTime
+
+PAGE_RECORDS: Final = 1000
+
+
+def replay_stream(connection: Connection, stream: str, after_version: int) -> tuple[Record, ...]:
+    """Return the records of `stream` after `after_version`.
+
+    Raises:
+        JournalBroken: A record is missing or is not what was written.
+    """
+    before = journal.alias("before")
+    query = (
+        select(journal, before.c.hash)
+        .join(before, before.c.seq == journal.c.seq - 1, isouter=True)
+        .where(journal.c.stream == stream, journal.c.version > after_version)
+        .order_by(journal.c.version)
+    )
+    records: list[Record] = []
+    for expected, row in enumerate(connection.execute(query), after_version + 1):
+        *columns, previous = row
+        record = _to_record(columns)
+        if record.version != expected:
+            raise JournalBroken(record.seq, f"version {expected} of stream {stream!r} is missing")
+        _verify_link(record, previous)
+        records.append(record)
+    return tuple(records)
+
+
+def read_linked(connection: Connection, after_seq: int, limit: int) -> tuple[Record, ...]:
+    """Return at most `limit` records of all streams after `after_seq`.
+
+    Raises:
+        JournalBroken: A record is missing or is not what was written.
+    """
+    query = select(journal.c.hash).where(journal.c.seq == after_seq)
+    previous = connection.execute(query).scalar_one_or_none()
+    page = select(journal).where(journal.c.seq > after_seq).order_by(journal.c.seq).limit(limit)
+    records: list[Record] = []
+    for expected, row in enumerate(connection.execute(page), after_seq + 1):
+        record = _to_record(row)
+        if record.seq != expected:
+            raise JournalBroken(expected, "it is missing")
+        _verify_link(record, previous)
+        records.append(record)
+        previous = record.hash
+    return tuple(records)
+
+
+def _verify_link(record: Record, previous: bytes | None) -> None:
+    if record.seq == 1:
+        previous = GENESIS
+    if previous is None:
+        raise JournalBroken(record.seq - 1, "it is missing")
+    if not is_linked(record, previous):
+        raise JournalBroken(record.seq, "its content or the record before it was changed")
+
+
+def read_all_after(connection: Connection, after_seq: int) -> Iterator[Record]:
+    """Yield all records after `after_seq` in order, a page at a time.
+
+    Raises:
+        JournalBroken: A record is missing or is not what was written.
+    """
+    seq = after_seq
+    while page := read_linked(connection, seq, PAGE_RECORDS):
+        yield from page
+        seq = page[-1].seq
+
+
+def _to_record(row: Sequence[Any]) -> Record:
+    """Return the record of a row of `journal`."""
+    seq, stream, version, kind, at, body, found_hash = row
+    return Record(seq=seq, stream=stream, version=version, kind=kind, at=UnixTime(at), body=body, hash=found_hash)

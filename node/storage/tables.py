@@ -1,0 +1,62 @@
+"""The tables that belong to storage itself. A change here needs a migration in `migrations/versions/`."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+
+from node.storage.engine import new_metadata
+
+DIGEST_BYTES: Final = 32
+NAME_CHARS: Final = 160
+
+# SQLite makes only INTEGER PRIMARY KEY its row id; PostgreSQL's INTEGER is too small.
+BIG: Final = BigInteger().with_variant(Integer, "sqlite")
+# Range queries on names need byte order, which SQLite has by default.
+NAME: Final = String(NAME_CHARS).with_variant(String(NAME_CHARS, collation="C"), "postgresql")
+
+core = new_metadata()
+
+journal = Table(
+    "journal",
+    core,
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    Column("stream", NAME, nullable=False),
+    Column("version", BIG, nullable=False),
+    Column("kind", NAME, nullable=False),
+    Column("at", BIG, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("hash", LargeBinary(DIGEST_BYTES), nullable=False),
+    UniqueConstraint("stream", "version"),
+)
+
+projection = Table(
+    "projection",
+    core,
+    Column("name", NAME, primary_key=True),
+    Column("version", BIG, nullable=False),
+    Column("shape", LargeBinary(DIGEST_BYTES), nullable=False),
+    Column("table_names", Text, nullable=False),
+    Column("applied_seq", BIG, nullable=False),
+)
+
+cursor_value = Table(
+    "cursor_value",
+    core,
+    Column("name", NAME, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+blob_retention = Table(
+    "blob_retention",
+    core,
+    Column("digest", LargeBinary(DIGEST_BYTES), primary_key=True),
+    Column("keep_until", BIG, nullable=False),
+)
+
+blob_grant = Table(
+    "blob_grant",
+    core,
+    Column("digest", LargeBinary(DIGEST_BYTES), primary_key=True),
+    Column("grantee", NAME, primary_key=True),
+    Column("until", BIG, nullable=False),
+)

@@ -1,0 +1,91 @@
+"""A state machine in the journal: durable before visible, and again after a restart."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from node.operations.clock import TrioClock
+from node.storage.errors import ConcurrentAppend
+from node.storage.machine_log import Machine, OpenStreams, load_machine, open_machine, select_open_streams
+from node.storage.storage import Storage, open_storage
+from protocol.errors import ProtocolError
+from protocol.units import Uint64
+from protocol.wire.codec import tagged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    start: Uint64
+
+
+@tagged(1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    amount: Uint64
+
+
+class TooMuch(ProtocolError):
+    """Beyond what the counter takes."""
+
+
+def add(state: int, event: Added) -> tuple[int, tuple[str, ...]]:
+    if state + event.amount > 10:
+        raise TooMuch("beyond ten")
+    return state + event.amount, (f"say {state + event.amount}",)
+
+
+COUNTER: Machine[Begun, int, Added, str] = Machine(
+    context=Begun, events=Added, begin=lambda begun: begun.start, transition=add
+)
+
+
+async def open_streams(storage: Storage) -> tuple[str, ...]:
+    return await storage.read.query(lambda connection: select_open_streams(connection, "counter/"))
+
+
+async def test_a_machine_is_replayed_to_where_it_was(folder: Path, clock: TrioClock) -> None:
+    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        counter = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
+        assert await counter.apply(Added(amount=4)) == ("say 7",)
+    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        again = await load_machine(storage.journal, COUNTER, "counter/a")
+        assert (again.state, again.context) == (7, Begun(start=3))
+        assert await again.apply(Added(amount=3)) == ("say 10",)
+
+
+async def test_a_refused_event_writes_nothing_and_changes_nothing(folder: Path, clock: TrioClock) -> None:
+    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        counter = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
+        with pytest.raises(TooMuch):
+            await counter.apply(Added(amount=8))
+        assert counter.state == 3
+        assert len(await storage.journal.replay("counter/a")) == 1
+
+
+async def test_a_stream_begins_once(folder: Path, clock: TrioClock) -> None:
+    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
+        with pytest.raises(ConcurrentAppend):
+            await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=4))
+
+
+async def test_two_owners_of_one_stream_are_told_apart(folder: Path, clock: TrioClock) -> None:
+    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        one = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=0))
+        other = await load_machine(storage.journal, COUNTER, "counter/a")
+        await one.apply(Added(amount=1))
+        with pytest.raises(ConcurrentAppend):
+            await other.apply(Added(amount=2))
+        assert other.state == 0
+
+
+async def test_a_restart_takes_up_only_what_was_not_closed(folder: Path, clock: TrioClock) -> None:
+    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        for name in ("a", "b"):
+            await open_machine(storage.journal, COUNTER, f"counter/{name}", Begun(start=0))
+        closing = await load_machine(storage.journal, COUNTER, "counter/a")
+        await closing.close()
+        assert await open_streams(storage) == ("counter/b",)
+        closed = await load_machine(storage.journal, COUNTER, "counter/a")
+        assert closed.state == 0
