@@ -1,0 +1,272 @@
+"""A chain whose identity and contracts were checked: heads, confirmed views, receipts, logs."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, cast
+
+from node.chain.abi import Abi, UndecodableLog, load_artifact
+from node.chain.deployment import Deployment
+from node.chain.errors import CodeMismatch, ContractMissing, ProtocolMismatch, Reverted, RpcRefused, WrongChain
+from node.chain.profile import ChainProfile
+from node.chain.rpc import Json, Rpc, hexed, members, open_rpc, quantity, read_address, read_digest, unformatted
+from protocol.errors import ConfigError
+from protocol.identity import Address, Digest, format_address
+from protocol.signing.eip712 import domain_separator
+from protocol.units import Amount, UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A block's header, as far as we use it. `base_fee` in wei per gas."""
+
+    number: int
+    hash: Digest
+    parent: Digest
+    time: UnixTime
+    base_fee: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawLog:
+    """An event log as the chain keeps it."""
+
+    block: int
+    block_hash: Digest
+    transaction: Digest
+    index: int
+    address: Address
+    topics: tuple[Digest, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of an included transaction. `gas_price` is wei per gas, as paid."""
+
+    transaction: Digest
+    block: int
+    block_hash: Digest
+    succeeded: bool
+    gas_used: int
+    gas_price: int
+    created: Address | None
+    logs: tuple[RawLog, ...]
+
+
+class TermsTooShort(ConfigError):
+    """A contract's immutable periods are shorter than the profile of its chain calls safe."""
+
+
+class Chain:
+    """One chain, checked against its profile and deployment. Made by `open_chain`; safe to share between tasks."""
+
+    def __init__(self, rpc: Rpc, profile: ChainProfile, deployment: Deployment) -> None:
+        self.rpc: Final = rpc
+        self.profile: Final = profile
+        self.deployment: Final = deployment
+
+    async def head(self) -> Block:
+        """Return the newest block. It may yet vanish."""
+        return self._present(await self._find("latest"), "latest")
+
+    async def confirmed(self) -> Block:
+        """Return the newest block that the profile calls confirmed; the first block while the chain is short."""
+        head = await self.head()
+        number = max(0, head.number - (self.profile.confirmations - 1))
+        return head if number == head.number else await self.block(number)
+
+    async def block(self, number: int) -> Block:
+        """Return the block of this number.
+
+        Raises:
+            RpcRefused: The chain is not that long.
+        """
+        return self._present(await self.find_block(number), str(number))
+
+    async def find_block(self, number: int) -> Block | None:
+        """Return the block of this number; None if the chain, as its node knows it, is not that long."""
+        return await self._find(hexed(number))
+
+    async def view(
+        self, abi: Abi, address: Address, function: str, *arguments: object, at: Block | None = None
+    ) -> tuple[object, ...]:
+        """Call a view function in the state after block `at`, by default the newest confirmed one.
+
+        Raises:
+            Reverted: The contract said no.
+            ProtocolMismatch: The answer is not what the function returns.
+        """
+        block = at or await self.confirmed()
+        data = await self.call(abi, address, abi.encode_call(function, *arguments), block=_pin(block))
+        try:
+            return abi.decode_result(function, data)
+        except UndecodableLog as error:
+            raise ProtocolMismatch(self.rpc.url, str(error)) from error
+
+    async def call(
+        self, abi: Abi, address: Address, data: bytes, *, sender: Address | None = None, block: Json = "latest"
+    ) -> bytes:
+        """Execute a call without sending it, and return what it returns.
+
+        Raises:
+            Reverted: The contract said no, decoded by `abi`.
+        """
+        fields: dict[str, Json] = {"to": hexed(address), "data": hexed(data)}
+        if sender is not None:
+            fields["from"] = hexed(sender)
+        try:
+            return unformatted(await self.rpc.call("eth_call", fields, block))
+        except Reverted as error:
+            raise abi.decode_error(error.data) from error
+
+    async def gas_money(self, address: Address) -> int:
+        """Return the native balance of `address` in the newest block, in wei: what it can pay fees with."""
+        return quantity(await self.rpc.call("eth_getBalance", hexed(address), "latest"))
+
+    async def token_balance(self, address: Address, *, at: Block | None = None) -> Amount:
+        """Return the token balance of `address` at a confirmed block, in base units."""
+        (balance,) = await self.view(load_artifact("TestToken").abi, self.deployment.token, "balanceOf", address, at=at)
+        return Amount(cast("int", balance))
+
+    async def receipt(self, transaction: Digest) -> Receipt | None:
+        """Return what became of a transaction; None while it is in no block of the current chain."""
+        value = await self.rpc.call("eth_getTransactionReceipt", hexed(transaction))
+        return None if value is None else parse_receipt(value)
+
+    async def logs(self, addresses: Sequence[Address], first: int, last: int) -> tuple[RawLog, ...]:
+        """Return the logs of `addresses` in blocks `first` to `last`, in their order on the chain."""
+        query: dict[str, Json] = {
+            "address": [hexed(address) for address in addresses],
+            "fromBlock": hexed(first),
+            "toBlock": hexed(last),
+        }
+        value = await self.rpc.call("eth_getLogs", query)
+        if not isinstance(value, list):
+            raise ProtocolMismatch(self.rpc.url, "eth_getLogs returned no list")
+        return tuple(sorted((_log(members(item)) for item in value), key=lambda log: (log.block, log.index)))
+
+    def _present(self, block: Block | None, name: str) -> Block:
+        if block is None:
+            raise RpcRefused("eth_getBlockByNumber", 0, f"there is no block {name}")
+        return block
+
+    async def _find(self, tag: str) -> Block | None:
+        value = await self.rpc.call("eth_getBlockByNumber", tag, False)
+        if value is None:
+            return None
+        fields = members(value)
+        return Block(
+            number=quantity(fields.get("number")),
+            hash=read_digest(fields.get("hash")),
+            parent=read_digest(fields.get("parentHash")),
+            time=UnixTime(quantity(fields.get("timestamp"))),
+            base_fee=quantity(fields.get("baseFeePerGas", "0x0")),
+        )
+
+
+@asynccontextmanager
+async def open_chain(profile: ChainProfile, rpc_url: str, deployment: Deployment) -> AsyncGenerator[Chain, None]:
+    """Connect to a chain and check that it is the one that is meant.
+
+    Raises:
+        WrongChain: The node at `rpc_url`, or the deployment, is of another chain than `profile`.
+        ContractMissing: A contract of the deployment has no code.
+        CodeMismatch: It has other code than this version of Stoa was built against.
+        TermsTooShort: Its challenge, hold period or pace is shorter than the profile allows.
+        ChainUnreachable: Nobody answers at `rpc_url`.
+        ChainTimeout: Somebody accepts the connection and does not answer.
+    """
+    if deployment.chain_id != profile.chain_id:
+        raise WrongChain("the deployments file", expected=profile.chain_id, actual=deployment.chain_id)
+    async with open_rpc(rpc_url) as rpc:
+        chain = Chain(rpc, profile, deployment)
+        actual = quantity(await rpc.call("eth_chainId"))
+        if actual != profile.chain_id:
+            raise WrongChain(rpc.url, expected=profile.chain_id, actual=actual)
+        await _verify_contracts(chain)
+        yield chain
+
+
+async def _verify_contracts(chain: Chain) -> None:
+    deployment = chain.deployment
+    await _verify_code(chain, "Escrow", deployment.escrow)
+    await _verify_code(chain, "PaymentChannel", deployment.payment_channel)
+    if chain.profile.is_local:
+        await _verify_code(chain, "TestToken", deployment.token)
+    elif not await _code(chain, deployment.token):
+        raise ContractMissing("the token", deployment.token)
+    # The hash leaves immutables out, and they are what ties the two contracts together and gives parties time to react.
+    head = await chain.head()
+    channel, escrow = load_artifact("PaymentChannel").abi, load_artifact("Escrow").abi
+    (named,) = await chain.view(channel, deployment.payment_channel, "escrow", at=head)
+    (separator,) = await chain.view(channel, deployment.payment_channel, "marketDomainSeparator", at=head)
+    if named != deployment.escrow or separator != domain_separator(deployment.market_domain):
+        raise ConfigError(
+            f"PaymentChannel at {format_address(deployment.payment_channel)} belongs to another Escrow than"
+            f" {format_address(deployment.escrow)}",
+            advice="check chain.deployments: both addresses must be of one deployment",
+        )
+    for abi, address, name, least in (
+        (channel, deployment.payment_channel, "challenge", chain.profile.min_challenge),
+        (channel, deployment.payment_channel, "holdPeriod", chain.profile.min_hold_period),
+        (escrow, deployment.escrow, "minPace", chain.profile.min_pace),
+    ):
+        (seconds,) = await chain.view(abi, address, name, at=head)
+        if cast("int", seconds) < least:
+            raise TermsTooShort(
+                f"{abi.name} at {format_address(address)} has a {name} of {seconds} s, the profile"
+                f" {chain.profile.name} wants {least} s at least",
+                advice="use another deployment",
+            )
+
+
+async def _verify_code(chain: Chain, name: str, address: Address) -> None:
+    code, artifact = await _code(chain, address), load_artifact(name)
+    if not code:
+        raise ContractMissing(name, address)
+    actual = artifact.masked_hash(code)
+    if actual != artifact.code_hash:
+        raise CodeMismatch(name, address, expected=artifact.code_hash, actual=actual)
+
+
+async def _code(chain: Chain, address: Address) -> bytes:
+    return unformatted(await chain.rpc.call("eth_getCode", hexed(address), "latest"))
+
+
+def _pin(block: Block) -> Json:
+    """Name a block by hash (EIP-1898): if it has left the chain, the node says so instead of reading another one."""
+    return {"blockHash": hexed(block.hash), "requireCanonical": True}
+
+
+def parse_receipt(value: Json) -> Receipt:
+    """Read a receipt as the node gives it."""
+    fields = members(value)
+    created, logs = fields.get("contractAddress"), fields.get("logs")
+    if not isinstance(logs, list):
+        raise ProtocolMismatch("the chain's address", "a receipt has no logs")
+    return Receipt(
+        transaction=read_digest(fields.get("transactionHash")),
+        block=quantity(fields.get("blockNumber")),
+        block_hash=read_digest(fields.get("blockHash")),
+        succeeded=quantity(fields.get("status")) == 1,
+        gas_used=quantity(fields.get("gasUsed")),
+        gas_price=quantity(fields.get("effectiveGasPrice")),
+        created=None if created is None else read_address(created),
+        logs=tuple(_log(members(item)) for item in logs),
+    )
+
+
+def _log(fields: dict[str, Json]) -> RawLog:
+    topics = fields.get("topics")
+    if not isinstance(topics, list) or fields.get("removed"):
+        raise ProtocolMismatch("the chain's address", "a log is removed or has no topics")
+    return RawLog(
+        block=quantity(fields.get("blockNumber")),
+        block_hash=read_digest(fields.get("blockHash")),
+        transaction=read_digest(fields.get("transactionHash")),
+        index=quantity(fields.get("logIndex")),
+        address=read_address(fields.get("address")),
+        topics=tuple(read_digest(topic) for topic in topics),
+        data=unformatted(fields.get("data")),
+    )

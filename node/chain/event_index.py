@@ -1,0 +1,271 @@
+"""The contracts' events, read once from confirmed blocks, kept durably, delivered in order, undone when the chain is.
+
+One task polls: it checks that the last block it has read is still on the chain, reads the next range of logs, stores
+them with the hash of the range's last block, and only then wakes the subscribers, who read from the store. If that last
+block has left the chain, a reorganisation went deeper than the profile's confirmations: the index goes back to the
+newest block that both share and tells every subscriber to undo what came after it.
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeAlias
+
+import structlog
+import trio
+
+from node.chain.abi import UndecodableLog
+from node.chain.chain import Block, Chain, RawLog
+from node.chain.errors import ProtocolMismatch, RpcRefused
+from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position
+from node.chain.events import ContractEvent, decode_log
+from protocol.errors import TransientError
+from protocol.identity import Digest
+from protocol.units import UnixTime
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+BATCH: Final = 256
+BACKOFF_MOST_S: Final = 30.0
+
+
+class NodeBehind(TransientError):
+    """The chain's node does not know a block that it, or another behind the same address, has already shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedEvent:
+    """An event in a confirmed block. `position` is what to remember once it is dealt with."""
+
+    event: ContractEvent
+    block_hash: Digest
+    transaction: Digest
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockConfirmed:
+    """All events up to this block were delivered; `time` is the block's."""
+
+    number: int
+    hash: Digest
+    time: UnixTime
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlocksReverted:
+    """Blocks above `to` left the chain: what was delivered of them did not happen."""
+
+    to: int
+    position: Position
+
+
+Delivery: TypeAlias = IndexedEvent | BlockConfirmed | BlocksReverted
+
+
+class EventStore(Protocol):
+    """What the index needs kept (`SqlEventStore`)."""
+
+    async def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the checkpoints that are kept, oldest first."""
+        ...
+
+    async def append(self, checkpoint: Checkpoint, logs: Sequence[RawLog]) -> None:
+        """Keep a range of logs and the block that it ends with, together and durably."""
+        ...
+
+    async def revert(self, to: int) -> None:
+        """Forget everything above block `to`, durably, and remember that this happened."""
+        ...
+
+    async def reverts_after(self, epoch: int) -> tuple[int, ...]:
+        """Return to which blocks the index went back after `epoch`, oldest first."""
+        ...
+
+    async def logs_after(self, position: Position, *, up_to: int, limit: int) -> tuple[RawLog, ...]:
+        """Return at most `limit` logs after `position` in blocks up to `up_to`, in their order on the chain."""
+        ...
+
+
+class Subscription:
+    """One reader's way through the events. Owned by one task. Made by `EventIndex.subscribe`."""
+
+    def __init__(self, index: "EventIndex", position: Position) -> None:
+        self._index, self._position = index, position
+        self._waiting: deque[RawLog] = deque()
+
+    async def receive(self) -> Delivery:
+        """Return what comes next, waiting for it if need be."""
+        while True:
+            reverts = self._index.reverts[self._position.epoch :]
+            if reverts:
+                delivery = self._revert(reverts)
+                if delivery is not None:
+                    return delivery
+            if self._waiting:
+                delivery = self._next_event()
+                if delivery is not None:
+                    return delivery
+                continue
+            changed, last = self._index.changed, self._index.last
+            if last is None or (last.number <= self._position.block and self._position.index == LAST_INDEX):
+                await changed.wait()
+                continue
+            logs = await self._index.store.logs_after(self._position, up_to=last.number, limit=BATCH)
+            if len(self._index.reverts) > self._position.epoch:
+                continue  # what was just read may be of the lost blocks
+            self._waiting.extend(logs)
+            if not logs:
+                self._position = replace(self._position, block=last.number, index=LAST_INDEX)
+                return BlockConfirmed(number=last.number, hash=last.hash, time=last.time, position=self._position)
+
+    def _revert(self, reverts: Sequence[int]) -> BlocksReverted | None:
+        """Go back as far as the index has since; None if this reader had not come that far."""
+        to, epoch = min(reverts), len(self._index.reverts)
+        self._waiting.clear()
+        if to >= self._position.block:
+            self._position = replace(self._position, epoch=epoch)
+            return None
+        self._position = Position(block=to, index=LAST_INDEX, epoch=epoch)
+        return BlocksReverted(to=to, position=self._position)
+
+    def _next_event(self) -> IndexedEvent | None:
+        raw = self._waiting.popleft()
+        self._position = replace(self._position, block=raw.block, index=raw.index)
+        event = decode_log(self._index.chain.deployment, raw)
+        if event is None:
+            return None
+        return IndexedEvent(
+            event=event, block_hash=raw.block_hash, transaction=raw.transaction, position=self._position
+        )
+
+
+class EventIndex:
+    """Reads the deployment's events. Made by `open_event_index`."""
+
+    def __init__(self, chain: Chain, store: EventStore) -> None:
+        self.chain: Final = chain
+        self.store: Final = store
+        self.changed = trio.Event()
+        self.reverts: list[int] = []
+        """To which blocks the index ever went back; a subscription's epoch counts how many of these it has seen."""
+        self._checkpoints: deque[Checkpoint] = deque()
+        self._range = chain.profile.log_range
+
+    @property
+    def last(self) -> Checkpoint | None:
+        """The newest confirmed block that was read, None before the first."""
+        return self._checkpoints[-1] if self._checkpoints else None
+
+    def subscribe(self, after: Position = BEGINNING) -> Subscription:
+        """Deliver everything after a position: what the reader had dealt with when it last stopped."""
+        return Subscription(self, after)
+
+    async def wait_for(self, block: int) -> None:
+        """Return once block `block` is confirmed and read."""
+        while self.last is None or self.last.number < block:
+            await self.changed.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read until cancelled. An unreachable chain only delays.
+
+        Raises:
+            ProtocolMismatch: The chain's node answers with logs that the contracts can't have made.
+        """
+        self._checkpoints.extend(await self.store.checkpoints())
+        self.reverts.extend(await self.store.reverts_after(0))
+        task_status.started()
+        failures = 0
+        while True:
+            try:
+                await self._poll()
+                failures = 0
+            except TransientError as error:
+                failures += 1
+                log.warning("chain.events_wait", reason=str(error), failures=failures)
+            await trio.sleep(min(self.chain.profile.poll_s * 2 ** min(failures, 8), BACKOFF_MOST_S))
+
+    async def _poll(self) -> None:
+        await self._undo_lost_blocks()
+        confirmed = await self.chain.confirmed()
+        while True:
+            first = self.chain.deployment.block if self.last is None else self.last.number + 1
+            if first > confirmed.number:
+                return
+            if not await self._read(first, confirmed):
+                return
+
+    async def _read(self, first: int, confirmed: Block) -> bool:
+        """Read one range from block `first`. False if the chain moved meanwhile: look again at the next poll."""
+        end = min(first + self._range - 1, confirmed.number)
+        block = confirmed if end == confirmed.number else await self.chain.block(end)
+        deployment = self.chain.deployment
+        try:
+            logs = await self.chain.logs((deployment.payment_channel, deployment.escrow), first, end)
+        except RpcRefused:
+            if self._range == 1:
+                raise
+            self._range = max(1, self._range // 2)  # too many blocks or results for this node
+            return True
+        if (await self.chain.block(end)).hash != block.hash:
+            return False
+        for each in logs:
+            self._check(each, first, end)
+        checkpoint = Checkpoint(number=block.number, hash=block.hash, time=block.time)
+        with trio.CancelScope(shield=True):
+            await self.store.append(checkpoint, logs)
+            self._checkpoints.append(checkpoint)
+        self._wake()
+        self._range = min(self._range * 2, self.chain.profile.log_range)
+        return True
+
+    def _check(self, each: RawLog, first: int, end: int) -> None:
+        """A log that subscribers could not read must not be stored."""
+        if not first <= each.block <= end:
+            raise ProtocolMismatch(self.chain.rpc.url, f"a log of block {each.block} for blocks {first} to {end}")
+        try:
+            decode_log(self.chain.deployment, each)
+        except UndecodableLog as error:
+            raise ProtocolMismatch(self.chain.rpc.url, f"a log that our contracts never make: {error}") from error
+
+    async def _undo_lost_blocks(self) -> None:
+        if self.last is None or await self._is_on_chain(self.last):
+            return
+        to = self.chain.deployment.block - 1
+        for checkpoint in reversed(self._checkpoints):
+            if await self._is_on_chain(checkpoint):
+                to = checkpoint.number
+                break
+        log.warning("chain.blocks_reverted", to=to, last=self.last.number)
+        with trio.CancelScope(shield=True):
+            await self.store.revert(to)
+            while self._checkpoints and self._checkpoints[-1].number > to:
+                self._checkpoints.pop()
+            self.reverts.append(to)
+        self._wake()
+
+    async def _is_on_chain(self, checkpoint: Checkpoint) -> bool:
+        block = await self.chain.find_block(checkpoint.number)
+        if block is None:
+            # A local chain may have begun anew. Elsewhere a chain does not shrink: its node, or one of several behind
+            # one address, lags.
+            if self.chain.profile.is_local:
+                return False
+            raise NodeBehind(f"the chain's node at {self.chain.rpc.url} does not know block {checkpoint.number} yet")
+        return block.hash == checkpoint.hash
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+@asynccontextmanager
+async def open_event_index(chain: Chain, store: EventStore) -> AsyncGenerator[EventIndex, None]:
+    """Read the deployment's events until the block ends; the next one goes on from what `store` holds."""
+    index = EventIndex(chain, store)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(index.run)
+        yield index
+        nursery.cancel_scope.cancel()
