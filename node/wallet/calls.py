@@ -1,0 +1,118 @@
+"""What a transaction would do with the wallet's money, read from the transaction itself.
+
+The caps bind what callers declare; this is the check that they declare it. The wallet signs calls of the three
+contracts of its deployment and nothing else: no native money, no deployments, no approvals of strangers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from node.wallet.errors import UndeclaredSpend
+from protocol.identity import Address, Digest, format_address
+from protocol.market.objects import Award
+from protocol.signing.eip712 import Domain, domain_separator, type_string
+from protocol.signing.keccak import keccak256
+from protocol.spending import Spend
+
+_WORD: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningScope:
+    """The one chain and the three contracts that a wallet signs for."""
+
+    chain_id: int
+    token: Address
+    escrow: Address
+    payment_channel: Address
+
+    @property
+    def market_domain(self) -> Domain:
+        """Domain of everything but vouchers and closes (SPEC C2)."""
+        return Domain(chain_id=self.chain_id, verifying_contract=self.escrow)
+
+    @property
+    def channel_domain(self) -> Domain:
+        """Domain of vouchers and closes."""
+        return Domain(chain_id=self.chain_id, verifying_contract=self.payment_channel)
+
+
+def check_call(scope: SigningScope, to: Address, value: int, data: bytes, spend: Spend | None) -> None:
+    """Check that a call spends what `spend` says.
+
+    Raises:
+        UndeclaredSpend: It sends native money, goes to an unknown contract, or moves tokens other than declared.
+    """
+    if value:
+        raise UndeclaredSpend(f"the transaction sends {value} wei; this wallet pays fees but sends no native money")
+    if to == scope.token:
+        check = _TOKEN_CALLS.get(data[:4])
+        if check is None:
+            raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the token")
+        check(scope, data[4:], spend)
+    elif to == scope.escrow:
+        if data[:4] == _FUND:
+            _check_fund(scope, data[4:], spend)
+    elif to != scope.payment_channel:
+        raise UndeclaredSpend(f"{format_address(to)} is no contract of this deployment")
+
+
+def _check_transfer(_: SigningScope, arguments: bytes, spend: Spend | None) -> None:
+    to, amount = _address_at(arguments, 0), _uint_at(arguments, 1)
+    if spend is None or (spend.peer, spend.total) != (to, amount):
+        raise UndeclaredSpend(f"a transfer of {amount} base units to {format_address(to)} is not declared as a spend")
+
+
+def _check_approve(scope: SigningScope, arguments: bytes, _: Spend | None) -> None:
+    spender = _address_at(arguments, 0)
+    if spender not in (scope.escrow, scope.payment_channel):
+        raise UndeclaredSpend(f"{format_address(spender)} is no contract of this deployment: it gets no allowance")
+
+
+def _check_mint(_scope: SigningScope, _arguments: bytes, _spend: Spend | None) -> None:
+    """Minting the test token spends nothing."""
+
+
+def _check_fund(scope: SigningScope, arguments: bytes, spend: Spend | None) -> None:
+    # The calldata holds the award's fields as the same words that its struct hash takes.
+    words = arguments[: _AWARD_WORDS * _WORD]
+    if len(words) != _AWARD_WORDS * _WORD:
+        raise UndeclaredSpend("the call of fund is cut short")
+    award = Digest(keccak256(b"\x19\x01" + domain_separator(scope.market_domain) + keccak256(_AWARD_TYPE_HASH + words)))
+    amount = _uint_at(words, _AWARD_PRICE) + _uint_at(words, _AWARD_DISPUTE_FEE)
+    provider = _address_at(words, _AWARD_PROVIDER)
+    if spend is None or (spend.account, spend.total, spend.peer) != (award, amount, provider):
+        raise UndeclaredSpend(f"funding award {award.hex()} with {amount} base units is not declared as a spend")
+
+
+def _uint_at(words: bytes, index: int) -> int:
+    word = words[index * _WORD : (index + 1) * _WORD]
+    if len(word) != _WORD:
+        raise UndeclaredSpend("the call data are cut short")
+    return int.from_bytes(word)
+
+
+def _address_at(words: bytes, index: int) -> Address:
+    return Address((_uint_at(words, index) & (2**160 - 1)).to_bytes(20))
+
+
+def _selector(signature: str) -> bytes:
+    return keccak256(signature.encode())[:4]
+
+
+_AWARD_TYPE: Final = type_string(Award)
+_AWARD_TYPE_HASH: Final = keccak256(_AWARD_TYPE.encode())
+_AWARD_FIELDS: Final = [member.split(" ") for member in _AWARD_TYPE[len("Award(") : -1].split(",")]
+_AWARD_WORDS: Final = len(_AWARD_FIELDS)
+_AWARD_NAMES: Final = [name for _, name in _AWARD_FIELDS]
+_AWARD_PRICE: Final = _AWARD_NAMES.index("price")
+_AWARD_DISPUTE_FEE: Final = _AWARD_NAMES.index("disputeFee")
+_AWARD_PROVIDER: Final = _AWARD_NAMES.index("provider")
+
+_FUND: Final = _selector(f"fund(({','.join(kind for kind, _ in _AWARD_FIELDS)}),bytes)")
+_TOKEN_CALLS: Final[Mapping[bytes, Callable[[SigningScope, bytes, Spend | None], None]]] = {
+    _selector("transfer(address,uint256)"): _check_transfer,
+    _selector("approve(address,uint256)"): _check_approve,
+    _selector("mint(address,uint256)"): _check_mint,
+}
