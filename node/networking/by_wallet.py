@@ -1,0 +1,76 @@
+"""The network as the market speaks of it: by the wallets of nodes, not by their peer ids.
+
+`PeersByWallet` finds the peer of a wallet, connects, and introduces this node before its first request, so that the
+other side knows who asks.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from node.networking.blobs import BlobSink
+from node.networking.discovery import Discovery
+from node.networking.errors import PeerUnreachable
+from node.networking.network import Network
+from node.networking.requests import Handler
+from node.networking.verdict import Verdict
+from protocol.identity import Address, ContentDigest, PeerId, format_address
+
+Judge = Callable[[bytes], bool]
+
+
+class PeersByWallet:
+    """Requests, topics and blobs, addressed by wallet."""
+
+    def __init__(self, network: Network, discovery: Discovery) -> None:
+        self._network = network
+        self._discovery = discovery
+
+    async def call(self, wallet: Address, method: str, body: bytes, *, max_response: int | None = None) -> bytes:
+        """Send a request to the node of `wallet`. Raises as `Network.call` does."""
+        return await self._network.call(await self._reach(wallet), method, body, max_response=max_response)
+
+    async def fetch_blob(
+        self, wallet: Address, digest: ContentDigest, *, max_bytes: int, sink: BlobSink, offset: int = 0
+    ) -> int:
+        """Fetch a blob from the node of `wallet`. Raises as `Network.fetch_blob` does."""
+        peer = await self._reach(wallet)
+        return await self._network.fetch_blob(peer, digest, max_bytes=max_bytes, sink=sink, offset=offset)
+
+    def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
+        """Answer requests; ask `wallet_of` whose they are."""
+        self._network.serve(method, handler, max_request=max_request)
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Gossip a message of our own."""
+        await self._network.publish(topic, data)
+
+    def subscribe(self, topic: str, *, judge: Judge, deliver: Callable[[bytes], Awaitable[None]]) -> None:
+        """Take part in a topic whose messages carry their own signatures, so that it does not matter who published.
+
+        Args:
+            topic: At most 256 characters.
+            judge: Whether to relay and deliver; raises `ProtocolError` on a fault of whoever sent it.
+            deliver: Gets what passes.
+        """
+
+        def validate(_author: PeerId, data: bytes) -> Verdict:
+            return Verdict.ACCEPT if judge(data) else Verdict.IGNORE
+
+        self._network.subscribe(topic, validate=validate, deliver=lambda _author, data: deliver(data))
+
+    def wallet_of(self, peer: PeerId) -> Address | None:
+        """Return whose node `peer` is, if it has shown so itself."""
+        return self._discovery.directory.wallet_of(peer)
+
+    def is_reachable(self, wallet: Address) -> bool:
+        """Whether there is a connection to the node of `wallet` now."""
+        peer = self._discovery.directory.peer_of(wallet)
+        return peer is not None and self._network.is_connected(peer)
+
+    async def _reach(self, wallet: Address) -> PeerId:
+        peer = self._discovery.directory.peer_of(wallet)
+        if peer is None:
+            raise PeerUnreachable(format_address(wallet), "no record of its node is known")
+        if not self._network.is_connected(peer):
+            await self._network.connect_peer(peer)
+        await self._discovery.introduce(peer)
+        return peer

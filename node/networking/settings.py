@@ -1,0 +1,47 @@
+"""What an operator may set about networking, and the defaults."""
+
+from dataclasses import dataclass, field
+
+from node.networking.limits import Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """Limits that hold whatever peers do. Rates are per peer unless they say otherwise.
+
+    Attributes:
+        listen: Addresses to accept connections on, as multiaddresses without a peer id; port 0 picks a free one.
+        announce: Addresses to tell others instead of the ones bound: for nodes behind a router or a name, and for
+            those that listen on every interface (0.0.0.0), which is no address that anybody could dial.
+        max_connections: In all. An eighth of them is kept for connections that this node dials.
+        max_connections_per_host: From one IP address: what one machine of an attacker can hold. Local networks of
+            many nodes need more than the default.
+        max_connections_per_peer: Two, since two nodes may dial each other at once.
+        max_handshakes: Inbound connections not yet authenticated, at once.
+        max_gossip_bytes: Largest message on a topic.
+        gossip_rate: Messages that one peer may forward to us on one topic.
+        author_rate: Messages that one author may publish on one topic; our own publishing is paced to it.
+        request_rate: Requests that one peer may send us.
+        max_requests_per_peer: Requests of one peer being handled, and of ours waiting for one peer.
+        max_response_bytes: What `call` accepts if it isn't told otherwise.
+        max_blob_streams_per_peer: Blobs being served to one peer at once.
+        max_blob_streams: Blobs being served at once.
+        hash_in_threads: Whether large blobs are hashed beside the main loop. Off only under a virtual clock, which
+            does not wait for threads.
+    """
+
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    announce: tuple[str, ...] = ()
+    max_connections: int = 128
+    max_connections_per_host: int = 32
+    max_connections_per_peer: int = 2
+    max_handshakes: int = 32
+    max_gossip_bytes: int = 64 * 1024
+    gossip_rate: Rate = field(default_factory=lambda: Rate(per_s=400, burst=1200))
+    author_rate: Rate = field(default_factory=lambda: Rate(per_s=20, burst=100))
+    request_rate: Rate = field(default_factory=lambda: Rate(per_s=200, burst=400))
+    max_requests_per_peer: int = 32
+    max_response_bytes: int = 256 * 1024
+    max_blob_streams_per_peer: int = 4
+    max_blob_streams: int = 32
+    hash_in_threads: bool = True
