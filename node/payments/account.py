@@ -1,0 +1,144 @@
+"""One money machine, live: its stream, its view of the time, and the loop that does what its state needs."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+import trio
+
+from node.operations.clock import Clock
+from node.payments.errors import NotSeenYet
+from node.payments.tracked import Rules, Step, Tracked
+from node.storage.machine_log import MachineLog
+from protocol.errors import ChainRejected, ProtocolError, StoaError, TransientError
+from protocol.units import UnixTime
+
+C = TypeVar("C")
+S = TypeVar("S")
+E = TypeVar("E")
+F = TypeVar("F")
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+FIRST_RETRY_S: Final = 0.25
+LONGEST_RETRY_S: Final = 30.0
+FACT_INDEX_MOST: Final = 2**32 - 1
+
+
+class Pulse:
+    """Something changed. Ask for the event first, look second, wait third: then no change is missed."""
+
+    def __init__(self) -> None:
+        self._next = trio.Event()
+
+    def next_beat(self) -> trio.Event:
+        """Return the event of the next change."""
+        return self._next
+
+    def beat(self) -> None:
+        """Wake everybody who waits."""
+        beaten, self._next = self._next, trio.Event()
+        beaten.set()
+
+
+class Account(Generic[C, S, E]):
+    """The state of one channel or escrow on one side. `now` gives the time of the newest confirmed block."""
+
+    def __init__(
+        self,
+        machine: MachineLog[C, Tracked[S], Step[E], Any],
+        rules: Rules[S, E],
+        now: Callable[[], UnixTime],
+    ) -> None:
+        self._machine, self._rules, self._now = machine, rules, now
+        self.pulse: Final = Pulse()
+        self.guard: Final = trio.Lock()
+        """Held by whoever changes the state and signs what follows from it, as one act."""
+        self.failure: StoaError | None = None
+        """Why this account was given up before it began, if it was."""
+
+    @property
+    def context(self) -> C:
+        """What the stream opened with."""
+        return self._machine.context
+
+    @property
+    def state(self) -> S:
+        """Where it stands at the newest confirmed block."""
+        return self._rules.advance(self._machine.state.state, self._now())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can happen any more."""
+        return self.failure is not None or self._rules.is_over(self.state)
+
+    async def apply(self, event: E, *, block: int = 0, index: int = 0) -> None:
+        """Check an event, make it durable, then visible. One of ours that changes nothing is a repeat: not kept.
+
+        Raises:
+            OldFact: A fact that was applied before.
+            ProtocolError: The machine refused; nothing changed.
+        """
+        if not block:
+            state = self.state
+            if self._rules.transition(state, event) == state:
+                return
+        await self._machine.apply(Step(seen=self._now(), block=block, index=index, event=event))
+        self.pulse.beat()
+
+    async def wait_until(self, is_true: Callable[[S], bool]) -> S:
+        """Return the state as soon as `is_true` of it.
+
+        Raises:
+            StoaError: The account was given up (`failure`).
+        """
+        while True:
+            beat, state = self.pulse.next_beat(), self.state
+            if self.failure is not None:
+                raise self.failure
+            if is_true(state):
+                return state
+            await beat.wait()
+
+    async def give_up(self, failure: StoaError) -> None:
+        """End an account that never began."""
+        self.failure = failure
+        await self.end()
+        self.pulse.beat()
+
+    async def end(self) -> None:
+        """Note in the journal that a restart need not take it up again."""
+        await self._machine.close()
+
+
+async def keep(
+    account: Account[C, S, E],
+    *,
+    outstanding: Callable[[S], Iterable[F]],
+    perform: Callable[[F], Awaitable[None]],
+    clock: Clock,
+    name: str,
+) -> None:
+    """Do what the account's state needs, again and again, until the account is over.
+
+    What can't be done now is tried again, more and more rarely; a change in between is looked at no sooner than that
+    either, since it is most often only a new block.
+    """
+    delay_s = FIRST_RETRY_S
+    while not account.is_over:
+        beat = account.pulse.next_beat()
+        failed = False
+        for effect in outstanding(account.state):
+            try:
+                await perform(effect)
+            except (TransientError, ProtocolError, ChainRejected) as error:
+                level = logging.DEBUG if isinstance(error, NotSeenYet) else logging.WARNING
+                log.log(level, "payments.waits", account=name, effect=type(effect).__name__, reason=str(error))
+                failed = True
+        if failed:
+            await clock.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+            continue
+        delay_s = FIRST_RETRY_S
+        await beat.wait()

@@ -1,0 +1,55 @@
+"""A channel as people see it, from the side that pays."""
+
+from dataclasses import dataclass
+
+from node.payments.payer_book import PayerBook
+from protocol.channel.paying import Open
+from protocol.identity import Address, Digest
+from protocol.units import Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayerChannelView:
+    """A channel that this wallet pays from, for people.
+
+    Attributes:
+        phase: opening, open, closing, leaving, enforced or settled.
+        deposit: Confirmed.
+        paid: By voucher, in all.
+        held: Promised to tasks in flight.
+        claimed: Paid out on chain so far.
+        free: What can still be promised.
+        tasks: Awards with a hold.
+        acknowledged: Whether the payee is known to hold the newest voucher.
+    """
+
+    channel: Digest
+    payee: Address
+    phase: str
+    deposit: Amount
+    paid: Amount
+    held: Amount
+    claimed: Amount
+    free: Amount
+    tasks: int
+    acknowledged: bool
+
+
+def payer_view(channel: Digest, payee: Address, book: PayerBook) -> PayerChannelView:
+    """Return what a payer sees of its channel."""
+    chain, ledger = book.account, book.ledger
+    phase = type(book.channel).__name__.lower()
+    if isinstance(book.channel, Open) and (book.channel.leaving or book.channel.close):
+        phase = "leaving" if book.channel.leaving else "closing"
+    return PayerChannelView(
+        channel=channel,
+        payee=payee,
+        phase="leaving" if phase == "exiting" else phase,
+        deposit=chain.deposit if chain else Amount(0),
+        paid=ledger.cumulative if ledger else Amount(0),
+        held=Amount(ledger.held if ledger else 0),
+        claimed=chain.claimed if chain else Amount(0),
+        free=Amount(max(0, book.free)),
+        tasks=len(ledger.holds) if ledger else 0,
+        acknowledged=ledger is None or ledger.acknowledged >= ledger.sequence,
+    )

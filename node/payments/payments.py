@@ -1,0 +1,96 @@
+"""Opening the room: both sides of both rails, fed by one reading of the chain."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from node.operations.clock import Clock
+from node.payments.channel_payee import ChannelPayee
+from node.payments.channel_payer import ChannelPayer
+from node.payments.escrow_payee import EscrowPayee
+from node.payments.escrow_payer import EscrowPayer
+from node.payments.feed import Feed
+from node.payments.payee import Payee
+from node.payments.payer import Payer
+from node.payments.ports import Chain, Fact, JudgeClaim, Peers, Wallet
+from node.payments.room import Room
+from node.payments.settings import PaymentSettings
+from node.storage.storage import Storage
+from protocol.signing.eip712 import Domain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payments:
+    """The open room. `payer` is the market's PayerRails, `payee` its PayeeRails; `feed` shows how far the chain is."""
+
+    payer: Payer
+    payee: Payee
+    feed: Feed
+
+
+@asynccontextmanager
+async def open_payments(
+    *,
+    storage: Storage,
+    chain: Chain,
+    wallet: Wallet,
+    peers: Peers,
+    clock: Clock,
+    settings: PaymentSettings,
+    chain_id: int,
+    judge: JudgeClaim | None = None,
+) -> AsyncGenerator[Payments, None]:
+    """Take up every channel and escrow that is not over, and look after them until the block ends.
+
+    Args:
+        storage: Opened with the projection `OpenStreams`; one node at a time uses it.
+        chain: The contracts (`ContractChain`).
+        wallet: The signer.
+        peers: Other nodes; this registers the methods of protocol/channel/messages.py.
+        clock: The node's clock.
+        settings: What the operator chose.
+        chain_id: Of the chain.
+        judge: Whether a claim on an escrow is owed that was not accepted; without it, none is.
+
+    Raises:
+        TransientError: The chain can't be reached for the contract's constants.
+    """
+    rules = await chain.rules()
+    async with trio.open_nursery() as nursery:
+        room = Room(
+            storage=storage,
+            chain=chain,
+            wallet=wallet,
+            peers=peers,
+            clock=clock,
+            settings=settings,
+            market_domain=Domain(chain_id=chain_id, verifying_contract=chain.escrow_contract),
+            channel_domain=Domain(chain_id=chain_id, verifying_contract=chain.channel_contract),
+            rules=rules,
+            feed=Feed(chain, storage.cursors),
+            nursery=nursery,
+        )
+        sides = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room))
+        for side in sides:
+            await side.start()
+
+        async def deliver(fact: Fact) -> bool:
+            mattered = False
+            for side in sides:
+                mattered |= await side.on_fact(fact)
+            return mattered
+
+        def on_block() -> None:
+            for side in sides:
+                side.on_block()
+
+        await nursery.start(room.feed.run, deliver, on_block)
+        channel_payer, channel_payee, escrow_payer, escrow_payee = sides
+        yield Payments(
+            payer=Payer(room, channel_payer, escrow_payer),
+            payee=Payee(room, channel_payee, escrow_payee),
+            feed=room.feed,
+        )
+        nursery.cancel_scope.cancel()

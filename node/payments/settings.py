@@ -1,0 +1,28 @@
+"""What an operator may choose about payments."""
+
+from dataclasses import dataclass
+
+from protocol.settlement.rail import THRESHOLD
+from protocol.units import ONE_TOKEN, Amount, Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSettings:
+    """Amounts in base units.
+
+    Attributes:
+        threshold: Highest price that goes over a channel.
+        credit_limit: The most unjudged work per part that we suppose a provider lets us owe.
+        channel_deposit: What a new channel, or a top-up, brings at least, if the wallet has it.
+        claim_at: Unclaimed amount in one channel from which it is claimed without being asked.
+        close_within: How long a payee has to submit a close that both want, before the payer leaves alone.
+        confirm_timeout_s: How long opening, topping up or funding may take to be confirmed. What was begun goes on
+            after that; only the caller stops waiting.
+    """
+
+    threshold: Amount = THRESHOLD
+    credit_limit: Amount = THRESHOLD
+    channel_deposit: Amount = Amount(5 * ONE_TOKEN)
+    claim_at: Amount = Amount(5 * ONE_TOKEN)
+    close_within: Seconds = Seconds(120)
+    confirm_timeout_s: float = 300.0
