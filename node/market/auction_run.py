@@ -1,0 +1,270 @@
+"""One auction at its requester: the shell of `protocol.market.auction`, and the purchase's source of winners."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import structlog
+import trio
+
+from node.market.gossip import MarketGossip
+from node.market.ports import PayerRails, Peers, Signing
+from node.operations.clock import Clock
+from node.storage.machine_log import Machine, MachineLog
+from protocol.errors import ProtocolError, StoaError
+from protocol.identity import ZERO_DIGEST, Address, Digest
+from protocol.market import auction_events as events
+from protocol.market.auction import (
+    admitted,
+    make_transcript,
+    next_deadline,
+    open_auction,
+    outstanding,
+    transition,
+)
+from protocol.market.auction_states import AuctionState, Collecting, Decided, Failed, Revealing, explain_failure
+from protocol.market.award import build_award
+from protocol.market.messages import (
+    AwardAnnouncement,
+    ConflictAnnouncement,
+    OfferAnnouncement,
+    RollAnnouncement,
+)
+from protocol.market.objects import Award, Bid, Commitment
+from protocol.market.transcript import Transcript
+from protocol.signing.eip712 import Domain
+from protocol.signing.signed import Signed
+from protocol.task.messages import AWARD_METHOD, AwardNotice
+from protocol.wire.codec import encode
+
+log = structlog.stdlib.get_logger(__name__)
+
+LATE_GOSSIP_S: Final = 0.2
+"""How long after the last second of a window messages that are on their way are still taken: a peer nearer to a bidder
+may have heard it in time, and would rightly miss it in the roll."""
+INBOX: Final = 1024
+
+AuctionMessage: TypeAlias = Signed[Commitment] | Signed[Bid]
+
+
+class NoWinnerLeft(StoaError):
+    """Nobody is there to do (the rest of) the work."""
+
+
+class AuctionInterrupted(ProtocolError):
+    """This node was down while bids came in: to award without those that others heard would be to leave them out."""
+
+    advice = "Submit the task again; nothing was promised to anyone."
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this node was down when {what} closed, so it may have missed some")
+
+
+AuctionLog = MachineLog[OfferAnnouncement, AuctionState, events.AuctionEvent, events.AuctionEffect]
+
+
+def auction_machine(
+    domain: Domain,
+) -> Machine[OfferAnnouncement, AuctionState, events.AuctionEvent, events.AuctionEffect]:
+    """Return the machine of auctions under `domain`; a stream begins with the offer as it was announced."""
+    return Machine(
+        context=OfferAnnouncement,
+        events=events.AuctionEvent,
+        begin=lambda announcement: open_auction(domain, announcement.signed.value),
+        transition=transition,
+    )
+
+
+def stream_of(offer_id: Digest) -> str:
+    """Return the journal stream of an auction."""
+    return f"auction/{offer_id.hex()}"
+
+
+class Reputations(Protocol):
+    """This node's opinion of providers."""
+
+    async def of(self, providers: Iterable[Address]) -> Mapping[Address, int]:
+        """Return the reputation of each provider, 0..10,000."""
+        ...
+
+    async def note_silence(self, bidders: tuple[Address, ...]) -> None:
+        """Count it against bidders that they committed and revealed nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuctionRoom:
+    """What every auction of this node works with."""
+
+    signing: Signing
+    gossip: MarketGossip
+    peers: Peers
+    rails: PayerRails
+    clock: Clock
+    reputations: Reputations
+
+
+class AuctionRun:
+    """An auction from its offer to its last standby."""
+
+    def __init__(
+        self, room: AuctionRoom, machine: AuctionLog, *, hire: Address | None, was_interrupted: bool = False
+    ) -> None:
+        self._room, self._machine = room, machine
+        self._was_interrupted = was_interrupted
+        self.hire = hire
+        """Who is hired directly, if the offer's format says so."""
+        self.announcement: Final = machine.context
+        self.offer_id: Final = machine.state.terms.offer_id
+        self._post, self._inbox = trio.open_memory_channel[AuctionMessage](INBOX)
+
+    @property
+    def state(self) -> AuctionState:
+        """Where the auction stands."""
+        return self._machine.state
+
+    def post_nowait(self, message: AuctionMessage) -> None:
+        """Hand a commitment or a bid over, its signature not yet checked; dropped if far too many wait.
+
+        Raises:
+            trio.WouldBlock: Too many wait.
+        """
+        self._post.send_nowait(message)
+
+    async def transcript(self) -> Transcript:
+        """Return what proves the outcome so far.
+
+        Raises:
+            UnexpectedEvent: Nothing was awarded.
+        """
+        state = self._machine.state
+        if not isinstance(state, Decided | Failed):
+            raise NoWinnerLeft("the auction is not decided yet")
+        signing = self._room.signing
+        return make_transcript(
+            state,
+            offer=self.announcement.signed,
+            roll=signing.sign(state.revealing.roll) if state.revealing else None,
+            awards=tuple([await signing.sign_award(award) for award in state.awards]),
+        )
+
+    async def next_award(self, first_part: int, attempt: int) -> Signed[Award]:
+        """See `Winners`. Asked again after a crash, it gives the same award."""
+        await self._decide()
+        state = self._machine.state
+        if isinstance(state, Decided) and len(state.failed) < attempt:
+            await self._apply(
+                events.BidderFailed(at=self._room.clock.now(), slot=0, attempt=attempt - 1, next_part=first_part)
+            )
+            state = self._machine.state
+        if not isinstance(state, Decided):
+            assert isinstance(state, Failed)
+            what, advice = explain_failure(state)
+            raise NoWinnerLeft(what, advice=advice)
+        assignment = state.assignments[0]
+        if assignment.award is None:
+            terms, offer = assignment.terms, state.terms.offer
+            price = build_award(
+                self.offer_id, offer, terms, channel=ZERO_DIGEST, audit_seal=ZERO_DIGEST, at=self._room.clock.now()
+            ).price
+            channel = await self._room.rails.prepare(terms.provider, price, offer)
+            at = self._room.clock.now()
+            award = build_award(self.offer_id, offer, terms, channel=channel, audit_seal=ZERO_DIGEST, at=at)
+            await self._apply(events.AwardMade(at=at, award=award))
+        else:
+            award = assignment.award
+        return await self._room.signing.sign_award(award)
+
+    async def send_award(self, award: Signed[Award]) -> None:
+        """See `Winners`."""
+        state = self._machine.state
+        assert isinstance(state, Decided | Failed)
+        await self._room.gossip.publish(AwardAnnouncement(signed=award, bid_ids=state.bid_ids))
+        notice = AwardNotice(award=award, transcript=await self.transcript())
+        await self._room.peers.call(award.value.provider, AWARD_METHOD, encode(notice))
+
+    async def _decide(self) -> None:
+        """Run the windows that are still open."""
+        state = self._machine.state
+        if isinstance(state, Collecting) and self.hire is not None:
+            await self._hire(self.hire)
+        elif isinstance(state, Collecting):
+            if self._missed(state):
+                raise AuctionInterrupted("the window for bids")
+            await self._room.gossip.publish(self.announcement)
+            await self._listen_until_closed()
+            state = self._machine.state
+            assert isinstance(state, Collecting)
+            opinions = await self._room.reputations.of(admitted(state))
+            await self._apply(
+                events.CommitWindowClosed(
+                    at=self._room.clock.now(),
+                    opinions=tuple(events.Opinion(bidder=who, reputation=worth) for who, worth in opinions.items()),
+                )
+            )
+        state = self._machine.state
+        if isinstance(state, Revealing):
+            if self._missed(state) and len(state.bids) < len(state.leaves):
+                raise AuctionInterrupted("the window for reveals")
+            await self._perform_all(outstanding(state))
+            await self._listen_until_closed()
+            await self._apply(events.RevealWindowClosed(at=self._room.clock.now()))
+
+    def _missed(self, state: Collecting | Revealing) -> bool:
+        """Whether a window closed while this node was down; bidders insist only until then."""
+        closes_at = next_deadline(state)
+        return self._was_interrupted and closes_at is not None and self._room.clock.now() >= closes_at
+
+    async def _hire(self, provider: Address) -> None:
+        offer = self.announcement.signed.value
+        await self._room.gossip.publish(self.announcement)
+        await self._room.gossip.tell_all([provider], self.announcement)
+        while self._room.clock.now() <= offer.reveal_by:  # no award before that, also of a hire (O4)
+            await self._room.clock.sleep(offer.reveal_by + 1 - self._room.clock.unix_time())
+        await self._apply(
+            events.ProviderChosen(at=self._room.clock.now(), provider=provider, price=offer.budget, eta=offer.max_eta)
+        )
+
+    async def close(self) -> None:
+        """Note that nothing more will come of it."""
+        await self._machine.close()
+
+    async def _listen_until_closed(self) -> None:
+        closes_at = next_deadline(self._machine.state)
+        assert closes_at is not None
+        with trio.move_on_after(max(0.0, closes_at + LATE_GOSSIP_S - self._room.clock.unix_time())):
+            while True:
+                await self._hear(await self._inbox.receive())
+        # The wall clock may have been set back meanwhile; the machine never closes a window early.
+        while self._room.clock.now() < closes_at:
+            await self._room.clock.sleep(closes_at - self._room.clock.unix_time())
+
+    async def _hear(self, message: AuctionMessage) -> None:
+        at = self._room.clock.now()
+        value = message.value
+        try:
+            if isinstance(value, Commitment):
+                await self._apply(events.CommitmentHeard(at=at, signed=Signed(value, message.signature)))
+            else:
+                await self._apply(events.BidHeard(at=at, signed=Signed(value, message.signature)))
+        except ProtocolError as error:
+            log.debug("auction.message_rejected", reason=str(error))
+
+    async def _apply(self, event: events.AuctionEvent) -> None:
+        effects = await self._machine.apply(event)
+        # Awards are made and sent by `next_award` and `send_award`, which know the rail and the provider's answer.
+        await self._perform_all(effects)
+
+    async def _perform_all(self, effects: tuple[events.AuctionEffect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case events.PublishRoll(roll=roll, leaves=leaves):
+                    message = RollAnnouncement(signed=self._room.signing.sign(roll), leaves=leaves)
+                    await self._room.gossip.publish(message)
+                    await self._room.gossip.tell_all([leaf.bidder for leaf in leaves], message)
+                case events.PublishConflict(conflict=conflict):
+                    await self._room.gossip.publish(ConflictAnnouncement(conflict=conflict))
+                case events.NoteSilence(bidders=bidders):
+                    await self._room.reputations.note_silence(bidders)
+                case events.PrepareAward() | events.PublishAward():
+                    pass

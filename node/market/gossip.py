@@ -1,0 +1,243 @@
+"""The market's conversation: what is heard is judged before it is relayed, remembered, and handed to whom it concerns.
+
+Every message may come by gossip or straight from its author; both ways lead through the same checks.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import structlog
+import trio
+
+from node.operations.clock import Clock
+from protocol.errors import ProtocolError, TransientError
+from protocol.identity import Address, Digest, PeerId
+from protocol.market import observer
+from protocol.market.evidence import Conflict
+from protocol.market.messages import (
+    AwardAnnouncement,
+    BidAnnouncement,
+    CommitmentAnnouncement,
+    ConflictAnnouncement,
+    MarketMessage,
+    NotRelayed,
+    OfferAnnouncement,
+    ProtestAnnouncement,
+    RollAnnouncement,
+    encode_message,
+    topic_of,
+    validate,
+)
+from protocol.market.observer import ObserverFull, ObserverState, heard_of, known_auction
+from protocol.market.transcript import Heard
+from protocol.signing.eip712 import Domain
+from protocol.units import UnixTime
+from protocol.wire.codec import decode_as
+from protocol.wire.topics import MarketTopic, topic_name
+
+log = structlog.stdlib.get_logger(__name__)
+
+MESSAGE_METHOD: Final = "market/message"
+TIDY_EVERY_S: Final = 60.0
+RETELL_S: Final = 0.5
+_LARGEST: Final = max(topic.max_bytes for topic in MarketTopic)
+
+Listener = Callable[[MarketMessage], Awaitable[None]]
+
+
+class GossipPeers(Protocol):
+    """The network, as far as the conversation needs it."""
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Gossip a message of our own."""
+        ...
+
+    def subscribe(
+        self, topic: str, *, judge: Callable[[bytes], bool], deliver: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Take part in a topic. `judge` returns whether to relay, and raises ProtocolError on a sender's fault."""
+        ...
+
+    def serve(self, method: str, handler: Callable[[PeerId, bytes], Awaitable[bytes]], *, max_request: int) -> None:
+        """Answer requests of other nodes."""
+        ...
+
+    async def call(self, wallet: Address, method: str, body: bytes) -> bytes:
+        """Ask a node something."""
+        ...
+
+
+class MarketGossip:
+    """What this node says and hears of auctions."""
+
+    def __init__(self, domain: Domain, peers: GossipPeers, clock: Clock) -> None:
+        self._domain, self._peers, self._clock = domain, peers, clock
+        self._observed = ObserverState(domain=domain)
+        self._listeners: list[Listener] = []
+        self._misconduct = trio.Event()
+
+    @property
+    def observed(self) -> ObserverState:
+        """Everything that was heard and is still kept."""
+        return self._observed
+
+    def heard_of(self, offer_id: Digest) -> Heard:
+        """Return what was heard of one auction."""
+        return heard_of(self._observed, offer_id)
+
+    def proof_against(self, culprit: Address) -> Conflict | None:
+        """Return a proof of a fault of `culprit`, if one is known."""
+        return observer.proof_against(self._observed, culprit)
+
+    def strikes_of(self, requester: Address) -> int:
+        """Return how many omissions this node holds a requester to."""
+        return observer.strikes_of(self._observed, requester)
+
+    def recall_proof(self, conflict: Conflict) -> None:
+        """Hold a proof again that was kept before a restart."""
+        self._note(observer.ConflictSeen(at=self._clock.now(), conflict=conflict))
+
+    def recall_strike(self, requester: Address, strike: observer.Strike) -> None:
+        """Hold an omission again that was kept before a restart."""
+        self._note(observer.StrikeRecalled(requester=requester, strike=strike))
+
+    def next_misconduct(self) -> trio.Event:
+        """Return the event of the next proof or strike. Ask first, look second, wait third."""
+        return self._misconduct
+
+    def listen(self, listener: Listener) -> None:
+        """Hand every sound message of others to `listener`, one at a time."""
+        self._listeners.append(listener)
+
+    def join(self) -> None:
+        """Take part in all topics, and answer direct messages."""
+        for topic in MarketTopic:
+            self._peers.subscribe(
+                topic_name(self._domain, topic),
+                judge=lambda data, topic=topic: self._judge(topic, data),
+                deliver=self._deliver,
+            )
+        self._peers.serve(MESSAGE_METHOD, self._answer, max_request=_LARGEST)
+
+    async def tidy(self) -> None:
+        """Forget auctions that are long over, for ever."""
+        while True:
+            await self._clock.sleep(TIDY_EVERY_S)
+            self._note(observer.TimePassed(at=self._clock.now()))
+
+    def follow(self, announcement: OfferAnnouncement) -> None:
+        """Follow an auction that this node takes part in: after a restart nothing of it is remembered."""
+        self._observe_own(announcement)
+
+    async def publish(self, message: MarketMessage) -> None:
+        """Gossip a message of our own, and remember it like any other."""
+        self._observe_own(message)
+        await self._peers.publish(topic_name(self._domain, topic_of(message)), encode_message(message))
+
+    async def tell_all(self, wallets: list[Address], message: MarketMessage) -> None:
+        """Send a message straight to some nodes as well: a window may be shorter than a gossip heartbeat."""
+        body = encode_message(message)
+        async with trio.open_nursery() as nursery:
+            for wallet in wallets:
+                nursery.start_soon(self._tell, wallet, body)
+
+    async def insist(self, wallet: Address, message: MarketMessage, by: UnixTime) -> None:
+        """Send a message straight to a node, again while it can't be reached, to the end of the second `by` (C7).
+
+        A bid whose requester is starting again must find it: a requester that signs without a bid which its peers
+        heard is held to have left it out.
+        """
+        body = encode_message(message)
+        while not await self._tell(wallet, body) and self._clock.unix_time() + RETELL_S < by + 1:
+            await self._clock.sleep(RETELL_S)
+
+    def note_failed_verification(self, offer_id: Digest) -> None:
+        """Hold a transcript that failed against its requester."""
+        self._note(observer.VerificationFailed(at=self._clock.now(), offer_id=offer_id))
+
+    async def _tell(self, wallet: Address, body: bytes) -> bool:
+        """Tell whether the node has answered, if only to refuse."""
+        try:
+            await self._peers.call(wallet, MESSAGE_METHOD, body)
+        except TransientError as error:
+            log.info("market.not_told", reason=str(error))
+            return False
+        except ProtocolError as error:
+            log.info("market.refused", reason=str(error))
+        return True
+
+    def _judge(self, topic: MarketTopic, data: bytes) -> bool:
+        """Judge and remember at once, so that a bid that follows on the heels of its roll finds the roll known."""
+        try:
+            self._observe(self._validate(topic, data))
+        except (NotRelayed, ObserverFull) as error:
+            log.debug("market.not_relayed", topic=topic.value.label, reason=str(error))
+            return False
+        return True
+
+    def _validate(self, topic: MarketTopic, data: bytes) -> MarketMessage:
+        return validate(
+            self._domain,
+            topic,
+            data,
+            now=self._clock.now(),
+            find_auction=lambda offer_id: known_auction(self._observed, offer_id),
+        )
+
+    async def _deliver(self, data: bytes) -> None:
+        await self._dispatch(_decode(data))
+
+    async def _answer(self, _peer: PeerId, data: bytes) -> bytes:
+        topic = topic_of(_decode(data))
+        message = self._validate(topic, data)
+        self._observe(message)
+        await self._dispatch(message)
+        return b""
+
+    async def _dispatch(self, message: MarketMessage) -> None:
+        for listener in self._listeners:
+            await listener(message)
+
+    def _observe_own(self, message: MarketMessage) -> None:
+        """Remember our own message if there is room; that there is none must not keep us from saying it."""
+        try:
+            self._observe(message)
+        except (NotRelayed, ObserverFull) as error:
+            log.info("market.own_message_not_kept", kind=type(message).__name__, reason=str(error))
+
+    def _observe(self, message: MarketMessage) -> None:
+        self._note(_seen(message, self._clock.now()))
+
+    def _note(self, event: observer.ObserverEvent) -> None:
+        before = self._observed
+        self._observed, effects = observer.transition(before, event)
+        if self._observed.proofs is not before.proofs or self._observed.strikes is not before.strikes:
+            news, self._misconduct = self._misconduct, trio.Event()
+            news.set()
+        for effect in effects:
+            # Whoever heard both halves has the proof as well, so it is only kept here; the parties publish it.
+            log.warning("market.conflict_found", conflict=type(effect.conflict).__name__)
+
+
+def _decode(data: bytes) -> MarketMessage:
+    hint: Any = MarketMessage
+    message: MarketMessage = decode_as(hint, data, max_bytes=_LARGEST)
+    return message
+
+
+def _seen(message: MarketMessage, at: UnixTime) -> observer.ObserverEvent:
+    match message:
+        case OfferAnnouncement(signed=signed):
+            return observer.OfferSeen(at=at, signed=signed)
+        case CommitmentAnnouncement(signed=signed):
+            return observer.CommitmentSeen(at=at, signed=signed)
+        case RollAnnouncement(signed=signed, leaves=leaves):
+            return observer.RollSeen(at=at, signed=signed, leaves=leaves)
+        case BidAnnouncement(signed=signed):
+            return observer.BidSeen(at=at, signed=signed)
+        case AwardAnnouncement(signed=signed, bid_ids=bid_ids):
+            return observer.AwardSeen(at=at, signed=signed, bid_ids=bid_ids)
+        case ProtestAnnouncement(signed=signed):
+            return observer.ProtestSeen(at=at, signed=signed)
+        case ConflictAnnouncement(conflict=conflict):
+            return observer.ConflictSeen(at=at, conflict=conflict)

@@ -1,0 +1,104 @@
+"""What this node would ask for a task, and whether it wants it at all."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from node.config.values import WorkingHours
+from protocol.errors import ProtocolError
+from protocol.identity import Address, Digest, format_address
+from protocol.market.objects import Offer
+from protocol.task.manifest import Manifest
+from protocol.task.pricing import Rates, price_at_limits
+from protocol.units import Amount, Seconds, format_amount
+
+ETA_FLOOR_S: Final = 5
+"""No promise below this: a gossip heartbeat, a page fault and a neighbour's task all take time too."""
+
+
+class NotWanted(ProtocolError):
+    """A task that this node does not bid on, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SellingTerms:
+    """What the operator sells, and to whom.
+
+    Attributes:
+        rates: Asked prices.
+        memory_mib: Most memory that a task may ask for.
+        input_mib: Most that its module and all its inputs may have together.
+        output_mib: Most output that one of its parts may have.
+        max_eta_s: Longest work that is taken on.
+        fuel_per_s: What this machine was measured to do on one core.
+        allow: If not empty, only these requesters are served.
+        deny: These never are.
+        credit_limit: Most that one part without an arbiter may cost (M2).
+        hours: When new work is taken, in local time; None means always.
+    """
+
+    rates: Rates
+    memory_mib: int
+    input_mib: int
+    output_mib: int
+    max_eta_s: int
+    fuel_per_s: int
+    allow: frozenset[Address] = frozenset()
+    deny: frozenset[Address] = frozenset()
+    credit_limit: Amount
+    hours: WorkingHours | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A bid's two figures."""
+
+    price: Amount
+    eta: Seconds
+
+
+def quote(terms: SellingTerms, engine: Digest, offer: Offer, manifest: Manifest, *, minute: int) -> Quote:
+    """Return what to bid for the whole task at its limits; `minute` is that of the local day.
+
+    Raises:
+        NotWanted: The first reason not to bid, in words that are logged and shown to the operator.
+        InvalidPrice: Rates and limits whose price no bid can carry.
+    """
+    _check_requester(terms, offer.requester)
+    if terms.hours is not None and not terms.hours.contains(minute):
+        raise NotWanted(f"no work is taken outside {terms.hours}")
+    if manifest.engine != engine:
+        raise NotWanted("the task wants another engine")
+    _check_size(terms, manifest)
+    eta = _eta(terms, manifest)
+    if eta > min(offer.max_eta, terms.max_eta_s):
+        raise NotWanted(f"the work may take {eta} s here; the offer allows {offer.max_eta}, we {terms.max_eta_s}")
+    price = price_at_limits(terms.rates, manifest, 0, len(manifest.parts))
+    if price > offer.budget:
+        raise NotWanted(f"it would cost {format_amount(price)} here, the budget is {format_amount(offer.budget)}")
+    return Quote(price=price, eta=Seconds(eta))
+
+
+def _check_requester(terms: SellingTerms, requester: Address) -> None:
+    if requester in terms.deny:
+        raise NotWanted(f"{format_address(requester)} is on the deny list")
+    if terms.allow and requester not in terms.allow:
+        raise NotWanted(f"{format_address(requester)} is not on the allow list")
+
+
+def _check_size(terms: SellingTerms, manifest: Manifest) -> None:
+    inputs = sum(blob.size for blob in manifest.blobs())
+    for what, wanted_mib, sold_mib in (
+        ("of memory", manifest.limits.memory_mib, terms.memory_mib),
+        ("of module and inputs", math.ceil(inputs / 2**20), terms.input_mib),
+        ("of output a part", math.ceil(manifest.limits.output_bytes / 2**20), terms.output_mib),
+    ):
+        if wanted_mib > sold_mib:
+            raise NotWanted(f"the task wants {wanted_mib} MiB {what}, this node allows {sold_mib}")
+
+
+def _eta(terms: SellingTerms, manifest: Manifest) -> int:
+    """Time at full limits on one core: a promise must hold for the slowest input that the limits admit."""
+    fuel = manifest.limits.fuel * len(manifest.parts)
+    overhead_s = len(manifest.parts)  # one second a part for fetching, storing and being paid
+    return max(ETA_FLOOR_S, math.ceil(fuel / terms.fuel_per_s) + overhead_s)

@@ -1,0 +1,81 @@
+"""What a node holds against others outlives it."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from node.market import misconduct
+from protocol.identity import Address, Digest
+from protocol.market.evidence import TwoCommitments
+from protocol.market.messages import ConflictAnnouncement
+from protocol.market.objects import Commitment
+from protocol.market.observer import Strike
+from protocol.signing.ecdsa import address_of
+from protocol.signing.signed import sign_struct
+from tests.node.market.mallory_lab import open_stage
+from tests.node.market.market_lab import DOMAIN, Bank, make_wish, open_hub, open_node, wait_over
+
+CHEAT = (7).to_bytes(32)
+CULPRIT = address_of(CHEAT)
+
+
+def two_commitments(offer: bytes) -> TwoCommitments:
+    first, second = (
+        sign_struct(CHEAT, DOMAIN, Commitment(offer=Digest(offer * 32), bidder=CULPRIT, hash=Digest(hash_ * 32)))
+        for hash_ in (b"\x01", b"\x02")
+    )
+    return TwoCommitments(first=first, second=second)
+
+
+async def test_proofs_and_strikes_are_remembered_after_a_restart(autojump_clock: MockClock, tmp_path: Path) -> None:
+    proof = two_commitments(b"\x05")
+    strikes = [Strike(offer_id=Digest(bytes([number]) * 32), bidder=CULPRIT) for number in (1, 2)]
+    async with AsyncExitStack() as stack:
+        hub, bank = await stack.enter_async_context(open_hub()), Bank()
+        async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+            async with open_node(hub, bank, tmp_path, "other") as other:
+                await other.gossip.publish(ConflictAnnouncement(conflict=proof))
+            await trio.sleep(1)
+            for strike in strikes:
+                node.gossip.recall_strike(CULPRIT, strike)
+            await trio.sleep(1)
+            assert node.gossip.proof_against(CULPRIT) == proof
+            assert node.gossip.strikes_of(CULPRIT) == 2
+        for _ in range(2):  # what was recalled is not written again
+            async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+                assert node.gossip.proof_against(CULPRIT) == proof
+                assert node.gossip.strikes_of(CULPRIT) == 1, "one is enough to refuse, so one is kept"
+                await trio.sleep(1)
+
+
+async def test_culprits_that_were_made_up_do_not_fill_the_memory_beyond_a_restart(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(misconduct, "MAX_KEPT", 3)
+    made_up = [Address(bytes([number]) * 20) for number in range(10)]
+    async with AsyncExitStack() as stack:
+        hub, bank = await stack.enter_async_context(open_hub()), Bank()
+        async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+            for culprit in made_up:
+                node.gossip.recall_strike(culprit, Strike(offer_id=Digest(bytes(32)), bidder=CULPRIT))
+            await trio.sleep(1)
+        async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+            assert sum(node.gossip.strikes_of(culprit) for culprit in made_up) == 3
+
+
+async def test_a_provider_that_was_restarted_still_refuses_whom_it_held_an_omission_to(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_stage(tmp_path) as stage:
+        requester = stage.honest[0]
+        async with open_node(stage.hub, stage.bank, tmp_path, "provider", gfuel=100_000) as provider:
+            provider.gossip.recall_strike(requester.wallet, Strike(offer_id=Digest(bytes(32)), bidder=provider.wallet))
+            await trio.sleep(1)
+        async with open_node(stage.hub, stage.bank, tmp_path, "provider", gfuel=100_000) as provider:
+            offer_id = await requester.requester.submit(await make_wish(requester))
+            await wait_over(requester, offer_id)
+            assert "this requester left bidders out" in provider.provider.reasons
+            assert not provider.sandbox.runs
