@@ -1,0 +1,153 @@
+"""What the node does for its operator: one method a door. `node/app` implements it; server and client share it.
+
+The signatures are the wire: a request's `method` is a name below with its first underscore as a dot (`task.show`), its
+`params` are the arguments by name, its result the annotated type. A method that returns an `AsyncGenerator` is a
+stream: its items are sent as they come, and it is closed when the client goes away. The one method that takes chunks
+gets them from the client while it runs.
+
+A `task`, `auction`, `channel` or `award` argument of type str is an id or the beginning of one, in hexadecimal digits.
+Any method may raise a `StoaError`; message and advice reach the user.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
+
+from node.api.views import (
+    AuctionDetail,
+    AuctionVerdict,
+    AuctionView,
+    CalibrationView,
+    CancelQuote,
+    ChannelView,
+    EarningsReport,
+    EscrowView,
+    NodeStatus,
+    PeerView,
+    ProvideOrder,
+    ProvideView,
+    TaskDetail,
+    TaskEvent,
+    TaskFilter,
+    TaskOrder,
+    TaskPlan,
+    TaskView,
+    WalletView,
+)
+from protocol.identity import Address, ContentDigest
+from protocol.units import Amount, UnixTime
+
+
+class NodeFacade(Protocol):
+    """The doors of a running node."""
+
+    async def node_status(self) -> NodeStatus:
+        """Return the node at a glance."""
+        ...
+
+    async def node_stop(self) -> None:
+        """Begin to end the node, and return at once."""
+        ...
+
+    async def blob_has(self, digest: ContentDigest) -> bool:
+        """Tell whether the whole blob is in the store, and keep it for a while if so."""
+        ...
+
+    async def blob_put(self, digest: ContentDigest, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """Store a blob of `size` bytes as its chunks come; refuse other bytes than `digest` names."""
+        ...
+
+    def blob_read(self, digest: ContentDigest) -> AsyncGenerator[bytes, None]:
+        """Give a blob's bytes in pieces of at most 256 KiB. The reader checks the digest."""
+        ...
+
+    async def task_plan(self, order: TaskOrder) -> TaskPlan:
+        """Say what `task_submit` would do; changes nothing, and needs no blob."""
+        ...
+
+    async def task_submit(self, order: TaskOrder) -> TaskView:
+        """Open the auction."""
+        ...
+
+    async def task_list(self, state: TaskFilter, limit: int) -> tuple[TaskView, ...]:
+        """Return tasks, newest first."""
+        ...
+
+    async def task_show(self, task: str) -> TaskDetail:
+        """Return a task with its awards and delivered parts."""
+        ...
+
+    def task_watch(self, task: str) -> AsyncGenerator[TaskEvent, None]:
+        """Give what happened so far, then what happens, and end after `TaskEnded`. Progress may be thinned out."""
+        ...
+
+    async def task_cancel_quote(self, task: str) -> CancelQuote:
+        """Say what cancelling would cost now."""
+        ...
+
+    async def task_cancel(self, task: str, cost: Amount) -> TaskView:
+        """Cancel, unless that costs more than `cost` by now."""
+        ...
+
+    async def auction_list(self, limit: int) -> tuple[AuctionView, ...]:
+        """Return auctions that this node knows, newest first."""
+        ...
+
+    async def auction_show(self, auction: str) -> AuctionDetail:
+        """Return an auction with its bids and scores."""
+        ...
+
+    async def auction_verify(self, auction: str) -> AuctionVerdict:
+        """Compute an auction again from what its requester signed and this node heard (`node.api.evidence.judge`)."""
+        ...
+
+    async def earnings_show(self, since: UnixTime, limit: int) -> EarningsReport:
+        """Return the awards taken since then, newest first; the sums are over all of them."""
+        ...
+
+    async def peer_list(self) -> tuple[PeerView, ...]:
+        """Return the nodes that this one knows, connected ones first."""
+        ...
+
+    async def peer_connect(self, address: str) -> PeerView:
+        """Connect to a multiaddress that ends in /p2p/<peer id>."""
+        ...
+
+    async def channel_list(self) -> tuple[ChannelView, ...]:
+        """Return the open channels, both ways."""
+        ...
+
+    async def channel_open(self, provider: Address, deposit: Amount) -> ChannelView:
+        """Open a channel to pay a provider, and return when it is confirmed."""
+        ...
+
+    async def channel_top_up(self, channel: str, amount: Amount) -> ChannelView:
+        """Add to the deposit, and return when it is confirmed."""
+        ...
+
+    async def channel_close(self, channel: str) -> ChannelView:
+        """Close together with the other side if it answers, else begin the exit; as payee, claim all."""
+        ...
+
+    async def escrow_list(self) -> tuple[EscrowView, ...]:
+        """Return the escrows that are not over, both ways."""
+        ...
+
+    async def wallet_show(self) -> WalletView:
+        """Return addresses, balances and what the caps leave."""
+        ...
+
+    async def provide_show(self) -> ProvideView:
+        """Return what this node sells."""
+        ...
+
+    async def provide_set(self, order: ProvideOrder) -> ProvideView:
+        """Change what this node sells, from the next offer on, until it ends; the configuration file is not touched."""
+        ...
+
+    async def provide_calibrate(self) -> CalibrationView:
+        """Measure this machine; takes some seconds of one core."""
+        ...
+
+    async def provide_drain(self) -> ProvideView:
+        """Take no new work, and return when all that was taken is done."""
+        ...

@@ -1,0 +1,9 @@
+"""Words that several views share."""
+
+from typing import Literal, TypeAlias
+
+AuctionFormatName: TypeAlias = Literal["second-price", "first-price", "open"]
+RailName: TypeAlias = Literal["channel", "escrow"]
+TaskFilter: TypeAlias = Literal["all", "open"]
+TaskState: TypeAlias = Literal["bidding", "funding", "awarded", "running", "standby", "done", "failed", "cancelled"]
+FinalState: TypeAlias = Literal["done", "failed", "cancelled"]

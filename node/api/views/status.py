@@ -1,0 +1,140 @@
+"""What a node says of itself, of its peers and of what it sells."""
+
+from dataclasses import dataclass
+
+from node.api.json_codec import Wei
+from protocol.identity import Address, PeerId
+from protocol.units import Amount, UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricesView:
+    """The five prices of SPEC B1."""
+
+    start: Amount
+    gfuel: Amount
+    mib_gfuel: Amount
+    mib_in: Amount
+    mib_out: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapView:
+    """One spending cap. `name` is as in the configuration: per_task, per_hour, per_day, per_peer."""
+
+    name: str
+    limit: Amount
+    left: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountView:
+    """How often something happened, such as a reason not to bid."""
+
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthView:
+    """One part of the node."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvideView:
+    """What this node sells.
+
+    Attributes:
+        enabled: Whether it bids.
+        draining: Whether it finishes what it has and takes nothing new.
+        workers: Parts that can run at once.
+        busy: Parts that run now.
+        fuel_per_s: What one core was measured to do; 0 if it was not measured.
+        refusals: Why offers were not bid on.
+    """
+
+    enabled: bool
+    draining: bool
+    workers: int
+    busy: int
+    memory_mib: int
+    fuel_per_s: int
+    prices: PricesView
+    refusals: tuple[CountView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """The node at a glance.
+
+    Attributes:
+        listening: Multiaddresses with the peer id, as others dial them.
+        confirmed_at: Time of the newest confirmed block; 0 before the first.
+        gas_balance: For transaction fees.
+        open_tasks: Bought and not over.
+        open_deliveries: Sold and not over.
+        warnings: What the operator should know or do, one sentence each (no gas money with claims due, ...).
+    """
+
+    version: str
+    name: str
+    wallet: Address
+    did: str
+    peer: PeerId
+    listening: tuple[str, ...]
+    connected_peers: int
+    chain_id: int
+    chain_reachable: bool
+    confirmed_block: int
+    confirmed_at: UnixTime
+    token_balance: Amount
+    gas_balance: Wei
+    started_at: UnixTime
+    open_tasks: int
+    open_deliveries: int
+    selling: ProvideView
+    health: tuple[HealthView, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """Another node. `wallet` and `prices` come from its signed record; None before it is known."""
+
+    peer: PeerId
+    wallet: Address | None
+    addresses: tuple[str, ...]
+    connected: bool
+    sells: bool
+    gfuel: Amount | None
+    record_expires: UnixTime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvideOrder:
+    """What to sell from now on. What is None stays as it is."""
+
+    enabled: bool | None = None
+    prices: PricesView | None = None
+    fuel_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelView:
+    """How fast one core does one kind of work."""
+
+    name: str
+    fuel_per_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationView:
+    """How fast this machine is, on one core: the kinds of work, their median and the slowest."""
+
+    kernels: tuple[KernelView, ...]
+    fuel_per_s: int
+    slowest_fuel_per_s: int

@@ -1,0 +1,342 @@
+"""A node, put together: each service is opened inside the ones that it needs, and closed before them."""
+
+import random as system_random
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from node.app.contract_chain import ContractChain
+from node.app.identity import OwnRecord
+from node.app.judging import make_judge
+from node.app.node import Node
+from node.app.peers import GrantedBlobs, WalletPeers
+from node.app.sandbox import WasmSandbox
+from node.app.selling import Seller, load_seller, rates_of
+from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.chain.chain import Chain, open_chain
+from node.chain.deployment import Deployment, load_deployment
+from node.chain.event_index import open_event_index
+from node.chain.event_store import CHAIN_SCHEMA, SqlEventStore
+from node.chain.gateway import abis_of, open_gateway
+from node.chain.transaction_log import JournaledTransactionLog
+from node.chain.transactor import open_transactor
+from node.config.settings import Settings
+from node.execution.pool import WorkerPool, open_worker_pool
+from node.market.auction_run import AuctionRoom
+from node.market.bidding_run import BidderRoom
+from node.market.delivery_run import ProviderRoom
+from node.market.earning_table import EarningTable
+from node.market.gossip import MarketGossip
+from node.market.misconduct import MisconductBook
+from node.market.provider import ProviderParts, open_provider
+from node.market.purchase_run import RequesterRoom
+from node.market.requester import RequesterParts, open_requester
+from node.market.task_table import TaskTable, find_offer_of_award
+from node.networking.directory import Directory
+from node.networking.discovery import DiscoverySettings, open_discovery
+from node.networking.network import Network, open_network
+from node.networking.settings import NetworkSettings
+from node.operations.clock import Clock, SystemClock
+from node.operations.health import HealthRegistry
+from node.operations.pace import run_every
+from node.operations.randomness import RandomSource, SystemRandomSource
+from node.payments.payments import Payments, open_payments
+from node.reputation.conduct import ConductTable, Reputations
+from node.storage.health import check_room
+from node.storage.machine_log import OpenStreams, select_open_streams
+from node.storage.storage import Storage, open_storage
+from node.wallet.calls import SigningScope
+from node.wallet.host_key import HostKey, open_host_key
+from node.wallet.keystore import open_wallet
+from node.wallet.signer import Signer, open_signer
+from node.wallet.spend_ledger import JournaledSpendLedger
+from protocol.identity import Digest
+from protocol.node_record import NodeBody
+from protocol.task.engine import ENGINE_DIGEST
+from protocol.units import UnixTime
+
+log = structlog.stdlib.get_logger(__name__)
+
+TIDY_EVERY_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What everything else rests on."""
+
+    settings: Settings
+    clock: Clock
+    random: RandomSource
+    storage: Storage
+    signer: Signer
+    host_key: HostKey
+    chain: Chain
+    deployment: Deployment
+
+
+@asynccontextmanager
+async def open_node(settings: Settings, password: str, *, stop: Callable[[], None]) -> AsyncGenerator[Node, None]:
+    """Run a node until the block ends.
+
+    Args:
+        settings: The whole configuration.
+        password: Opens wallet and host key.
+        stop: Called when an operator asks the node to end.
+
+    Raises:
+        ConfigError: What the user must change: a wrong password, a port in use, another chain, a folder in use.
+        TransientError: The chain can't be reached.
+    """
+    async with AsyncExitStack() as stack:
+        base = await _open_base(stack, settings, password)
+        network, directory, peers = await _open_network(stack, base)
+        pool = await stack.enter_async_context(
+            open_worker_pool(
+                execution_settings(settings),
+                cache_dir=settings.node.data_dir / "modules",
+                work_dir=settings.node.data_dir / "runs",
+            )
+        )
+        seller = await load_seller(settings, pool)
+        payments = await _open_payments(stack, base, peers)
+        yield await _open_market(stack, base, network, directory, peers, pool, seller, payments, stop)
+
+
+async def _open_base(stack: AsyncExitStack, settings: Settings, password: str) -> _Base:
+    clock = SystemClock()
+    deployment = await trio.to_thread.run_sync(
+        load_deployment, settings.chain.deployments or settings.node.data_dir / "deployments.json"
+    )
+    storage = await stack.enter_async_context(
+        open_storage(
+            settings.node.data_dir,
+            clock=clock,
+            projections=(OpenStreams(), TaskTable(), EarningTable(), ConductTable()),
+            schema_parts=(CHAIN_SCHEMA,),
+            blob_quota_bytes=settings.storage.blob_quota_bytes,
+        )
+    )
+    key = await open_wallet(settings.keystore, password)
+    host_key = await open_host_key(settings.host_key, password)
+    scope = SigningScope(
+        chain_id=deployment.chain_id,
+        token=deployment.token,
+        escrow=deployment.escrow,
+        payment_channel=deployment.payment_channel,
+    )
+    signer = await stack.enter_async_context(
+        open_signer(
+            key,
+            scope=scope,
+            caps=settings.wallet.caps.to_spending_caps(),
+            ledger=JournaledSpendLedger(storage.journal, key.address),
+            now=clock.now,
+        )
+    )
+    chain = await stack.enter_async_context(open_chain(chain_profile(settings), settings.chain.endpoint, deployment))
+    return _Base(
+        settings=settings,
+        clock=clock,
+        random=SystemRandomSource(),
+        storage=storage,
+        signer=signer,
+        host_key=host_key,
+        chain=chain,
+        deployment=deployment,
+    )
+
+
+async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Directory, WalletPeers]:
+    settings, clock = base.settings.network, base.clock
+    chance = system_random.Random(base.random.bytes(32))  # noqa: S311 - for the mesh, not for secrets
+    network = await stack.enter_async_context(
+        open_network(
+            NetworkSettings(
+                listen=(f"/ip4/{settings.listen_host}/tcp/{settings.listen_port}",),
+                announce=settings.advertise,
+                max_connections=settings.max_peers,
+            ),
+            base.host_key.seed.reveal(),
+            clock=clock.unix_time,
+            random=chance,
+        )
+    )
+    sells = base.settings.provider.enabled
+    own = OwnRecord(
+        base.signer,
+        base.host_key.public_key,
+        clock,
+        lambda: NodeBody(
+            addresses=tuple(address.split("/p2p/")[0] for address in network.addresses)[:8],
+            engines=(ENGINE_DIGEST,) if sells else (),
+            rates=rates_of(base.settings.provider.prices) if sells else None,
+        ),
+    )
+    directory = Directory(base.deployment.market_domain, clock.unix_time)
+    discovery = await stack.enter_async_context(
+        open_discovery(network, directory, DiscoverySettings(bootstrap=settings.bootstrap), own=own, random=chance)
+    )
+    network.serve_blobs(GrantedBlobs(base.storage, directory))
+    return network, directory, WalletPeers(network, discovery, base.storage)
+
+
+async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> Payments:
+    journal, chain, signer = base.storage.journal, base.chain, base.signer
+    transactor = await stack.enter_async_context(
+        open_transactor(
+            chain,
+            signer,
+            JournaledTransactionLog(journal, base.deployment.chain_id, signer.address),
+            abis_of(base.deployment),
+        )
+    )
+    index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
+    return await stack.enter_async_context(
+        open_payments(
+            storage=base.storage,
+            chain=ContractChain(chain, index, open_gateway(chain, transactor), signer.address),
+            wallet=signer,
+            peers=peers,
+            clock=base.clock,
+            settings=payment_settings(base.settings),
+            chain_id=base.deployment.chain_id,
+            judge=make_judge(base.storage),
+        )
+    )
+
+
+async def _open_market(
+    stack: AsyncExitStack,
+    base: _Base,
+    network: Network,
+    directory: Directory,
+    peers: WalletPeers,
+    pool: WorkerPool,
+    seller: Seller,
+    payments: Payments,
+    stop: Callable[[], None],
+) -> Node:
+    settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
+    domain = base.deployment.market_domain
+    gossip = MarketGossip(domain, peers, clock)
+    keep_s = settings.storage.keep_results_h * 3600
+    sandbox = WasmSandbox(
+        pool,
+        storage.blobs,
+        keep_until=lambda: UnixTime(clock.now() + keep_s),
+        max_wall_s=float(settings.execution.max_wall_s),
+        patience_cpu_s=seller.patience_cpu_s,
+    )
+
+    async def open_streams(prefix: str) -> tuple[str, ...]:
+        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
+
+    async def find_purchase(award_id: Digest) -> Digest | None:
+        return await storage.read.query(lambda connection: find_offer_of_award(connection, award_id))
+
+    requester = await stack.enter_async_context(
+        open_requester(
+            RequesterParts(
+                auctions=AuctionRoom(
+                    signing=signer,
+                    gossip=gossip,
+                    peers=peers,
+                    rails=payments.payer,
+                    clock=clock,
+                    reputations=Reputations(storage.journal, storage.read),
+                ),
+                purchases=RequesterRoom(
+                    domain=domain,
+                    signing=signer,
+                    peers=peers,
+                    blobs=storage.blobs,
+                    rails=payments.payer,
+                    clock=clock,
+                    patience_s=settings.requester.patience_s,
+                    on_event=_log_step,
+                ),
+                gossip=gossip,
+                journal=storage.journal,
+                open_streams=open_streams,
+                find_purchase=find_purchase,
+                clock=clock,
+                random=base.random,
+                terms=market_terms(settings, base.chain),
+            )
+        )
+    )
+    provider = await stack.enter_async_context(
+        open_provider(
+            ProviderParts(
+                bidders=BidderRoom(signing=signer, gossip=gossip, clock=clock),
+                deliveries=ProviderRoom(
+                    domain=domain,
+                    signing=signer,
+                    peers=peers,
+                    blobs=storage.blobs,
+                    rails=payments.payee,
+                    sandbox=sandbox,
+                    clock=clock,
+                    host=socket.gethostname()[:128],
+                    on_event=_log_step,
+                ),
+                gossip=gossip,
+                journal=storage.journal,
+                open_streams=open_streams,
+                clock=clock,
+                random=base.random,
+                taste=offer_taste(settings, base.chain),
+                workers=settings.provider.worker_count,
+                channel_rail=base.deployment.payment_channel,
+            ),
+            seller.terms if settings.provider.enabled else None,
+        )
+    )
+    misconduct = MisconductBook(gossip, storage.journal, open_streams)
+    await misconduct.recall()
+    gossip.join()
+    health = HealthRegistry(clock)
+
+    health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    stack.callback(nursery.cancel_scope.cancel)
+    nursery.start_soon(gossip.tidy)
+    nursery.start_soon(misconduct.keep)
+    nursery.start_soon(_tidy, storage, clock)
+    return Node(
+        settings=settings,
+        started_at=clock.now(),
+        domain=domain,
+        clock=clock,
+        health=health,
+        storage=storage,
+        signer=signer,
+        chain=base.chain,
+        network=network,
+        directory=directory,
+        pool=pool,
+        sandbox=sandbox,
+        gossip=gossip,
+        payments=payments,
+        requester=requester,
+        provider=provider,
+        seller=seller,
+        stop=stop,
+    )
+
+
+def _log_step(_context: object, event: object) -> None:
+    log.info("task.step", step=type(event).__name__)  # the task's id is on every line of its run
+
+
+async def _tidy(storage: Storage, clock: Clock) -> None:
+    async def collect() -> None:
+        await storage.access.drop_expired()
+        await storage.blobs.collect_garbage()
+
+    await run_every(collect, period_s=TIDY_EVERY_S, clock=clock)

@@ -1,0 +1,281 @@
+"""The payments room's `Chain` over `node/chain`: the one module that knows both."""
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from node.chain import events as seen
+from node.chain.chain import Chain
+from node.chain.contract import Sent
+from node.chain.escrow import EscrowState
+from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
+from node.chain.event_store import BEGINNING, Position
+from node.chain.gateway import Gateway
+from node.chain.payment_channel import NO_SIGNATURE
+from node.payments.errors import EscrowGone, OutOfGas
+from node.payments.ports import Delivery, Fact, FactEvent, Mark, Rewound
+from protocol.channel import chain as channel_facts
+from protocol.channel.objects import ChannelKey, ChannelRules, Close, Voucher
+from protocol.escrow import record as escrow_facts
+from protocol.identity import Address, Digest
+from protocol.market.objects import Award
+from protocol.signing.signed import Signed
+from protocol.task.objects import Acceptance, Receipt, Start
+from protocol.units import Amount, UnixTime
+
+GAS_OF_A_CALL: Final = 250_000
+"""More than any of our calls takes (tests/contracts measures them)."""
+_PLACE: Final = struct.Struct(">qQQ")
+
+
+class ContractChain:
+    """Contracts and event index in one hand, for one wallet."""
+
+    def __init__(self, chain: Chain, index: EventIndex, gateway: Gateway, wallet: Address) -> None:
+        self._chain, self._index, self._gateway, self._wallet = chain, index, gateway, wallet
+
+    @property
+    def token(self) -> Address:
+        """See `Chain`."""
+        return self._chain.deployment.token
+
+    @property
+    def channel_contract(self) -> Address:
+        """See `Chain`."""
+        return self._chain.deployment.payment_channel
+
+    @property
+    def escrow_contract(self) -> Address:
+        """See `Chain`."""
+        return self._chain.deployment.escrow
+
+    def subscribe(self, place: bytes | None) -> "ContractFacts":
+        """See `Chain`."""
+        if place is None:
+            position = BEGINNING
+        else:
+            block, index, epoch = _PLACE.unpack(place)
+            position = Position(block=block, index=index, epoch=epoch)
+        return ContractFacts(self._chain, self._gateway, self._index.subscribe(position))
+
+    async def rules(self) -> ChannelRules:
+        """See `Chain`."""
+        return await self._gateway.channels.rules()
+
+    async def next_counter(self, payer: Address) -> int:
+        """See `Chain`."""
+        return await self._gateway.channels.counter_of(payer) + 1
+
+    async def token_balance(self, owner: Address) -> Amount:
+        """See `Chain`."""
+        return await self._gateway.token.balance_of(owner)
+
+    async def require_gas(self) -> None:
+        """See `Chain`."""
+        head = await self._chain.head()
+        needed = GAS_OF_A_CALL * (head.base_fee + self._chain.profile.min_priority_fee)
+        balance = await self._chain.gas_money(self._wallet)
+        if balance < needed:
+            raise OutOfGas(needed=needed, balance=balance)
+
+    async def locked_for(self, award: Digest, block: int) -> Amount | None:
+        """See `Chain`."""
+        record = await self._gateway.escrow.record_of(award, at=await self._chain.block(block))
+        if record.state is EscrowState.NONE:
+            return None
+        if record.state is not EscrowState.FUNDED or record.paid:
+            raise EscrowGone(f"the escrow of award {award.hex()} is {record.state.name.lower()} already")
+        return record.amount
+
+    async def open_channel(self, key: ChannelKey, amount: Amount, *, order: str) -> ChannelKey:
+        """See `Chain`."""
+        await self._gateway.token.ensure_allowance(self.channel_contract, amount)
+        opened = await self._gateway.channels.open(signer=key.signer, payee=key.payee, amount=amount, key=order)
+        return key_of(opened)
+
+    async def top_up(self, key: ChannelKey, amount: Amount, *, order: str) -> int:
+        """See `Chain`."""
+        await self._gateway.token.ensure_allowance(self.channel_contract, amount)
+        return _block(await self._gateway.channels.top_up(key, amount, key=order))
+
+    async def claim(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.channels.claim(key, voucher))
+
+    async def present(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.channels.present(key, voucher))
+
+    async def start_exit(self, key: ChannelKey) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.channels.start_exit(key))
+
+    async def withdraw(self, key: ChannelKey) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.channels.withdraw(key))
+
+    async def close(self, key: ChannelKey, close: Signed[Close]) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.channels.close(key, close.value, close.signature, NO_SIGNATURE))
+
+    async def fund(self, award: Signed[Award]) -> int:
+        """See `Chain`."""
+        value = award.value
+        await self._gateway.token.ensure_allowance(self.escrow_contract, Amount(value.price + value.dispute_fee))
+        return _block(await self._gateway.escrow.fund(award))
+
+    async def release(self, award: Award, acceptance: Signed[Acceptance]) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.release(award, acceptance))
+
+    async def recall(self, award: Award) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.recall(award))
+
+    async def prove_start(self, award: Award, start: Signed[Start]) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.prove_start(award, start))
+
+    async def claim_award(self, award: Award, start: Signed[Start], receipt: Signed[Receipt]) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.claim(award, start, receipt))
+
+    async def pay_claim(self, award: Award) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.pay_claim(award))
+
+    async def dispute(self, award: Award) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.dispute(award))
+
+    async def split(self, award: Award) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.split(award))
+
+    async def refund(self, award: Award) -> int:
+        """See `Chain`."""
+        return _block(await self._gateway.escrow.refund(award))
+
+    async def credits_of(self, owner: Address) -> Mapping[Address, Amount]:
+        """See `Chain`."""
+        return {
+            self.channel_contract: Amount(await self._gateway.channels.credit_of(owner)),
+            self.escrow_contract: Amount(await self._gateway.escrow.credit_of(owner)),
+        }
+
+    async def withdraw_credit(self, contract: Address, to: Address) -> int:
+        """See `Chain`."""
+        if contract == self.escrow_contract:
+            return _block(await self._gateway.escrow.withdraw_credit(to))
+        return _block(await self._gateway.channels.withdraw_credit(to))
+
+
+class ContractFacts:
+    """A subscription of the event index, in the words of the money machines."""
+
+    def __init__(self, chain: Chain, gateway: Gateway, subscription: Subscription) -> None:
+        self._chain, self._gateway, self._subscription = chain, gateway, subscription
+
+    async def receive(self) -> Delivery:
+        """See `Facts`."""
+        while True:
+            match await self._subscription.receive():
+                case IndexedEvent() as indexed:
+                    fact = await self._fact(indexed)
+                    if fact is not None:
+                        return fact
+                case BlockConfirmed(number=number, time=time, position=position):
+                    place = _PLACE.pack(position.block, position.index, position.epoch)
+                    return Mark(number=number, time=time, place=place)
+                case BlocksReverted(to=to):
+                    return Rewound(to=to)
+
+    async def _fact(self, indexed: IndexedEvent) -> Fact | None:
+        event, position = indexed.event, indexed.position
+        if isinstance(event, seen.HoldEnforced):
+            told: tuple[Digest, FactEvent] | None = event.channel, await self._enforced(event, position.block)
+        else:
+            told = channel_fact(event) or escrow_fact(event)
+        if told is None:
+            return None
+        return Fact(block=position.block, index=position.index, subject=told[0], event=told[1])
+
+    async def _enforced(self, event: seen.HoldEnforced, block: int) -> channel_facts.EnforceConfirmed:
+        """The event does not say what stays reserved: the contract does, in the state after its block."""
+        at = await self._chain.block(block)
+        state = await self._gateway.channels.state_of(event.channel, at=at)
+        rules = await self._gateway.channels.rules()
+        return channel_facts.EnforceConfirmed(
+            award=event.award,
+            to_payee=event.to_payee,
+            to_arbiter=event.to_arbiter,
+            reserved=Amount(state.base + state.held if state.held else 0),
+            reserved_until=UnixTime(state.exits_at + rules.hold_period if state.exits_at else 0),
+        )
+
+
+def channel_fact(event: seen.ContractEvent) -> tuple[Digest, channel_facts.ChainEvent] | None:
+    """Return the channel that an event is about and what it says of it, or None."""
+    match event:
+        case seen.ChannelOpened(channel=channel):
+            return channel, channel_facts.OpenConfirmed(key=key_of(event), deposit=event.deposit)
+        case seen.ToppedUp(channel=channel):
+            return channel, channel_facts.TopUpConfirmed(deposit=event.deposit)
+        case seen.ChannelClaimed(channel=channel):
+            return channel, channel_facts.ClaimConfirmed(claimed=event.claimed)
+        case seen.HoldsPresented(channel=channel):
+            presented = channel_facts.PresentConfirmed(
+                sequence=event.sequence, cumulative=event.cumulative, held=event.held
+            )
+            return channel, presented
+        case seen.ExitStarted(channel=channel):
+            return channel, channel_facts.ExitConfirmed(exits_at=event.exits_at)
+        case seen.Withdrawn(channel=channel):
+            return channel, channel_facts.WithdrawConfirmed(amount=event.amount)
+        case seen.ChannelClosed(channel=channel):
+            return channel, channel_facts.CloseConfirmed(to_payee=event.to_payee)
+        case _:
+            return None
+
+
+def escrow_fact(event: seen.ContractEvent) -> tuple[Digest, escrow_facts.ChainEvent] | None:
+    """Return the award that an event is about and what it says of its escrow, or None."""
+    match event:
+        case seen.AwardFunded(award=award):
+            return award, escrow_facts.FundConfirmed(amount=event.amount)
+        case seen.AwardRecalled(award=award):
+            return award, escrow_facts.RecallConfirmed(start_proof_by=event.start_proof_by)
+        case seen.AwardStarted(award=award):
+            return award, escrow_facts.StartConfirmed()
+        case seen.AwardReleased(award=award):
+            return award, escrow_facts.ReleaseConfirmed(part=event.part, paid=event.paid)
+        case seen.AwardClaimed(award=award):
+            claimed = escrow_facts.ClaimConfirmed(
+                part=event.part, due=event.due, receipt=event.receipt, dispute_by=event.dispute_by
+            )
+            return award, claimed
+        case seen.AwardClaimAccepted(award=award):
+            return award, escrow_facts.ClaimAcceptedConfirmed()
+        case seen.AwardDisputed(award=award):
+            return award, escrow_facts.DisputeConfirmed(opener=event.opener, resolve_by=event.resolve_by)
+        case seen.AwardClosed(award=award):
+            closed = escrow_facts.CloseConfirmed(
+                outcome=escrow_facts.Outcome(event.outcome),
+                to_provider=event.to_provider,
+                to_requester=event.to_requester,
+                to_arbiter=event.to_arbiter,
+            )
+            return award, closed
+        case _:
+            return None
+
+
+def key_of(opened: seen.ChannelOpened) -> ChannelKey:
+    """Return the key of a channel that was opened."""
+    return ChannelKey(
+        payer=opened.payer, signer=opened.signer, payee=opened.payee, token=opened.token, counter=opened.counter
+    )
+
+
+def _block(sent: Sent) -> int:
+    return sent.receipt.block

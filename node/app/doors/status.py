@@ -1,0 +1,182 @@
+"""The doors to the node itself: its state, its peers, and what it sells."""
+
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Final
+
+import trio
+
+from node.api import views
+from node.api.json_codec import Wei
+from node.app.doors.names import prices_view, rates_from
+from node.app.node import Node
+from node.app.selling import measure, with_speed
+from node.operations.health import Status
+from protocol.errors import TransientError
+from protocol.identity import PeerId, did
+from protocol.units import Amount, UnixTime
+
+LOW_GAS_WEI: Final = 10**16
+"""A hundredth of a coin: some dozens of our calls at common prices."""
+CHAIN_LOOK_S: Final = 3.0
+CLAIM_TIMEOUT_S: Final = 120.0
+
+
+class StatusDoors:
+    """See `NodeFacade`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._draining = False
+
+    async def node_status(self) -> views.NodeStatus:
+        """See `NodeFacade`."""
+        node = self._node
+        deployment, feed = node.chain.deployment, node.payments.feed
+        tokens, gas, reachable = Amount(0), 0, False
+        with trio.move_on_after(CHAIN_LOOK_S):
+            try:
+                tokens = await node.chain.token_balance(node.signer.address)
+                gas = await node.chain.gas_money(node.signer.address)
+                reachable = True
+            except TransientError:
+                reachable = False
+        selling = await self.provide_show()
+        reports = await node.health.examine()
+        return views.NodeStatus(
+            version=version("stoa"),
+            name=node.settings.node.name,
+            wallet=node.signer.address,
+            did=did(deployment.chain_id, node.signer.address),
+            peer=node.network.peer_id,
+            listening=node.network.addresses,
+            connected_peers=len(node.network.peers()),
+            chain_id=deployment.chain_id,
+            chain_reachable=reachable,
+            confirmed_block=feed.number,
+            confirmed_at=feed.time,
+            token_balance=tokens,
+            gas_balance=Wei(gas),
+            started_at=node.started_at,
+            open_tasks=len(node.requester.tasks),
+            open_deliveries=len(node.provider.deliveries),
+            selling=selling,
+            health=tuple(
+                views.HealthView(name=name, ok=report.status is Status.OK, detail=report.reason)
+                for name, report in sorted(reports.items())
+            ),
+            warnings=tuple(self._warnings(gas, reachable=reachable)),
+        )
+
+    async def node_stop(self) -> None:
+        """See `NodeFacade`."""
+        await trio.lowlevel.checkpoint()
+        self._node.stop()
+
+    async def peer_list(self) -> tuple[views.PeerView, ...]:
+        """See `NodeFacade`."""
+        await trio.lowlevel.checkpoint()
+        node = self._node
+        known = {record.peer: record for record in node.directory.all()}
+        connected = {info.peer for info in node.network.peers()}
+        peers = sorted({*known, *connected}, key=lambda peer: (peer not in connected, peer))
+        return tuple(self._peer_view(peer, connected=peer in connected) for peer in peers)
+
+    async def peer_connect(self, address: str) -> views.PeerView:
+        """See `NodeFacade`."""
+        return self._peer_view(await self._node.network.connect(address), connected=True)
+
+    async def provide_show(self) -> views.ProvideView:
+        """See `NodeFacade`."""
+        await trio.lowlevel.checkpoint()
+        node, terms = self._node, self._node.provider.terms
+        shown = terms or node.seller.terms
+        status = node.pool.status()
+        return views.ProvideView(
+            enabled=terms is not None,
+            draining=self._draining,
+            workers=node.settings.provider.worker_count,
+            busy=status.running,
+            memory_mib=shown.memory_mib,
+            fuel_per_s=shown.fuel_per_s,
+            prices=prices_view(shown.rates),
+            refusals=tuple(
+                views.CountView(text=text, count=count)
+                for text, count in sorted(node.provider.reasons.items(), key=lambda item: -item[1])[:20]
+            ),
+        )
+
+    async def provide_set(self, order: views.ProvideOrder) -> views.ProvideView:
+        """See `NodeFacade`."""
+        provider = self._node.provider
+        terms = provider.terms or self._node.seller.terms
+        if order.prices is not None:
+            terms = replace(terms, rates=rates_from(order.prices))
+        if order.fuel_per_s is not None:
+            terms = with_speed(terms, order.fuel_per_s)
+        enabled = provider.terms is not None if order.enabled is None else order.enabled
+        if enabled and not terms.fuel_per_s:
+            calibration = await measure(self._node.settings, self._node.pool)
+            terms = with_speed(terms, calibration.slowest_fuel_per_s)
+        provider.terms = terms if enabled else None
+        self._draining = False
+        return await self.provide_show()
+
+    async def provide_calibrate(self) -> views.CalibrationView:
+        """See `NodeFacade`."""
+        calibration = await measure(self._node.settings, self._node.pool)
+        return views.CalibrationView(
+            kernels=tuple(
+                views.KernelView(name=kernel.name, fuel_per_s=kernel.fuel_per_s) for kernel in calibration.kernels
+            ),
+            fuel_per_s=calibration.fuel_per_s,
+            slowest_fuel_per_s=calibration.slowest_fuel_per_s,
+        )
+
+    async def provide_drain(self) -> views.ProvideView:
+        """See `NodeFacade`."""
+        self._draining = True
+        await self._node.provider.drain()
+        with trio.move_on_after(CLAIM_TIMEOUT_S):
+            await self._node.payments.payee.drain()
+        return await self.provide_show()
+
+    def _peer_view(self, peer: PeerId, *, connected: bool) -> views.PeerView:
+        record = next((each for each in self._node.directory.all() if each.peer == peer), None)
+        if record is None:
+            return views.PeerView(
+                peer=peer,
+                wallet=None,
+                addresses=(),
+                connected=connected,
+                sells=False,
+                gfuel=None,
+                record_expires=None,
+            )
+        rates = record.body.rates
+        return views.PeerView(
+            peer=record.peer,
+            wallet=record.wallet,
+            addresses=record.body.addresses,
+            connected=connected,
+            sells=bool(record.body.engines),
+            gfuel=rates.gfuel if rates else None,
+            record_expires=UnixTime(record.record.value.expires),
+        )
+
+    def _warnings(self, gas: int, *, reachable: bool) -> list[str]:
+        node = self._node
+        warnings: list[str] = []
+        if not reachable:
+            warnings.append("the chain does not answer; trading goes on while the last confirmed view is fresh")
+        due = sum(channel.earned - channel.claimed for channel in node.payments.payee.channels())
+        if reachable and gas < LOW_GAS_WEI:
+            claims = ", and there are payments to claim" if due > 0 else ""
+            warnings.append(f"the wallet has {gas / 10**18:.6f} of gas money{claims}: send some to {_hex(node)}")
+        if not node.network.peers():
+            warnings.append("no peer is connected: set network.bootstrap, or use `stoa peers connect`")
+        return warnings
+
+
+def _hex(node: Node) -> str:
+    return f"0x{node.signer.address.hex()}"

@@ -1,0 +1,355 @@
+"""The doors to what this node buys."""
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Final, cast
+
+import trio
+
+from node.api import views
+from node.app.doors.names import FORMATS, own_format_name, rail_of
+from node.app.doors.task_history import TaskHistory
+from node.app.node import Node
+from node.app.selling import rates_of
+from node.config.settings import RequesterSettings
+from node.market import purchase_run
+from node.market.requester import Wish
+from node.market.task_table import TaskRow, find_task, list_tasks
+from node.storage.machine_log import load_machine
+from protocol.errors import ProtocolError, StoaError
+from protocol.identity import ContentDigest, Digest
+from protocol.market.objects import AuctionFormat, Offer
+from protocol.node_record import NodeBody
+from protocol.spending import Cap
+from protocol.task import purchase
+from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
+from protocol.task.pricing import price_at_limits
+from protocol.task.verification import Audit, Copies, Trust, Verification, assess_deterrence
+from protocol.units import Amount, BasisPoints, Seconds, UnixTime, format_amount
+from protocol.wire.codec import decode
+
+UPLOAD_KEPT_S: Final = 3600
+PROGRESS_EVERY_S: Final = 0.25
+READ_BYTES: Final = 256 * 1024
+LONGEST_WINDOW_S: Final = 86_400
+_HEX: Final = frozenset("0123456789abcdef")
+_CAP_NAMES: Final = {Cap.TASK: "per_task", Cap.HOUR: "per_hour", Cap.DAY: "per_day", Cap.PEER: "per_peer"}
+
+
+class NoSuchTask(ProtocolError):
+    """No task has that id, or several begin with it."""
+
+
+class BlobsMissing(ProtocolError):
+    """A task whose module or inputs are not in the node's store."""
+
+
+class TaskDoors:
+    """See `NodeFacade`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def blob_has(self, digest: ContentDigest) -> bool:
+        """See `NodeFacade`."""
+        blobs = self._node.storage.blobs
+        await blobs.keep(digest, self._keep_upload())
+        return await blobs.has(digest)
+
+    async def blob_put(self, digest: ContentDigest, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """See `NodeFacade`."""
+        async with self._node.storage.blobs.open_writer(max_bytes=size, expected=digest) as writer:
+            async for chunk in chunks:
+                await writer.write(chunk)
+            if writer.size != size:
+                raise ProtocolError(f"{writer.size} bytes came, {size} were announced")
+            await writer.commit(keep_until=self._keep_upload())
+
+    async def blob_read(self, digest: ContentDigest) -> AsyncGenerator[bytes, None]:
+        """See `NodeFacade`."""
+        async with self._node.storage.blobs.open_reader(digest) as reader:
+            offset = 0
+            while chunk := await reader.read_at(offset, READ_BYTES):
+                yield chunk
+                offset += len(chunk)
+
+    async def task_plan(self, order: views.TaskOrder) -> views.TaskPlan:
+        """See `NodeFacade`."""
+        node, wish = self._node, self._wish(order)
+        offer = node.requester.draft(wish)
+        asked = self._asked_prices(wish.manifest)
+        estimate = min(asked, default=price_at_limits(wish.rates, wish.manifest, 0, len(wish.manifest.parts)))
+        warnings = list(_warnings(wish, offer, estimate))
+        rail, reason, top_up = None, "", Amount(0)
+        try:
+            choice = await node.payments.payer.plan(wish.hire, offer.budget, offer)
+            rail, reason, top_up = choice.rail.value, choice.reason, choice.top_up
+        except StoaError as error:
+            reason = str(error)
+        sellers = self._sellers(wish.manifest)
+        if not sellers and wish.hire is None:
+            warnings.append("no node that sells on this engine is known yet")
+        return views.TaskPlan(
+            name=wish.manifest.name,
+            parts=len(wish.manifest.parts),
+            format=own_format_name(wish.format) if wish.hire is None else "second-price",
+            budget=wish.budget,
+            estimate=estimate,
+            cap=Amount(offer.budget + offer.dispute_fee),
+            rail=rail,
+            rail_reason=reason,
+            top_up=top_up,
+            max_eta_s=wish.max_eta,
+            window_s=float(offer.reveal_by + 1 - node.clock.unix_time()),
+            sellers=len(sellers),
+            caps=cap_views(node),
+            warnings=tuple(warnings),
+        )
+
+    async def task_submit(self, order: views.TaskOrder) -> views.TaskView:
+        """See `NodeFacade`."""
+        node, wish = self._node, self._wish(order)
+        blobs = node.storage.blobs
+        missing = [blob.digest.hex()[:16] for blob in wish.manifest.blobs() if not await blobs.has(blob.digest)]
+        if missing:
+            raise BlobsMissing(
+                f"the node's store lacks {', '.join(missing)}", advice="use `stoa task submit`, which sends them first"
+            )
+        # A module that no sandbox takes would only find out at the providers, one after the other.
+        await node.sandbox.prepare(wish.manifest)
+        keep = UnixTime(node.clock.now() + node.settings.storage.keep_results_h * 3600 + wish.standby_for_s)
+        for blob in wish.manifest.blobs():
+            await blobs.keep(blob.digest, keep)
+        offer_id = await node.requester.submit(wish)
+        return await self._view_task(offer_id)
+
+    async def task_list(self, state: views.TaskFilter, limit: int) -> tuple[views.TaskView, ...]:
+        """See `NodeFacade`."""
+        rows = await self._node.storage.read.query(
+            lambda connection: list_tasks(connection, limit=limit, open_only=state == "open")
+        )
+        return tuple(_task_view(row) for row in rows)
+
+    async def task_show(self, task: str) -> views.TaskDetail:
+        """See `NodeFacade`."""
+        row = await self._find_task(task)
+        journal = self._node.storage.journal
+        bought = await load_machine(journal, purchase_run.PURCHASE, purchase_run.stream_of(row.offer))
+        history = TaskHistory(row.offer)
+        for stream in history.streams:
+            for record in await journal.replay(stream):
+                for _ in history.take(record):
+                    pass
+        manifest = bought.context.manifest
+        return views.TaskDetail(
+            task=_task_view(row),
+            module=manifest.module.digest,
+            fuel_limit=manifest.limits.fuel,
+            memory_limit_mib=manifest.limits.memory_mib,
+            awards=tuple(history.awards),
+            parts=tuple([await self._with_sizes(part) for part in history.parts]),
+        )
+
+    async def task_watch(self, task: str) -> AsyncGenerator[views.TaskEvent, None]:
+        """See `NodeFacade`."""
+        row = await self._find_task(task)
+        history, journal = TaskHistory(row.offer), self._node.storage.journal
+        seen = journal.head.seq  # first: what is appended while the streams are replayed is followed below
+        past = [record for stream in history.streams for record in await journal.replay(stream) if record.seq <= seen]
+        for record in sorted(past, key=lambda each: each.seq):
+            for event in history.take(record):
+                yield await self._complete(event, row.offer)
+        last: object = None
+        while not history.is_over:
+            with trio.move_on_after(PROGRESS_EVERY_S):
+                await journal.wait_after(seen)
+            for record in await journal.read_after(seen):
+                seen = record.seq
+                if record.stream in history.streams:
+                    for event in history.take(record):
+                        yield await self._complete(event, row.offer)
+            progress = self._node.requester.progress.get(row.offer)
+            if progress is not None and progress != last and not history.is_over:
+                last = progress
+                yield views.PartProgress(
+                    at=self._node.clock.now(),
+                    part=progress.part,
+                    fuel=progress.fuel,
+                    fuel_limit=history.fuel_limit,
+                    bytes_out=progress.bytes_out,
+                )
+
+    async def task_cancel_quote(self, task: str) -> views.CancelQuote:
+        """See `NodeFacade`."""
+        row = await self._find_task(task)
+        run = self._node.requester.tasks.get(row.offer)
+        if run is None:
+            raise NoSuchTask(f"the task is {row.state}; there is nothing to cancel")
+        released = Amount(0)
+        if isinstance(run.purchase.state, purchase.Funding | purchase.Awaiting | purchase.Running):
+            award, state = run.purchase.state.award.value, run.purchase.state
+            due = state.due if isinstance(state, purchase.Running) else 0
+            released = Amount(award.price + award.dispute_fee - due)
+        explanation = (
+            f"{row.paid_parts} of {row.parts} parts are delivered and paid with {format_amount(row.spent)}; nothing "
+            "more is paid. A part that is under way is given up."
+        )
+        return views.CancelQuote(task=row.offer, cost=row.spent, released=released, explanation=explanation)
+
+    async def task_cancel(self, task: str, cost: Amount) -> views.TaskView:
+        """See `NodeFacade`."""
+        row = await self._find_task(task)
+        if row.spent > cost:
+            raise ProtocolError(
+                f"meanwhile another part was delivered: cancelling now costs {format_amount(row.spent)}",
+                advice="cancel again, at the new price",
+            )
+        self._node.requester.cancel(row.offer)
+        while row.offer in self._node.requester.tasks:
+            await self._node.clock.sleep(0.05)
+        return await self._view_task(row.offer)
+
+    def _wish(self, order: views.TaskOrder) -> Wish:
+        settings = self._node.settings.requester
+        manifest = decode(Manifest, order.manifest, max_bytes=MANIFEST_MAX_BYTES)
+        price, reputation, speed = _weights(order, settings)
+        commit_s = settings.commit_window_s if order.commit_window_s is None else order.commit_window_s
+        reveal_s = settings.reveal_window_s if order.reveal_window_s is None else order.reveal_window_s
+        for window_s in (commit_s, reveal_s):
+            if not (math.isfinite(window_s) and 0 < window_s <= LONGEST_WINDOW_S):
+                raise ProtocolError(f"a window of {window_s} s; allowed are above 0 and at most {LONGEST_WINDOW_S} s")
+        format_ = FORMATS[order.format or settings.auction]
+        return Wish(
+            manifest=manifest,
+            rates=rates_of(settings.rates),
+            verification=_verification(self._node),
+            budget=order.budget,
+            max_eta=Seconds(order.max_eta_s),
+            format=AuctionFormat.DIRECT if order.hire is not None else format_,
+            w_price=price,
+            w_reputation=reputation,
+            w_speed=speed,
+            max_bidders=settings.max_bidders,
+            commit_window_s=commit_s,
+            reveal_window_s=reveal_s,
+            start_within=Seconds(settings.start_within_s),
+            standby_for_s=settings.standby_for_s,
+            hire=order.hire,
+        )
+
+    def _keep_upload(self) -> UnixTime:
+        return UnixTime(self._node.clock.now() + UPLOAD_KEPT_S)
+
+    async def _find_task(self, task: str) -> TaskRow:
+        prefix = task.lower().removeprefix("0x")
+        if not prefix or len(prefix) > 64 or not set(prefix) <= _HEX:
+            raise NoSuchTask(f"{task!r} is no task id", advice="ids are hexadecimal; see `stoa task list`")
+        rows = await self._node.storage.read.query(lambda connection: find_task(connection, prefix))
+        if not rows:
+            raise NoSuchTask(f"no task of this node begins with {prefix}", advice="see `stoa task list`")
+        first, *others = list(rows)
+        if others:
+            raise NoSuchTask(f"several tasks begin with {prefix}", advice="give more of its digits")
+        return first
+
+    async def _view_task(self, offer_id: Digest) -> views.TaskView:
+        return _task_view(await self._find_task(offer_id.hex()))
+
+    async def _complete(self, event: views.TaskEvent, offer_id: Digest) -> views.TaskEvent:
+        """Add to an event from the journal what this node knows besides."""
+        match event:
+            case views.PartDelivered():
+                return replace(event, part=await self._with_sizes(event.part))
+            case views.TaskEnded(state="failed", sellers_heard=0):
+                return replace(event, refusals=await self._likely_refusals(offer_id))
+            case _:
+                return event
+
+    async def _likely_refusals(self, offer_id: Digest) -> tuple[views.CountView, ...]:
+        """Say why nobody may have bid. Sellers don't tell, but their records do: engine and asked prices."""
+        machine = await load_machine(
+            self._node.storage.journal, purchase_run.PURCHASE, purchase_run.stream_of(offer_id)
+        )
+        manifest, budget = machine.context.manifest, machine.context.offer.value.budget
+        if not self._sellers(manifest):
+            known = len(self._node.directory.all())
+            return (views.CountView(text="known nodes sell nothing on this engine", count=known),)
+        dear = [price for price in self._asked_prices(manifest) if price > budget]
+        if not dear:
+            return ()
+        text = f"ask more than the budget of {format_amount(budget)}: {format_amount(min(dear))} or more at the limits"
+        return (views.CountView(text=text, count=len(dear)),)
+
+    def _sellers(self, manifest: Manifest) -> list[NodeBody]:
+        return [record.body for record in self._node.directory.all() if manifest.engine in record.body.engines]
+
+    def _asked_prices(self, manifest: Manifest) -> list[Amount]:
+        """Return what known sellers would ask at full limits, by the prices in their records."""
+        return [
+            price_at_limits(body.rates, manifest, 0, len(manifest.parts))
+            for body in self._sellers(manifest)
+            if body.rates is not None
+        ]
+
+    async def _with_sizes(self, part: views.PartView) -> views.PartView:
+        blobs = self._node.storage.blobs
+        sizes = [await blobs.size(each) if await blobs.has(each) else 0 for each in (part.output, part.logs)]
+        return replace(part, output_bytes=sizes[0], log_bytes=sizes[1])
+
+
+def cap_views(node: Node) -> tuple[views.CapView, ...]:
+    """Return the spending caps and what they leave now."""
+    caps = node.settings.wallet.caps
+    left = node.signer.remaining()
+    limits = {Cap.TASK: caps.per_task, Cap.HOUR: caps.per_hour, Cap.DAY: caps.per_day, Cap.PEER: caps.per_peer}
+    return tuple(
+        views.CapView(name=_CAP_NAMES[cap], limit=limit, left=left.get(cap, limit)) for cap, limit in limits.items()
+    )
+
+
+def _weights(order: views.TaskOrder, settings: RequesterSettings) -> tuple[BasisPoints, BasisPoints, BasisPoints]:
+    price, reputation, speed = order.weight_price, order.weight_reputation, order.weight_speed
+    if price is None and reputation is None and speed is None:
+        price, reputation, speed = settings.weight_price, settings.weight_reputation, settings.weight_speed
+    if price is None or reputation is None or speed is None:
+        raise ProtocolError("give all three weights, or none of them")
+    return BasisPoints(price), BasisPoints(reputation), BasisPoints(speed)
+
+
+def _verification(node: Node) -> Verification:
+    settings = node.settings.requester
+    match settings.verification:
+        case "trust":
+            return Trust()
+        case "audit":
+            return Audit(rate=BasisPoints(settings.audit_rate))
+        case "copies":
+            return Copies(count=settings.copies)
+
+
+def _warnings(wish: Wish, offer: Offer, estimate: Amount) -> Iterator[str]:
+    if estimate > wish.budget:
+        asked, budget = format_amount(estimate), format_amount(wish.budget)
+        yield f"at its limits the task is asked {asked} for at the least, the budget is {budget}"
+    deterrence = assess_deterrence(wish.verification, price=wish.budget, liability=offer.liability, budget=wish.budget)
+    if not deterrence.deters:
+        yield deterrence.reason
+
+
+def _task_view(row: TaskRow) -> views.TaskView:
+    return views.TaskView(
+        task=row.offer,
+        name=row.name,
+        state=cast("views.TaskState", row.state),
+        reason=row.reason,
+        submitted_at=row.submitted_at,
+        changed_at=row.changed_at,
+        budget=row.budget,
+        spent=row.spent,
+        parts=row.parts,
+        paid_parts=row.paid_parts,
+        attempt=row.attempt,
+        provider=row.provider,
+        rail=None if row.channel is None else rail_of(row.channel),
+    )

@@ -1,0 +1,46 @@
+"""A running node in one hand: what the doors speak to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node.app.sandbox import WasmSandbox
+from node.app.selling import Seller
+from node.chain.chain import Chain
+from node.config.settings import Settings
+from node.execution.pool import WorkerPool
+from node.market.gossip import MarketGossip
+from node.market.provider import Provider
+from node.market.requester import Requester
+from node.networking.directory import Directory
+from node.networking.network import Network
+from node.operations.clock import Clock
+from node.operations.health import HealthRegistry
+from node.payments.payments import Payments
+from node.storage.storage import Storage
+from node.wallet.signer import Signer
+from protocol.signing.eip712 import Domain
+from protocol.units import UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Made by `open_node`; good until its block ends."""
+
+    settings: Settings
+    started_at: UnixTime
+    domain: Domain
+    clock: Clock
+    health: HealthRegistry
+    storage: Storage
+    signer: Signer
+    chain: Chain
+    network: Network
+    directory: Directory
+    pool: WorkerPool
+    sandbox: WasmSandbox
+    gossip: MarketGossip
+    payments: Payments
+    requester: Requester
+    provider: Provider
+    seller: Seller
+    stop: Callable[[], None]

@@ -1,0 +1,86 @@
+"""The operator's configuration as the rooms take it, with the chain's own defaults where it says nothing."""
+
+from dataclasses import replace
+from typing import Final
+
+from node.chain.chain import Chain
+from node.chain.profile import GWEI, ChainProfile, profile_named
+from node.config.settings import Settings
+from node.execution.settings import ExecutionSettings
+from node.market.requester import MarketTerms
+from node.payments.settings import PaymentSettings
+from protocol.identity import ZERO_ADDRESS
+from protocol.market.offer import OfferTaste
+from protocol.units import Amount, BasisPoints, Seconds
+
+LIABILITY_BPS: Final = BasisPoints(2_000)
+SPLIT_BPS: Final = BasisPoints(5_000)
+LONGEST_OFFER_S: Final = Seconds(7 * 86_400)
+LOCAL_PACE_S: Final = Seconds(20)
+LOCAL_RESOLVE_S: Final = Seconds(30)
+REAL_RESOLVE_S: Final = Seconds(86_400)
+
+
+def chain_profile(settings: Settings) -> ChainProfile:
+    """Return the chain's profile with the user's changes."""
+    profile = profile_named(settings.chain.profile)
+    if settings.chain.confirmations is not None:
+        profile = replace(profile, confirmations=settings.chain.confirmations)
+    if settings.chain.max_fee_gwei is not None:
+        profile = replace(profile, max_fee=int(settings.chain.max_fee_gwei * GWEI))
+    return profile
+
+
+def execution_settings(settings: Settings) -> ExecutionSettings:
+    """Return how much of this machine tasks may use."""
+    execution = settings.execution
+    return ExecutionSettings(
+        workers=settings.provider.worker_count if settings.provider.enabled else 1,
+        spares=1 if settings.provider.enabled else 0,
+        max_memory_mib=execution.max_memory_mib,
+        compile_cpu_s=execution.compile_cpu_s,
+        compile_memory_mib=execution.compile_memory_mib,
+        cache_bytes=execution.cache_mib << 20,
+    )
+
+
+def market_terms(settings: Settings, chain: Chain) -> MarketTerms:
+    """Return what every offer of this node says."""
+    requester, profile = settings.requester, chain.profile
+    pace = requester.pace_s or max(profile.min_pace, LOCAL_PACE_S)
+    resolve = requester.resolve_within_s or (LOCAL_RESOLVE_S if profile.is_local else REAL_RESOLVE_S)
+    return MarketTerms(
+        token=chain.deployment.token,
+        arbiter=chain.deployment.arbiter,
+        liability_bps=LIABILITY_BPS,
+        dispute_fee=Amount(0),
+        split_bps=SPLIT_BPS,
+        pace=Seconds(pace),
+        resolve_within=Seconds(resolve),
+    )
+
+
+def offer_taste(settings: Settings, chain: Chain) -> OfferTaste:
+    """Return which offers this node reads at all."""
+    deployment = chain.deployment
+    return OfferTaste(
+        tokens=frozenset((deployment.token,)),
+        rails=frozenset((deployment.escrow, deployment.payment_channel)),
+        arbiters=frozenset((ZERO_ADDRESS, deployment.arbiter)),
+        min_pace=chain.profile.min_pace,
+        max_life=LONGEST_OFFER_S,
+        max_eta=Seconds(settings.execution.max_wall_s),
+    )
+
+
+def payment_settings(settings: Settings) -> PaymentSettings:
+    """Return how money moves."""
+    return PaymentSettings(
+        threshold=settings.requester.escrow_threshold,
+        # What others let us owe is not known beforehand; most keep the default, as we do.
+        credit_limit=settings.provider.credit_limit,
+        channel_deposit=settings.payments.channel_deposit,
+        claim_at=settings.payments.claim_at,
+        close_within=Seconds(settings.payments.close_within_s),
+        confirm_timeout_s=settings.payments.confirm_timeout_s,
+    )
