@@ -1,0 +1,54 @@
+"""`stoa status`."""
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from node.api.client import NodeClient
+from node.api.facade import NodeFacade
+from node.api.views import NodeStatus
+from node.cli.lazy import StoaCommand
+from node.cli.options import options_of
+from node.cli.output import dollars, facts, long_address, moment, native, show
+from node.cli.session import ask
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(cls=StoaCommand)
+def status(context: typer.Context) -> None:
+    """Show the running node at a glance: who it is, its peers, chain, money, work, and what needs you.
+
+    Examples:
+      stoa status
+      stoa status --json | jq .warnings
+    """
+    options = options_of(context)
+
+    async def work(client: NodeClient) -> NodeStatus:
+        return await client.call(NodeFacade.node_status)
+
+    answer = ask(options, work)
+    show(options, answer, lambda: _render(answer))
+
+
+def _render(status: NodeStatus) -> RenderableType:
+    selling = status.selling
+    chain = f"{status.chain_id}, block {status.confirmed_block} confirmed ({moment(status.confirmed_at)})"
+    sells = "finishing what it has" if selling.draining else "yes" if selling.enabled else "no"
+    lines: list[RenderableType] = [
+        facts(
+            ("node", f"{status.name or '(no name)'}, release {status.version}, up since {moment(status.started_at)}"),
+            ("wallet", long_address(status.wallet)),
+            ("host", status.peer),
+            ("listening", "\n".join(status.listening) or "(not yet)"),
+            ("peers", f"{status.connected_peers} connected"),
+            ("chain", chain if status.chain_reachable else Text(f"{chain}, not reachable now", style="red")),
+            ("balance", f"{dollars(status.token_balance)}, {native(status.gas_balance)} for fees"),
+            ("buying", f"{status.open_tasks} tasks open"),
+            ("selling", f"{sells}; {selling.busy} of {selling.workers} workers busy, {status.open_deliveries} awards"),
+        )
+    ]
+    lines += [Text(f"{part.name}: {part.detail}", style="red") for part in status.health if not part.ok]
+    lines += [Text(f"Warning: {warning}", style="yellow") for warning in status.warnings]
+    return Group(*lines)

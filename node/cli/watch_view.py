@@ -1,0 +1,172 @@
+"""A task as it happens, in words that need no knowledge of the protocol, with a bar for the part that runs."""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self, assert_never
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from node.api.views import (
+    AuctionOpened,
+    BidderCommitted,
+    BidRevealed,
+    PartDelivered,
+    PartProgress,
+    PartView,
+    ProviderFailed,
+    RailFunded,
+    RollSigned,
+    TaskEnded,
+    TaskEvent,
+    WinnerChosen,
+    WorkStarted,
+)
+from node.cli.output import dollars, fuel, new_console, print_json, short_address
+from protocol.identity import Address
+
+SUCCESS: Final = 0
+
+
+class WatchView:
+    """Prints events as they are handed in. Use as a context manager.
+
+    Attributes:
+        ended: The last event, once it came.
+        unsuccessful: Parts whose program did not end with success.
+    """
+
+    def __init__(self, *, json_output: bool, names: Mapping[Address, str] | None = None) -> None:
+        """Show events as JSON lines, or in words that call those addresses by `names` that have one."""
+        self._names = names or {}
+        self.ended: TaskEnded | None = None
+        self.unsuccessful: list[PartView] = []
+        self._json = json_output
+        self._parts = 1
+        self._console = new_console()
+        self._progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=json_output or not self._console.is_terminal,
+        )
+        self._bar: tuple[int, TaskID] | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, event: TaskEvent) -> None:
+        """Print one event."""
+        if isinstance(event, AuctionOpened):
+            self._parts = event.parts
+        elif isinstance(event, PartDelivered) and event.part.outcome != SUCCESS:
+            self.unsuccessful.append(event.part)
+        elif isinstance(event, TaskEnded):
+            self.ended = event
+        if self._json:
+            print_json(event, hint=TaskEvent)
+            return
+        if isinstance(event, PartProgress):
+            self._advance(event)
+            return
+        self._clear_bar()
+        for line in describe(event, self._parts, self._name):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Print a line of rich markup between the events."""
+        self._console.print(line, soft_wrap=True)
+
+    def _name(self, address: Address) -> str:
+        return self._names.get(address) or short_address(address)
+
+    def _advance(self, event: PartProgress) -> None:
+        if self._bar is None or self._bar[0] != event.part:
+            self._clear_bar()
+            name = f"part {event.part} ({event.part + 1} of {self._parts})" if self._parts > 1 else "running"
+            self._bar = (event.part, self._progress.add_task(name, total=event.fuel_limit, detail=""))
+        detail = f"fuel {fuel(event.fuel)} of at most {fuel(event.fuel_limit)}"
+        self._progress.update(self._bar[1], completed=event.fuel, detail=detail)
+
+    def _clear_bar(self) -> None:
+        if self._bar is not None:
+            self._progress.remove_task(self._bar[1])
+            self._bar = None
+
+
+def describe(  # noqa: C901, PLR0912 - one case a kind of event
+    event: TaskEvent, parts: int, name: Callable[[Address], str]
+) -> tuple[str, ...]:
+    """Return an event as lines of rich markup; `parts` is the task's number of them, `name` calls addresses."""
+    match event:
+        case AuctionOpened():
+            work = f"{event.parts} parts" if event.parts > 1 else "the task"
+            return (f"Auction opened: at most {dollars(event.budget)} for {work} within {event.max_eta_s} s",)
+        case BidderCommitted():
+            return (f"  {name(event.bidder)} sealed a bid ({event.count} so far)",)
+        case RollSigned():
+            return (f"  {event.bidders} bidders take part and reveal their bids" if event.bidders else "  nobody bid",)
+        case BidRevealed():
+            return (f"  {name(event.bidder)} asks {dollars(event.price)}, promises {event.eta_s} s",)
+        case WinnerChosen():
+            return (_describe_winner(event, name),)
+        case RailFunded(rail="escrow"):
+            return (f"{dollars(event.amount)} is locked in the escrow contract",)
+        case RailFunded():
+            return (f"{dollars(event.amount)} is held in the payment channel",)
+        case WorkStarted():
+            return (f"{name(event.provider)} has all inputs and starts",)
+        case PartProgress():
+            return ()
+        case PartDelivered():
+            return (_describe_part(event, parts),)
+        case ProviderFailed():
+            missing = f"{event.missing_parts} parts are" if event.missing_parts > 1 else "1 part is"
+            reason = escape(event.reason)
+            return (f"[yellow]{name(event.provider)} failed[/]: {reason}; {missing} missing",)
+        case TaskEnded():
+            return _describe_end(event, parts)
+        case _:
+            assert_never(event)
+
+
+def _describe_winner(event: WinnerChosen, name: Callable[[Address], str]) -> str:
+    who = f"[bold]{name(event.provider)}[/]"
+    reason = f": {escape(event.reason)}" if event.reason else ""
+    if not event.attempt:
+        return f"{who} wins, for at most {dollars(event.price)}{reason}"
+    last = event.first_part + event.parts - 1
+    span = f"parts {event.first_part} to {last}" if event.parts > 1 else f"part {last}"
+    return f"Standby {who} takes over {span} for at most {dollars(event.price)}{reason}"
+
+
+def _describe_part(event: PartDelivered, parts: int) -> str:
+    part = event.part
+    name = f"Part {part.part} ({part.part + 1} of {parts})" if parts > 1 else "Result"
+    outcome = "ok" if part.outcome == SUCCESS else f"[red]{escape(part.outcome_text)}[/]"
+    use = f"fuel {fuel(part.fuel)}, {part.peak_mib} MiB"
+    return f"{name}: {outcome}, {use}, costs {dollars(part.cost)} ({dollars(event.spent)} in all)"
+
+
+def _describe_end(event: TaskEnded, parts: int) -> tuple[str, ...]:
+    if event.state == "done":
+        return (f"[green]Done[/], {dollars(event.spent)} paid",)
+    style = "yellow" if event.state == "cancelled" else "bold red"
+    reason = f": {escape(event.reason)}" if event.reason else ""
+    paid = f" {event.paid_parts} of {parts} parts were delivered, {dollars(event.spent)} paid."
+    lines = [f"[{style}]{event.state.capitalize()}[/]{reason}." + paid]
+    if event.state == "failed" and not event.paid_parts:
+        lines.append(f"  {event.sellers_heard} providers bid.")
+        lines += [f"  {refusal.count} x not bid: {escape(refusal.text)}" for refusal in event.refusals]
+    if event.advice:
+        lines.append(f"[bold]What to do:[/] {escape(event.advice)}")
+    return tuple(lines)

@@ -1,0 +1,74 @@
+"""A whole network on this machine: a local chain with the contracts, one requester, some providers."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from node.chain.anvil import open_anvil
+from node.chain.deployment import Deployment
+from node.chain.local import LocalTerms, deploy_local, fund
+from node.devnet.layout import NodePlace, lay_out
+from node.devnet.processes import NodeProcess, open_processes
+from protocol.units import Amount, Seconds
+
+BLOCK_TIME_S: Final = 1
+REQUESTER_TOKENS: Final = Amount(100_000_000)
+TERMS: Final = LocalTerms(challenge=Seconds(60), hold_period=Seconds(3_600), min_pace=Seconds(2))
+"""Long enough that a node which restarts meanwhile misses nothing, short enough to watch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devnet:
+    """The running network."""
+
+    folder: Path
+    rpc_url: str
+    chain_process: trio.Process
+    deployment: Deployment
+    places: tuple[NodePlace, ...]
+    processes: dict[str, NodeProcess]
+
+    @property
+    def requester(self) -> NodePlace:
+        """The node that has money."""
+        return self.places[0]
+
+    @property
+    def providers(self) -> tuple[NodePlace, ...]:
+        """The nodes that sell."""
+        return self.places[1:]
+
+
+@asynccontextmanager
+async def open_devnet(
+    folder: Path, *, providers: int = 3, overrides: dict[str, Any] | None = None, terms: LocalTerms = TERMS
+) -> AsyncGenerator[Devnet, None]:
+    """Start everything; stop everything at the end, in the opposite order.
+
+    Args:
+        folder: Empty or new; keys, databases and logs of all nodes are kept there.
+        providers: 1 to 8.
+        overrides: Settings of every node, by dotted name.
+        terms: Periods of the contracts.
+    """
+    async with open_anvil(state_file=folder / "chain.json", block_time_s=BLOCK_TIME_S) as anvil:
+        deployments = folder / "deployments.json"
+        deployment = await deploy_local(anvil.url, terms=terms, path=deployments)
+        places = await lay_out(
+            folder, providers=providers, rpc_url=anvil.url, deployments=deployments, overrides=overrides
+        )
+        await fund(anvil.url, deployment, [places[0].wallet], tokens=REQUESTER_TOKENS)
+        await fund(anvil.url, deployment, [place.wallet for place in places[1:]], tokens=Amount(0))
+        async with open_processes(places) as processes:
+            yield Devnet(
+                folder=folder,
+                rpc_url=anvil.url,
+                chain_process=anvil.process,
+                deployment=deployment,
+                places=places,
+                processes=processes,
+            )

@@ -1,0 +1,564 @@
+"""A node behind the doors that keeps state but buys and sells nothing: what it tells of each task is a script."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+from blake3 import blake3
+
+from node.api.json_codec import Wei
+from node.api.lines import CHUNK_BYTES
+from node.api.views import (
+    AuctionDetail,
+    AuctionOpened,
+    AuctionVerdict,
+    AuctionView,
+    AwardView,
+    BidderCommitted,
+    BidderVerdict,
+    BidRevealed,
+    BidView,
+    CalibrationView,
+    CancelQuote,
+    CapView,
+    ChannelView,
+    CountView,
+    EarningsReport,
+    EarningView,
+    EscrowView,
+    HealthView,
+    KernelView,
+    NodeStatus,
+    PartDelivered,
+    PartProgress,
+    PartView,
+    PeerView,
+    PricesView,
+    ProvideOrder,
+    ProviderFailed,
+    ProvideView,
+    RailFunded,
+    RollSigned,
+    TaskDetail,
+    TaskEnded,
+    TaskEvent,
+    TaskFilter,
+    TaskOrder,
+    TaskPlan,
+    TaskView,
+    WalletView,
+    WinnerChosen,
+    WorkStarted,
+)
+from protocol.errors import ProtocolError
+from protocol.identity import Address, ContentDigest, Digest, PeerId, did
+from protocol.signing.keccak import keccak256
+from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
+from protocol.units import Amount, UnixTime, format_amount
+from protocol.wire.codec import decode
+
+NOW = UnixTime(1_800_000_000)
+OWN = Address(bytes.fromhex("52908400098527886e0f7030069857d2e4169ee7"))
+ANN = Address(b"\xaa" * 20)
+BOB = Address(b"\xbb" * 20)
+RECEIPT = Digest(b"\x07" * 32)
+PRICES = PricesView(
+    start=Amount(1_000), gfuel=Amount(2_000), mib_gfuel=Amount(2), mib_in=Amount(100), mib_out=Amount(200)
+)
+
+
+SELLING_NOTHING = ProvideView(
+    enabled=False,
+    draining=False,
+    workers=2,
+    busy=0,
+    memory_mib=1024,
+    fuel_per_s=0,
+    prices=PRICES,
+    refusals=(CountView(text="the task wants another engine", count=3),),
+)
+
+
+class UnknownTask(ProtocolError):
+    advice = "see `stoa task list`"
+
+
+class WrongBytes(ProtocolError):
+    pass
+
+
+@dataclass
+class FakeTask:
+    order: TaskOrder
+    manifest: Manifest
+    view: TaskView
+    events: list[TaskEvent] = field(default_factory=list[TaskEvent])
+    parts: list[PartView] = field(default_factory=list[PartView])
+    changed: trio.Event = field(default_factory=trio.Event)
+
+    def say(self, event: TaskEvent) -> None:
+        self.events.append(event)
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+@dataclass
+class FakeNode:
+    """Tasks end as `ending` says; "held" leaves them running until `release` is set."""
+
+    ending: str = "done"
+    outputs: Sequence[bytes] = (b"the result\n",)
+    blobs: dict[ContentDigest, bytes] = field(default_factory=dict[ContentDigest, bytes])
+    tasks: dict[Digest, FakeTask] = field(default_factory=dict[Digest, FakeTask])
+    selling: ProvideView = field(default_factory=lambda: SELLING_NOTHING)
+    channels: dict[Digest, ChannelView] = field(default_factory=dict[Digest, ChannelView])
+    cut_read: bool = False
+    stopped: bool = False
+    watchers: int = 0
+    uploads: int = 0
+    flood: bool = False
+    verdict: AuctionVerdict | None = None
+
+    async def node_status(self) -> NodeStatus:
+        return NodeStatus(
+            version="0.1.0",
+            name="fake",
+            wallet=OWN,
+            did=did(31337, OWN),
+            peer=PeerId("12D3KooWFake"),
+            listening=("/ip4/127.0.0.1/tcp/4600/p2p/12D3KooWFake",),
+            connected_peers=3,
+            chain_id=31337,
+            chain_reachable=True,
+            confirmed_block=42,
+            confirmed_at=NOW,
+            token_balance=Amount(12_345_678),
+            gas_balance=Wei(9_990_000_000_000_000_000),
+            started_at=NOW,
+            open_tasks=sum(task.view.state not in ("done", "failed", "cancelled") for task in self.tasks.values()),
+            open_deliveries=0,
+            selling=self.selling,
+            health=(HealthView(name="storage", ok=True, detail=""),),
+            warnings=("no gas money, and 2 claims are due",),
+        )
+
+    async def node_stop(self) -> None:
+        self.stopped = True
+
+    async def blob_has(self, digest: ContentDigest) -> bool:
+        return digest in self.blobs
+
+    async def blob_put(self, digest: ContentDigest, size: int, chunks: AsyncIterator[bytes]) -> None:
+        self.uploads += 1
+        if size > 1 << 24:
+            raise WrongBytes("too large for this store", advice="send less")
+        data = b""
+        async for chunk in chunks:
+            data += chunk
+        if blake3(data).digest() != digest or len(data) != size:
+            raise WrongBytes("these bytes have another digest")
+        self.blobs[digest] = data
+
+    async def blob_read(self, digest: ContentDigest) -> AsyncGenerator[bytes, None]:
+        if digest not in self.blobs:
+            raise WrongBytes("no such blob")
+        data = self.blobs[digest]
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield data[start : start + CHUNK_BYTES]
+
+    async def task_plan(self, order: TaskOrder) -> TaskPlan:
+        manifest = decode(Manifest, order.manifest, max_bytes=MANIFEST_MAX_BYTES)
+        return TaskPlan(
+            name=manifest.name,
+            parts=len(manifest.parts),
+            format=order.format or "second-price",
+            budget=order.budget,
+            estimate=Amount(123_456),
+            cap=order.budget,
+            rail="channel" if order.budget <= 10_000_000 else "escrow",
+            rail_reason=f"{format_amount(order.budget)} against the threshold of $10.00",
+            top_up=Amount(0),
+            max_eta_s=order.max_eta_s,
+            window_s=(order.commit_window_s or 1.0) + (order.reveal_window_s or 1.0),
+            sellers=2,
+            caps=(CapView(name="per_task", limit=Amount(50_000_000), left=Amount(50_000_000)),),
+            warnings=("nothing is checked, so a cheat loses nothing",),
+        )
+
+    async def task_submit(self, order: TaskOrder) -> TaskView:
+        manifest = decode(Manifest, order.manifest, max_bytes=MANIFEST_MAX_BYTES)
+        if order.budget > 50_000_000:
+            raise SpendingCapRefusal(
+                "the budget is above the cap per task of $50.00", advice="raise wallet.caps.per_task"
+            )
+        missing = [blob for blob in manifest.blobs() if blob.digest not in self.blobs]
+        if missing:
+            raise WrongBytes(f"{len(missing)} blobs are missing")
+        task = Digest(keccak256(order.manifest + bytes([len(self.tasks)])))
+        view = TaskView(
+            task=task,
+            name=manifest.name,
+            state="bidding",
+            reason="",
+            submitted_at=UnixTime(NOW + len(self.tasks)),
+            changed_at=NOW,
+            budget=order.budget,
+            spent=Amount(0),
+            parts=len(manifest.parts),
+            paid_parts=0,
+            attempt=0,
+            provider=None,
+            rail=None,
+        )
+        fake = FakeTask(order=order, manifest=manifest, view=view)
+        self.tasks[task] = fake
+        self._tell(fake)
+        return view
+
+    async def task_list(self, state: TaskFilter, limit: int) -> tuple[TaskView, ...]:
+        views = [task.view for task in self.tasks.values()]
+        if state == "open":
+            views = [view for view in views if view.state not in ("done", "failed", "cancelled")]
+        return tuple(sorted(views, key=lambda view: -view.submitted_at)[:limit])
+
+    async def task_show(self, task: str) -> TaskDetail:
+        fake = self._find(task)
+        return TaskDetail(
+            task=fake.view,
+            module=fake.manifest.module.digest,
+            fuel_limit=fake.manifest.limits.fuel,
+            memory_limit_mib=fake.manifest.limits.memory_mib,
+            awards=(_award(fake),) if fake.view.provider else (),
+            parts=tuple(fake.parts),
+        )
+
+    async def task_watch(self, task: str) -> AsyncGenerator[TaskEvent, None]:
+        fake = self._find(task)
+        self.watchers += 1
+        try:
+            position = 0
+            while True:
+                while position < len(fake.events):
+                    event = fake.events[position]
+                    position += 1
+                    yield event
+                    if isinstance(event, TaskEnded):
+                        return
+                if self.flood:
+                    yield PartProgress(at=NOW, part=0, fuel=1, fuel_limit=10, bytes_out=1)
+                else:
+                    await fake.changed.wait()
+        finally:
+            self.watchers -= 1
+
+    async def task_cancel_quote(self, task: str) -> CancelQuote:
+        fake = self._find(task)
+        return CancelQuote(
+            task=fake.view.task,
+            cost=Amount(70_000),
+            released=Amount(fake.order.budget - 70_000),
+            explanation="one part is delivered and paid",
+        )
+
+    async def task_cancel(self, task: str, cost: Amount) -> TaskView:
+        fake = self._find(task)
+        if cost < 70_000:
+            raise ProtocolError("cancelling costs $0.07 by now", advice="look at the price again")
+        fake.view = replace(fake.view, state="cancelled")
+        fake.say(_ended(fake, "cancelled", "", ""))
+        return fake.view
+
+    async def auction_list(self, limit: int) -> tuple[AuctionView, ...]:
+        return tuple(_auction(task) for task in self.tasks.values())[:limit]
+
+    async def auction_show(self, auction: str) -> AuctionDetail:
+        fake = self._find(auction)
+        bids = (
+            BidView(
+                bidder=ANN,
+                position=1,
+                price=Amount(200_000),
+                eta_s=7,
+                reputation=5000,
+                score=5_500_000_000,
+                price_score=2_500_000_000,
+                reputation_score=1_500_000_000,
+                speed_score=1_500_000_000,
+                won=True,
+            ),
+        )
+        return AuctionDetail(
+            auction=_auction(fake),
+            weight_price=5000,
+            weight_reputation=3000,
+            weight_speed=2000,
+            max_eta_s=fake.order.max_eta_s,
+            bids=bids,
+            awards=(_award(fake),),
+        )
+
+    async def auction_verify(self, auction: str) -> AuctionVerdict:
+        if self.verdict is not None:
+            return self.verdict
+        fake = self._find(auction)
+        bidders = (
+            BidderVerdict(bidder=ANN, won=True, text="won slot 0 at once"),
+            BidderVerdict(bidder=OWN, won=False, text="place 2: $0.19 or less would have passed"),
+        )
+        return AuctionVerdict(auction=fake.view.task, ok=True, rule="", problem="", bidders=bidders, evidence=b"{}\n")
+
+    async def earnings_show(self, since: UnixTime, limit: int) -> EarningsReport:
+        row = EarningView(
+            award=Digest(b"\x09" * 32),
+            requester=BOB,
+            task="word-statistics",
+            taken_at=NOW,
+            state="delivered",
+            reason="",
+            price=Amount(400_000),
+            earned=Amount(130_001),
+            parts=1,
+            paid_parts=1,
+            rail="channel",
+        )
+        rows = (row,) if since <= NOW else ()
+        earned = Amount(sum(each.earned for each in rows))
+        return EarningsReport(since=since, earned=earned, unclaimed=Amount(30_000), awards=rows[:limit])
+
+    async def peer_list(self) -> tuple[PeerView, ...]:
+        return (_peer("/ip4/127.0.0.1/tcp/4601"),)
+
+    async def peer_connect(self, address: str) -> PeerView:
+        if "/p2p/" not in address:
+            raise ProtocolError(f"{address!r} names no peer", advice="end it in /p2p/<peer id>")
+        return _peer(address)
+
+    async def channel_list(self) -> tuple[ChannelView, ...]:
+        return tuple(self.channels.values())
+
+    async def channel_open(self, provider: Address, deposit: Amount) -> ChannelView:
+        channel = Digest(keccak256(provider))
+        self.channels[channel] = ChannelView(
+            channel=channel,
+            role="payer",
+            peer=provider,
+            state="open",
+            deposit=deposit,
+            paid=Amount(0),
+            held=Amount(0),
+            free=deposit,
+            unclaimed=Amount(0),
+            leaves_at=None,
+        )
+        return self.channels[channel]
+
+    async def channel_top_up(self, channel: str, amount: Amount) -> ChannelView:
+        found = self._channel(channel)
+        after = replace(found, deposit=Amount(found.deposit + amount), free=Amount(found.free + amount))
+        self.channels[found.channel] = after
+        return after
+
+    async def channel_close(self, channel: str) -> ChannelView:
+        after = replace(self._channel(channel), state="closed")
+        self.channels[after.channel] = after
+        return after
+
+    async def escrow_list(self) -> tuple[EscrowView, ...]:
+        return (
+            EscrowView(
+                award=Digest(b"\x05" * 32),
+                role="payer",
+                peer=ANN,
+                state="funded",
+                amount=Amount(25_000_000),
+                paid=Amount(0),
+                claim_by=UnixTime(NOW + 60),
+            ),
+        )
+
+    async def wallet_show(self) -> WalletView:
+        return WalletView(
+            address=OWN,
+            did=did(31337, OWN),
+            chain_id=31337,
+            token=Address(b"\x01" * 20),
+            token_balance=Amount(12_345_678),
+            gas_balance=Wei(9_990_000_000_000_000_000),
+            in_channels=Amount(5_000_000),
+            in_escrow=Amount(0),
+            caps=(CapView(name="per_day", limit=Amount(500_000_000), left=Amount(499_000_000)),),
+        )
+
+    async def provide_show(self) -> ProvideView:
+        return self.selling
+
+    async def provide_set(self, order: ProvideOrder) -> ProvideView:
+        self.selling = replace(
+            self.selling,
+            enabled=self.selling.enabled if order.enabled is None else order.enabled,
+            prices=order.prices or self.selling.prices,
+            fuel_per_s=order.fuel_per_s or self.selling.fuel_per_s,
+        )
+        return self.selling
+
+    async def provide_calibrate(self) -> CalibrationView:
+        kernels = (
+            KernelView(name="integers", fuel_per_s=4 * 10**9),
+            KernelView(name="host calls", fuel_per_s=10**9),
+        )
+        return CalibrationView(kernels=kernels, fuel_per_s=2 * 10**9, slowest_fuel_per_s=10**9)
+
+    async def provide_drain(self) -> ProvideView:
+        self.selling = replace(self.selling, enabled=False, draining=True)
+        return self.selling
+
+    def _find(self, prefix: str) -> FakeTask:
+        found = [task for task in self.tasks.values() if task.view.task.hex().startswith(prefix)]
+        if len(found) != 1:
+            raise UnknownTask(f"{len(found)} tasks begin with {prefix!r}")
+        return found[0]
+
+    def _channel(self, prefix: str) -> ChannelView:
+        found = [view for view in self.channels.values() if view.channel.hex().startswith(prefix)]
+        if len(found) != 1:
+            raise ProtocolError(f"{len(found)} channels begin with {prefix!r}")
+        return found[0]
+
+    def _tell(self, fake: FakeTask) -> None:
+        order = fake.order
+        fake.say(
+            AuctionOpened(
+                at=NOW,
+                format=order.format or "second-price",
+                budget=order.budget,
+                parts=fake.view.parts,
+                max_eta_s=order.max_eta_s,
+                commit_by=UnixTime(NOW + 1),
+                reveal_by=UnixTime(NOW + 2),
+            )
+        )
+        if self.ending == "nobody":
+            refusals = (CountView(text="it would cost $0.90 here, the budget is $0.40", count=2),)
+            fake.say(_ended(fake, "failed", "no provider bid", "raise the budget", refusals))
+            return
+        for count, bidder in enumerate((ANN, BOB), 1):
+            fake.say(BidderCommitted(at=NOW, bidder=bidder, count=count))
+        fake.say(RollSigned(at=NOW, bidders=2))
+        fake.say(BidRevealed(at=NOW, bidder=ANN, price=Amount(200_000), eta_s=7))
+        fake.say(BidRevealed(at=NOW, bidder=BOB, price=Amount(300_000), eta_s=9))
+        self._hire(fake, ANN, 0)
+        if self.ending == "held":
+            return
+        if self.ending == "standby":
+            fake.say(ProviderFailed(at=NOW, provider=ANN, reason="it fell silent", missing_parts=fake.view.parts))
+            self._hire(fake, BOB, 1)
+        for part in range(fake.view.parts):
+            self._deliver(fake, part)
+        fake.view = replace(fake.view, state="done")
+        fake.say(_ended(fake, "done", "", ""))
+
+    def _hire(self, fake: FakeTask, provider: Address, attempt: int) -> None:
+        fake.view = replace(fake.view, state="running", provider=provider, rail="channel", attempt=attempt)
+        fake.say(
+            WinnerChosen(
+                at=NOW,
+                provider=provider,
+                price=Amount(300_000),
+                attempt=attempt,
+                first_part=0,
+                parts=fake.view.parts,
+                award=Digest(b"\x06" * 32),
+                rail="channel",
+                reason="highest score",
+            )
+        )
+        fake.say(RailFunded(at=NOW, rail="channel", amount=Amount(300_000)))
+        fake.say(WorkStarted(at=NOW, provider=provider))
+
+    def _deliver(self, fake: FakeTask, part: int) -> None:
+        data = self.outputs[part % len(self.outputs)]
+        output, logs = ContentDigest(blake3(data).digest()), ContentDigest(blake3(b"a log line\n").digest())
+        self.blobs[output] = data[:-1] if self.cut_read else data
+        self.blobs[logs] = b"a log line\n"
+        fake.say(PartProgress(at=NOW, part=part, fuel=10, fuel_limit=fake.manifest.limits.fuel, bytes_out=1))
+        view = PartView(
+            part=part,
+            provider=fake.view.provider or ANN,
+            outcome=0,
+            outcome_text="ok",
+            output=output,
+            output_bytes=len(data),
+            logs=logs,
+            log_bytes=11,
+            fuel=123_456_789,
+            peak_mib=7,
+            cost=Amount(20_001),
+            receipt=RECEIPT,
+        )
+        fake.parts.append(view)
+        spent = Amount(20_001 * len(fake.parts))
+        fake.view = replace(fake.view, paid_parts=len(fake.parts), spent=spent)
+        fake.say(PartDelivered(at=NOW, part=view, spent=spent))
+
+
+class SpendingCapRefusal(ProtocolError):
+    pass
+
+
+def _ended(fake: FakeTask, state: str, reason: str, advice: str, refusals: tuple[CountView, ...] = ()) -> TaskEnded:
+    assert state in ("done", "failed", "cancelled")
+    fake.view = replace(fake.view, state=state, reason=reason)
+    return TaskEnded(
+        at=NOW,
+        state=state,
+        reason=reason,
+        advice=advice,
+        spent=fake.view.spent,
+        paid_parts=fake.view.paid_parts,
+        sellers_heard=0 if refusals else 2,
+        refusals=refusals,
+    )
+
+
+def _award(fake: FakeTask) -> AwardView:
+    return AwardView(
+        award=Digest(b"\x06" * 32),
+        provider=fake.view.provider or ANN,
+        attempt=fake.view.attempt,
+        first_part=0,
+        parts=fake.view.parts,
+        price=Amount(300_000),
+        rail="channel",
+        deliver_by=UnixTime(NOW + 60),
+    )
+
+
+def _auction(fake: FakeTask) -> AuctionView:
+    return AuctionView(
+        auction=fake.view.task,
+        requester=OWN,
+        role="requester",
+        state="decided",
+        format="second-price",
+        budget=fake.view.budget,
+        parts=fake.view.parts,
+        commit_by=UnixTime(NOW + 1),
+        reveal_by=UnixTime(NOW + 2),
+        bidders=2,
+        bids=2,
+        winner=fake.view.provider,
+        price=Amount(300_000),
+        own_price=None,
+    )
+
+
+def _peer(address: str) -> PeerView:
+    return PeerView(
+        peer=PeerId("12D3KooWOther"),
+        wallet=ANN,
+        addresses=(address,),
+        connected=True,
+        sells=True,
+        gfuel=Amount(100_000),
+        record_expires=UnixTime(NOW + 600),
+    )

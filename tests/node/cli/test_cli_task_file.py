@@ -1,0 +1,197 @@
+"""Task files: what is read, and how mistakes are named."""
+
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from node.cli.failures import UsageMistake
+from node.cli.order import FileUnreadable, make_order, prepare
+from node.cli.task_file import InvalidTaskFile, load_task_file
+from node.cli.terms import merge_offer
+from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
+from protocol.units import Amount
+from protocol.wire.codec import decode
+from tests.node.cli.cli_lab import LIMITS, OFFER, write_task
+
+HEAD = 'name = "a-task"\nmodule = "module.wasm"\n'
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+
+
+def mistakes_of(path: Path) -> tuple[str, ...]:
+    with pytest.raises(InvalidTaskFile) as caught:
+        load_task_file(path)
+    return caught.value.mistakes
+
+
+@pytest.mark.parametrize("example", ["image-filter", "monte-carlo", "sqlite-query", "word-statistics"])
+def test_every_example_reads_and_becomes_a_manifest(example: str) -> None:
+    task = load_task_file(EXAMPLES / example)
+    prepared = prepare(task)
+    order = make_order(prepared.manifest, task.offer)
+    assert decode(Manifest, order.manifest, max_bytes=MANIFEST_MAX_BYTES) == prepared.manifest
+    assert prepared.manifest.args[0] == example
+
+
+def test_digests_are_of_the_files_bytes_and_each_file_is_sent_once(tmp_path: Path) -> None:
+    text = HEAD + 'stdin = "in.txt"\nfiles = [{ path = "/data/in.txt", source = "in.txt" }]\n' + LIMITS + OFFER
+    prepared = prepare(load_task_file(write_task(tmp_path, text)))
+    (part,) = prepared.manifest.parts
+    assert part.stdin is not None
+    assert part.stdin.digest == blake3(b"some input\n").digest()
+    assert part.stdin.size == len(b"some input\n")
+    assert prepared.manifest.files[0].blob == part.stdin
+    assert len(prepared.sources) == 2
+
+
+def test_a_part_adds_arguments_and_files_and_replaces_standard_input(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + 'args = ["--all"]\nstdin = "in.txt"\nfiles = [{ path = "/a", source = "in.txt" }]\n'
+        + LIMITS
+        + '[[parts]]\nargs = ["--part", "0"]\n'
+        + '[[parts]]\nargs = ["--part", "1"]\nstdin = "other.txt"\nfiles = [{ path = "/b", source = "other.txt" }]\n'
+        + OFFER
+    )
+    (tmp_path / "other.txt").write_text("another input\n")
+    manifest = prepare(load_task_file(write_task(tmp_path, text))).manifest
+    first, second = manifest.parts
+    assert manifest.args == ("a-task", "--all")
+    assert (first.args, second.args) == (("--part", "0"), ("--part", "1"))
+    assert first.stdin is not None
+    assert second.stdin is not None
+    assert first.stdin.digest == blake3(b"some input\n").digest()
+    assert second.stdin.digest == blake3(b"another input\n").digest()
+    assert [file.path for file in manifest.files] == ["/a"]
+    assert [file.path for file in second.files] == ["/b"]
+
+
+def test_all_mistakes_are_named_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = (
+        'name = ""\n'
+        'modul = "module.wasm"\n'
+        "args = [1]\n"
+        'stdin = "absent.txt"\n'
+        'output = "../escape"\n'
+        'files = [{ path = "data/in.csv", source = "in.txt" }, { path = "/x/../y" }]\n'
+        "clock = -1\n"
+        "[limits]\n"
+        "fuel = 0\n"
+        "memory_mib = true\n"
+        "output_bytes = 10\n"
+        "log_byts = 10\n"
+        "[offer]\n"
+        "budget = 0.40\n"
+        'format = "dutch"\n'
+        "weights = [5000, 3000, 1000]\n"
+    )
+    found = mistakes_of(write_task(tmp_path, text))
+    said = "\n".join(found)
+    for expected in (
+        "module: is missing",
+        "line 2: modul: there is no such key; did you mean module?",
+        "line 3: args: 1 is no text",
+        "line 4: stdin: there is no file",
+        "line 5: output:",
+        "is no absolute path",
+        "source: is missing",
+        "line 7: clock: -1 is not a whole number",
+        "line 9: limits.fuel: 0",
+        "line 10: limits.memory_mib: True",
+        "line 12: limits.log_byts: there is no such key; did you mean log_bytes?",
+        'line 14: offer.budget: write dollars in quotes: "0.4"',
+        "line 15: offer.format: 'dutch' is none of",
+        "line 16: offer.weights:",
+    ):
+        assert expected in said, (expected, said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "not valid TOML"),
+        (HEAD + OFFER, "limits.fuel: is missing"),
+        ("limits = 5\n" + HEAD, "write a table"),
+        (HEAD + "parts = 5\n" + LIMITS, "list of tables"),
+        (HEAD + "env = { A = 1 }\n" + LIMITS, "env"),
+        (HEAD + 'seed = "abc"\n' + LIMITS, "seed"),
+        (HEAD + LIMITS + '[offer]\nbudget = "-1"\n', "offer.budget"),
+        (HEAD + LIMITS + '[offer]\nbudget = "0.0000001"\n', "offer.budget"),
+        (HEAD + LIMITS + '[offer]\nhire = "0x12"\n', "offer.hire"),
+        (HEAD + LIMITS + "[offer]\ncommit_window_s = 0\n", "commit_window_s"),
+        (HEAD + 'files = [{path="/a",source="in.txt"},{path="/a",source="in.txt"}]\n' + LIMITS, "same path"),
+        ('name = "x"\nmodule = "npm:@nobody/nothing/x.wasm"\n' + LIMITS, "module"),
+        ('name = "' + "x" * 257 + '"\nmodule = "module.wasm"\n' + LIMITS, "more than 256 bytes"),
+        (HEAD + f"args = {[str(n) for n in range(64)]}\n" + LIMITS, "63 arguments"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
+    assert said in "\n".join(mistakes_of(write_task(tmp_path, text)))
+
+
+def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> None:
+    assert "No such file" in mistakes_of(tmp_path / "absent.toml")[0]
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    assert "not valid TOML" in mistakes_of(tmp_path / "binary.toml")[0]
+
+
+def test_a_package_file_is_found_above_the_task(tmp_path: Path) -> None:
+    package = tmp_path / "node_modules/@some/package"
+    package.mkdir(parents=True)
+    (package / "tool.wasm").write_bytes(b"\0asm")
+    path = write_task(tmp_path / "deep/er", 'name = "x"\nmodule = "npm:@some/package/tool.wasm"\n' + LIMITS)
+    assert load_task_file(path).module == package / "tool.wasm"
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    task = load_task_file(write_task(tmp_path))
+    offer = merge_offer(
+        task.offer,
+        budget="2.50",
+        max_eta_s=None,
+        format_name="open",
+        hire=None,
+        commit_window_s=3.0,
+        reveal_window_s=None,
+        weights="10000,0,0",
+    )
+    order = make_order(prepare(task).manifest, offer)
+    assert (order.budget, order.max_eta_s, order.format) == (Amount(2_500_000), 60, "open")
+    assert (order.weight_price, order.weight_reputation, order.weight_speed) == (10_000, 0, 0)
+    assert (order.commit_window_s, order.reveal_window_s) == (3.0, None)
+
+
+@pytest.mark.parametrize(
+    "weights", ["1,2", "5000,3000,2001", "5000,3000,-2000", "a,b,c", "5000,3000,2000,0", "²,0,10000"]
+)
+def test_weights_that_do_not_add_up_are_refused(tmp_path: Path, weights: str) -> None:
+    with pytest.raises(UsageMistake, match="add up"):
+        merge_offer(
+            load_task_file(write_task(tmp_path)).offer,
+            budget=None,
+            max_eta_s=None,
+            format_name=None,
+            hire=None,
+            commit_window_s=None,
+            reveal_window_s=None,
+            weights=weights,
+        )
+
+
+def test_a_task_without_a_budget_is_asked_for_one(tmp_path: Path) -> None:
+    task = load_task_file(write_task(tmp_path, HEAD + LIMITS))
+    with pytest.raises(UsageMistake, match="budget"):
+        make_order(prepare(task).manifest, task.offer)
+
+
+def test_a_file_that_went_away_after_reading_is_named(tmp_path: Path) -> None:
+    task = load_task_file(write_task(tmp_path))
+    (tmp_path / "in.txt").unlink()
+    with pytest.raises(FileUnreadable, match=r"in\.txt"):
+        prepare(task)
+
+
+def test_a_manifest_that_no_offer_could_carry_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    text = HEAD + LIMITS + "".join(f'[[parts]]\nargs = ["{"x" * 200}"]\n' for _ in range(200)) + OFFER
+    with pytest.raises(UsageMistake, match="manifest has"):
+        prepare(load_task_file(write_task(tmp_path, text)))
