@@ -55,8 +55,13 @@ async def test_a_task_over_a_channel_ends_while_the_chain_is_silent_and_is_claim
         detail = await lab.wait_ended(task)
         check_paid_once(detail)
         await check_result(lab, path, detail, tmp_path / "out")
+
+        async def is_promised() -> bool:
+            promised = [(each.paid, each.unclaimed) for each in await lab.channels_of(provider)]
+            return promised == [(detail.task.spent, detail.task.spent)]
+
+        await lab.until("the provider holds the voucher for all that was spent", is_promised)
         (channel,) = await lab.channels_of(provider)
-        assert (channel.paid, channel.unclaimed) == (detail.task.spent, detail.task.spent)
 
         async with open_client(provider.socket) as client, trio.open_nursery() as nursery:
 
