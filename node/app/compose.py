@@ -18,6 +18,7 @@ from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller, load_seller, rates_of
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.trading import TradingParts, open_trading, projections
 from node.chain.chain import Chain, open_chain
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
@@ -27,16 +28,6 @@ from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import open_transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
-from node.market.auction_run import AuctionRoom
-from node.market.bidding_run import BidderRoom
-from node.market.delivery_run import ProviderRoom
-from node.market.earning_table import EarningTable
-from node.market.gossip import MarketGossip
-from node.market.misconduct import MisconductBook
-from node.market.provider import ProviderParts, open_provider
-from node.market.purchase_run import RequesterRoom
-from node.market.requester import RequesterParts, open_requester
-from node.market.task_table import TaskTable, find_offer_of_award
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
 from node.networking.network import Network, open_network
@@ -46,16 +37,13 @@ from node.operations.health import HealthRegistry
 from node.operations.pace import run_every
 from node.operations.randomness import RandomSource, SystemRandomSource
 from node.payments.payments import Payments, open_payments
-from node.reputation.conduct import ConductTable, Reputations
 from node.storage.health import check_room
-from node.storage.machine_log import OpenStreams, select_open_streams
 from node.storage.storage import Storage, open_storage
 from node.wallet.calls import SigningScope
 from node.wallet.host_key import HostKey, open_host_key
 from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
-from protocol.identity import Digest
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
@@ -116,7 +104,7 @@ async def _open_base(stack: AsyncExitStack, settings: Settings, password: str) -
         open_storage(
             settings.node.data_dir,
             clock=clock,
-            projections=(OpenStreams(), TaskTable(), EarningTable(), ConductTable()),
+            projections=projections(),
             schema_parts=(CHAIN_SCHEMA,),
             blob_quota_bytes=settings.storage.blob_quota_bytes,
         )
@@ -223,7 +211,6 @@ async def _open_market(
 ) -> Node:
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
     domain = base.deployment.market_domain
-    gossip = MarketGossip(domain, peers, clock)
     keep_s = settings.storage.keep_results_h * 3600
     sandbox = WasmSandbox(
         pool,
@@ -232,81 +219,34 @@ async def _open_market(
         max_wall_s=float(settings.execution.max_wall_s),
         patience_cpu_s=seller.patience_cpu_s,
     )
-
-    async def open_streams(prefix: str) -> tuple[str, ...]:
-        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
-
-    async def find_purchase(award_id: Digest) -> Digest | None:
-        return await storage.read.query(lambda connection: find_offer_of_award(connection, award_id))
-
-    requester = await stack.enter_async_context(
-        open_requester(
-            RequesterParts(
-                auctions=AuctionRoom(
-                    signing=signer,
-                    gossip=gossip,
-                    peers=peers,
-                    rails=payments.payer,
-                    clock=clock,
-                    reputations=Reputations(storage.journal, storage.read),
-                ),
-                purchases=RequesterRoom(
-                    domain=domain,
-                    signing=signer,
-                    peers=peers,
-                    blobs=storage.blobs,
-                    rails=payments.payer,
-                    clock=clock,
-                    patience_s=settings.requester.patience_s,
-                    on_event=_log_step,
-                ),
-                gossip=gossip,
-                journal=storage.journal,
-                open_streams=open_streams,
-                find_purchase=find_purchase,
+    trading = await stack.enter_async_context(
+        open_trading(
+            TradingParts(
+                domain=domain,
+                storage=storage,
+                signing=signer,
+                peers=peers,
+                payer=payments.payer,
+                payee=payments.payee,
+                sandbox=sandbox,
                 clock=clock,
                 random=base.random,
                 terms=market_terms(settings, base.chain),
+                taste=offer_taste(settings, base.chain),
+                selling=seller.terms if settings.provider.enabled else None,
+                workers=settings.provider.worker_count,
+                channel_rail=base.deployment.payment_channel,
+                patience_s=settings.requester.patience_s,
+                host=socket.gethostname()[:128],
+                on_purchase=_log_step,
+                on_delivery=_log_step,
             )
         )
     )
-    provider = await stack.enter_async_context(
-        open_provider(
-            ProviderParts(
-                bidders=BidderRoom(signing=signer, gossip=gossip, clock=clock),
-                deliveries=ProviderRoom(
-                    domain=domain,
-                    signing=signer,
-                    peers=peers,
-                    blobs=storage.blobs,
-                    rails=payments.payee,
-                    sandbox=sandbox,
-                    clock=clock,
-                    host=socket.gethostname()[:128],
-                    on_event=_log_step,
-                ),
-                gossip=gossip,
-                journal=storage.journal,
-                open_streams=open_streams,
-                clock=clock,
-                random=base.random,
-                taste=offer_taste(settings, base.chain),
-                workers=settings.provider.worker_count,
-                channel_rail=base.deployment.payment_channel,
-            ),
-            seller.terms if settings.provider.enabled else None,
-        )
-    )
-    misconduct = MisconductBook(gossip, storage.journal, open_streams)
-    await misconduct.recall()
-    gossip.join()
     health = HealthRegistry(clock)
-
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     nursery = await stack.enter_async_context(trio.open_nursery())
     stack.callback(nursery.cancel_scope.cancel)
-    nursery.start_soon(gossip.tidy)
-    nursery.start_soon(misconduct.keep)
     nursery.start_soon(_tidy, storage, clock)
     return Node(
         settings=settings,
@@ -321,10 +261,10 @@ async def _open_market(
         directory=directory,
         pool=pool,
         sandbox=sandbox,
-        gossip=gossip,
+        gossip=trading.gossip,
         payments=payments,
-        requester=requester,
-        provider=provider,
+        requester=trading.requester,
+        provider=trading.provider,
         seller=seller,
         stop=stop,
     )
