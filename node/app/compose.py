@@ -44,6 +44,7 @@ from node.wallet.host_key import HostKey, open_host_key
 from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
+from protocol.errors import StoaError
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
@@ -276,7 +277,10 @@ def _log_step(_context: object, event: object) -> None:
 
 async def _tidy(storage: Storage, clock: Clock) -> None:
     async def collect() -> None:
-        await storage.access.drop_expired()
-        await storage.blobs.collect_garbage()
+        try:
+            await storage.blobs.collect_garbage()
+            await storage.access.drop_expired()
+        except StoaError as error:  # a full disk, most of all, is when there is still something to collect
+            log.warning("storage.not_tidied", reason=str(error))
 
     await run_every(collect, period_s=TIDY_EVERY_S, clock=clock)
