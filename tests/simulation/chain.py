@@ -208,9 +208,7 @@ class WalletChain:
         sent = await self._send(("open", order), model.open_channel(key.signer, key.payee, self.token, amount))
         channel = sent.told[0][0]
         for counter in range(1, self._chain.state.counters[self._wallet] + 1):
-            opened = ChannelKey(
-                payer=key.payer, signer=key.signer, payee=key.payee, token=key.token, counter=counter
-            )
+            opened = ChannelKey(payer=key.payer, signer=key.signer, payee=key.payee, token=key.token, counter=counter)
             if channel_id(opened) == channel:
                 return opened
         raise AssertionError("the channel that was opened has no counter")

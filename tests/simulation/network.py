@@ -63,10 +63,14 @@ class Network:
     bends: dict[Address, Bend] = field(default_factory=dict[Address, Bend])
     """Of nodes that lie."""
     sent: int = 0
+    failed: int = 0
+    """Messages that did not arrive, or late by fault of the line: what excuses a requester that hears too little."""
 
     def reaches(self, source: Address, target: Address) -> bool:
         """Tell whether a message would arrive but for loss."""
-        return target in self.nodes and (source, target) not in self.cut
+        is_cut = (source, target) in self.cut
+        self.failed += is_cut
+        return target in self.nodes and not is_cut
 
     def part(self, one: set[Address], other: set[Address]) -> None:
         """Cut all between two groups."""
@@ -86,11 +90,14 @@ class Network:
     def delay(self, source: Address) -> float:
         """Draw how long a message of `source` is under way."""
         self.sent += 1
+        self.failed += source in self.slow
         return self.chance.expovariate(1 / self.weather.delay_s) + self.slow.get(source, 0.0)
 
     def is_lost(self) -> bool:
         """Draw whether a message gets lost."""
-        return self.chance.random() < self.weather.loss
+        lost = self.chance.random() < self.weather.loss
+        self.failed += lost
+        return lost
 
     def copies(self) -> int:
         """Draw how often a message arrives."""

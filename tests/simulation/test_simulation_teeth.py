@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from node.market import delivery_run
-from node.market.gossip import MarketGossip
 from node.payments.feed import Feed
 from node.payments.ports import Fact
 from protocol.identity import Address
-from protocol.market.messages import MarketMessage
 from protocol.task import delivery
 from tests.simulation.contracts_model import Contracts
 from tests.simulation.run import Violation, simulate
@@ -46,17 +44,6 @@ def test_a_full_disk_that_ends_a_node_is_found(monkeypatch: pytest.MonkeyPatch) 
     told = found("full-disk")
     assert "ended by itself" in told
     assert "DiskFull" in told
-
-
-def test_a_bidder_that_holds_its_own_lateness_against_others_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    publish = MarketGossip.publish
-
-    async def remembering(self: MarketGossip, message: MarketMessage) -> None:
-        self._observe_own(message)
-        await publish(self, message)
-
-    monkeypatch.setattr(MarketGossip, "publish", remembering)
-    assert "holds something against" in found("slow-node")
 
 
 def test_a_provider_that_runs_a_part_before_the_last_is_paid_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
