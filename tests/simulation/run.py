@@ -93,7 +93,7 @@ def _only_cause(error: BaseException) -> BaseException:
         inner: tuple[BaseException, ...] = tuple(cast("Any", error).exceptions)
         if len(inner) > 1:
             return cast("BaseException", error)
-        (error,) = inner
+        error = inner[0]
     return error
 
 

@@ -63,5 +63,8 @@ def test_a_provider_that_runs_a_part_before_the_last_is_paid_is_found(monkeypatc
 
 
 def test_a_requester_that_forgets_its_tasks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.app.trading.select_open_streams", lambda _connection, _prefix: ())
+    def nothing_is_open(_connection: object, _prefix: str) -> tuple[str, ...]:
+        return ()
+
+    monkeypatch.setattr("node.app.trading.select_open_streams", nothing_is_open)
     assert "TaskRow" in found("blackout")
