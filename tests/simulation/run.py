@@ -90,7 +90,7 @@ async def _run(name: str, seed: str, folder: Path, story: list[str]) -> Result:
 def _only_cause(error: BaseException) -> BaseException:
     """Return what is inside groups of one."""
     while isinstance(error, BaseExceptionGroup):
-        inner: tuple[BaseException, ...] = tuple(cast("Any", error).exceptions)
+        inner: list[BaseException] = list(cast("Any", error).exceptions)
         if len(inner) > 1:
             return cast("BaseException", error)
         error = inner[0]
