@@ -4,6 +4,7 @@ What the real one promises holds here too and nothing more: a request is answere
 it was acted on; gossip reaches whoever a chain of relays reaches; a node that is gone neither hears nor answers.
 """
 
+import bisect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -23,6 +24,9 @@ CALL_TIMEOUT_S: Final = 30.0
 REFUSED_AFTER_S: Final = 0.05
 MEMORY: Final = 4096
 MAX_BLOB: Final = 1 << 20
+FULL_MESH: Final = 12
+CHORDS: Final = (-29, -7, -2, -1, 0, 1, 6, 28)
+"""Neighbours on the ring, near and far: a message crosses 200 nodes in a few hops."""
 BLOB_METHOD: Final = "blob"
 
 
@@ -72,9 +76,14 @@ class Network:
         self.failed += is_cut
         return target in self.nodes and not is_cut
 
-    def part(self, one: set[Address], other: set[Address]) -> None:
-        """Cut all between two groups."""
-        self.cut |= {(a, b) for a in one for b in other} | {(b, a) for a in one for b in other}
+    def neighbours(self, wallet: Address) -> tuple[Address, ...]:
+        """Return to whom a node passes gossip: to all in a small network, along a ring with chords in a crowd."""
+        others = tuple(each for each in self.nodes if each != wallet)
+        if len(others) <= FULL_MESH:
+            return others
+        ring = sorted(others)
+        place = bisect.bisect(ring, wallet)
+        return tuple({ring[(place + step) % len(ring)]: None for step in CHORDS})
 
     def heal(self) -> None:
         """Good weather, no partitions."""
@@ -226,7 +235,7 @@ class Endpoint:
         await trio.lowlevel.checkpoint()
         if self.is_alive:
             self._heard[data] = None
-            for wallet in tuple(self._network.nodes):
+            for wallet in self._network.neighbours(self.wallet):
                 for bent in self._network.bent(self.wallet, wallet, topic, data):
                     self._pass_on(wallet, topic, bent)
 
@@ -236,7 +245,7 @@ class Endpoint:
 
     def _pass_on(self, wallet: Address, topic: str, data: bytes) -> None:
         network = self._network
-        if wallet != self.wallet and network.reaches(self.wallet, wallet) and not network.is_lost():
+        if network.reaches(self.wallet, wallet) and not network.is_lost():
             for _ in range(network.copies()):
                 network.nodes[wallet].hear(self.wallet, topic, data)
 
@@ -257,7 +266,7 @@ class Endpoint:
             except ProtocolError:
                 return
             if relayed:
-                for wallet in tuple(self._network.nodes):
+                for wallet in self._network.neighbours(self.wallet):
                     self._pass_on(wallet, topic, data)
                 try:
                     await deliver(data)
