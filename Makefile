@@ -47,8 +47,8 @@ test-python: setup ## Protocol, node, examples
 test-simulation: setup ## Whole networks in one process, on a clock, a chain and a network of their own
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
 
-test-system: setup ## Whole networks of processes
-	@$(PYTHON) -m pytest -q tests/system
+test-system: setup ## Whole networks of processes, and a client of another make among them
+	@$(PYTHON) -m pytest -q tests/system tests/interop
 
 assurance: setup ## The long run: hours of fuzzing, thousands of simulations, and property tests on new examples
 	@FOUNDRY_PROFILE=assurance forge test

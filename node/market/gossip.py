@@ -32,7 +32,7 @@ from protocol.market.observer import ObserverFull, ObserverState, heard_of, know
 from protocol.market.transcript import Heard
 from protocol.signing.eip712 import Domain
 from protocol.units import UnixTime
-from protocol.wire.codec import decode_as
+from protocol.wire.codec import UnknownKind, decode_as
 from protocol.wire.topics import MarketTopic, topic_name
 
 log = structlog.stdlib.get_logger(__name__)
@@ -175,7 +175,7 @@ class MarketGossip:
         """Judge and remember at once, so that a bid that follows on the heels of its roll finds the roll known."""
         try:
             self._observe(self._validate(topic, data))
-        except (NotRelayed, ObserverFull) as error:
+        except (NotRelayed, ObserverFull, UnknownKind) as error:  # W8: a newer peer's message is nobody's fault
             log.debug("market.not_relayed", topic=topic.value.label, reason=str(error))
             return False
         return True
