@@ -1,4 +1,4 @@
-"""What requester and provider say to each other about one award (docs/spec/wire.md, section 4).
+"""What requester and provider say to each other about one award (docs/spec/wire-messages.md, section 5).
 
 Each is the body of one request over the framed stream between the two; an empty answer means it is durable on the
 other side. Every one may be sent again after a crash: each names its award, and all sums are running totals.

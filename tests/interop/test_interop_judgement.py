@@ -27,7 +27,7 @@ from tests.interop.stranger import ask_checker
 from tests.protocol.market.market_world import DOMAIN, Plan, Requester, address, key, make_offer, run_auction
 
 VECTORS = Path(__file__).parents[1] / "vectors"
-AUCTIONS = 48
+AUCTIONS = 32
 WEIGHTS = ((5000, 3000, 2000), (10_000, 0, 0), (0, 10_000, 0), (0, 0, 10_000), (1, 9_998, 1), (3334, 3333, 3333))
 BUDGETS = (1, 2, 10**6, 2**64 + 1, 2**128 - 1)
 

@@ -8,7 +8,9 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
 - the sequence numbers: they began at the second of the start, so that a node that restarts within it repeats numbers
   that its peers have seen, and its messages vanish;
 - the table of seen messages: unbounded, on the wall clock, with a thread of its own;
-- the sending loop: a peer that does not read holds its queue and its stream for ever.
+- the sending loop: a peer that does not read holds its queue and its stream for ever;
+- the death of the stream that we write on, while the peer stays connected (docs/adr/1323): it was noticed at the next
+  message, which was lost, and with it went the peer's subscriptions, which it never tells twice.
 """
 
 import random
@@ -113,6 +115,7 @@ class _Stream:
     def __init__(self, stream: ProtocolStream) -> None:
         self._stream = stream
         self.peer_id = ID.from_base58(stream.peer)
+        self.connection_ended = stream.connection.ended
 
     @property
     def muxed_conn(self) -> "_Stream":
@@ -249,10 +252,34 @@ class Gossip(Pubsub):
         self._handle_dead_peer(ID.from_base58(peer))
 
     async def _handle_new_peer(self, peer_id: ID) -> None:
+        before = self.peers.get(peer_id)
         await super()._handle_new_peer(peer_id)
+        stream = cast("Any", self.peers.get(peer_id))
+        if stream is not None and stream is not before:
+            self.manager.run_task(self._watch, peer_id, stream)
         if peer_id in self.peers:
             for topic in [topic for topic, members in self.peer_topics.items() if peer_id in members]:
                 await self.router.on_peer_subscribed(peer_id, topic)
+
+    async def _watch(self, peer_id: ID, stream: _Stream) -> None:
+        """Notice that the connection below the stream that we write on has ended."""
+        await stream.connection_ended.wait()
+        if cast("Any", self.peers.get(peer_id)) is stream:
+            self._handle_dead_peer(peer_id)
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        """Let go of a peer that we can't write to; if it is still connected, greet it again.
+
+        What it is subscribed to was told on a stream of its own. That it has ended is for `_serve` to notice.
+        """
+        if not self._peer_is_connected(peer_id):
+            super()._handle_dead_peer(peer_id)
+            return
+        if self.peers.pop(peer_id, None) is not None:
+            self.peer_queues.pop(peer_id).close()
+            self.router.remove_peer(peer_id)
+            self._replayed_recent_topics.pop(peer_id, None)  # what was queued for it is said again
+        self._schedule_peer_stream_retry(peer_id)
 
     def get_hello_packet(self) -> rpc_pb2.RPC:
         """Tell our topics, without a peer record."""

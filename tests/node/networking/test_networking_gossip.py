@@ -235,3 +235,49 @@ async def test_an_hour_of_gossip_on_a_virtual_clock_keeps_the_mesh(lab: Any, aut
             await one.publish(TOPIC, b"tick")
         await trio.sleep(5)
         assert len(inbox.got) == 60
+
+
+async def connect_twice(first: Network, second: Network) -> None:
+    """Let both dial at once, as nodes do that learn of each other: two connections, of which neither is closed."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.connect, second.addresses[0])
+        nursery.start_soon(second.connect, first.addresses[0])
+    with trio.fail_after(10):
+        while len(first._switch.connections[second.peer_id]) < 2 or len(second._switch.connections[first.peer_id]) < 2:
+            await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_gossip_goes_on_both_ways_when_one_of_two_connections_ends(
+    lab: Any, autojump_clock: MockClock, which: int
+) -> None:
+    async with lab.node(1) as first, lab.node(2) as second:
+        inboxes = Inbox(first), Inbox(second)
+        await connect_twice(first, second)
+        await in_mesh(first, second)
+        first._switch.connections[second.peer_id][which].end()
+        await trio.sleep(5)
+        assert first.is_connected(second.peer_id)
+        for number in range(3):
+            await first.publish(TOPIC, f"from first {number}".encode())
+            await second.publish(TOPIC, f"from second {number}".encode())
+            await trio.sleep(5)
+        assert [data for _, data in inboxes[1].got] == [f"from first {number}".encode() for number in range(3)]
+        assert [data for _, data in inboxes[0].got] == [f"from second {number}".encode() for number in range(3)]
+
+
+async def test_gossip_goes_on_when_the_stream_that_it_is_written_on_dies_alone(
+    lab: Any, autojump_clock: MockClock
+) -> None:
+    async with lab.node(1) as first, lab.node(2) as second:
+        inbox = Inbox(second)
+        Inbox(first)
+        await first.connect(second.addresses[0])
+        await in_mesh(first, second)
+        await trio.sleep(5)
+        for number in range(3):
+            second._gossip._inbound[first.peer_id].reset()
+            await trio.sleep(1)
+            await first.publish(TOPIC, str(number).encode())
+            await trio.sleep(10)
+        assert [data for _, data in inbox.got] == [b"0", b"1", b"2"]
