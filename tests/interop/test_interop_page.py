@@ -10,7 +10,7 @@ from node.networking.limits import BAN_S, STRIKES, STRIKES_FORGIVEN_PER_S, Rate
 from node.networking.settings import NetworkSettings
 from protocol.wire.topics import VERSION, MarketTopic
 from tests.interop.stranger import ask_checker
-from tests.interop.wire_examples import EXAMPLES, examples_of_the_page
+from tests.interop.wire_examples import EXAMPLES, GROUPS, examples_of_the_page
 from tests.interop.wire_schema import (
     ROOT,
     WIRE,
@@ -57,6 +57,12 @@ def test_the_strangers_codec_refuses_every_other_encoding_of_the_examples() -> N
     }
     answers = ask_checker([{"type": "Commitment", "bytes": each} for each in others.values()])
     assert all("error" in answer for answer in answers), dict(zip(others, answers, strict=True))
+
+
+def test_the_strangers_tree_gives_the_chaining_values_of_the_page() -> None:
+    (answer,) = ask_checker([{"groups": b"".join(GROUPS).hex()}])
+    assert "".join(answer["ok"]["cvs"]) == SHOWN["chaining values"].hex()
+    assert answer["ok"]["root"] == SHOWN["blob of two groups"].hex()
 
 
 def test_the_topics_on_the_page_are_those_of_the_code() -> None:

@@ -45,6 +45,11 @@ max_eta_s = 60
     return folder
 
 
+def blob_of(data: bytes) -> dict[str, Any]:
+    """Name some bytes as a manifest does."""
+    return {"digest": blake3(data).hexdigest(), "size": len(data)}
+
+
 @asynccontextmanager
 async def joined(lab: Lab, folder: Path, key: bytes) -> AsyncGenerator[Stranger, None]:
     """A client that was told one address, has found every node, and is in all meshes with them."""
@@ -91,6 +96,10 @@ async def test_it_follows_an_auction_by_gossip_and_finds_the_winner_and_the_pric
         assert bidders[0] == award.provider.hex()
         assert verified["silent"] == []
 
+        module = (WORDS / "word_statistics.wasm").read_bytes()  # was granted to the winner, and to nobody else
+        refused = await stranger.call("fetch", peer=lab.requester.peer, **blob_of(module))
+        assert refused == {"refused": "not served"}
+
         found = await stranger.call("doubt", task=task.task.hex())
         assert len(found) >= 6
         assert all(found.values()), f"these forgeries passed: {found}"
@@ -102,15 +111,9 @@ async def test_it_wins_an_auction_fetches_what_it_would_run_and_hands_over_to_th
 ) -> None:
     async with joined(lab, tmp_path, b"2" * 32) as stranger:
         folder = make_task(tmp_path / "task")
-        log = (folder / "access.log").read_bytes()
-        module = (WORDS / "word_statistics.wasm").read_bytes()
-        wanted = [{"digest": blake3(data).hexdigest(), "size": len(data)} for data in (module, log)]
-
+        wanted = [blob_of(file.read_bytes()) for file in (WORDS / "word_statistics.wasm", folder / "access.log")]
         await stranger.call("sell", price=BID, eta=2)
         task = await lab.submit(folder, commit_window_s=6, reveal_window_s=4, weights="10000,0,0")
-        for blob in wanted:  # nothing is served to whom nothing was awarded
-            refused = await stranger.call("fetch", peer=lab.requester.peer, **blob)
-            assert refused == {"refused": "not served"}
         assert (await stranger.call("wait", step="committed"))["offer"] == task.task.hex()
         revealed = await stranger.call("wait", step="revealed")
         assert revealed["bidders"] == NODES  # the two providers and the stranger stand in the roll

@@ -11,6 +11,7 @@ from blake3 import blake3
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
+from node.networking.blake3_tree import group_cv
 from node.networking.discovery import PeersExchange
 from node.networking.frames import Kind, encode_frame, encode_named
 from node.networking.libp2p.negotiation import HEADER, encode_varint
@@ -40,6 +41,7 @@ PAGE: Final = SPEC / "wire-examples.md"
 HOST_SEED: Final = b"\x01" * 32
 SEQUENCE: Final = NOW << 32
 CONTENT: Final = b"hello"
+GROUPS: Final = (bytes(2**20), b"\1")
 BODY: Final = NodeBody(addresses=("/ip4/192.0.2.7/tcp/4600",))
 
 _OFFER: Final = Digest(b"\x11" * 32)
@@ -131,6 +133,8 @@ EXAMPLES: Final[dict[str, Callable[[], bytes]]] = {
     "cancel": lambda: encode_frame(Kind.CANCEL, 2),
     "blob request": lambda: blake3(CONTENT).digest() + (0).to_bytes(8),
     "blob answer": lambda: b"\0" + len(CONTENT).to_bytes(8) + CONTENT,
+    "chaining values": lambda: b"".join(group_cv(each, index) for index, each in enumerate(GROUPS)),
+    "blob of two groups": lambda: blake3(b"".join(GROUPS)).digest(),
     "subscription": _subscription,
     "gossip": lambda: _rpc(rpc_pb2.RPC(publish=[_gossip_message()])),
 }

@@ -101,7 +101,10 @@ const commands = {
   },
 
   async wait ({ step }) {
-    return until(step, 60, () => bidder.steps[step])
+    return until(step, 60, () => {
+      if (bidder.steps.failed !== undefined) throw new Error(bidder.steps.failed)
+      return bidder.steps[step]
+    })
   },
 
   /** Send each method of the page a body that is one byte too long, and one method that is on no page. */
