@@ -53,6 +53,8 @@ MAX_SEEN: Final = 100_000
 OUTBOUND_QUEUE: Final = 256
 """Messages that wait for one peer. A full queue drops: gossip repairs itself by IHAVE."""
 SEND_TIMEOUT_S: Final = 30.0
+REGREET_S: Final = 1.0
+"""Well below the three seconds of messages that are said again to who is greeted again."""
 MAX_SUBSCRIPTIONS_PER_RPC: Final = 64
 MAX_SUBSCRIPTIONS_PER_PEER: Final = 64
 MAX_RPC_BYTES: Final = 1024 * 1024
@@ -280,6 +282,11 @@ class Gossip(Pubsub):
             self.router.remove_peer(peer_id)
             self._replayed_recent_topics.pop(peer_id, None)  # what was queued for it is said again
         self._schedule_peer_stream_retry(peer_id)
+
+    async def _peer_stream_retry_task(self, peer_id: ID) -> None:
+        """Greet a peer again, after a pause: one that drops each stream of ours would have us open them without end."""
+        await trio.sleep(REGREET_S)
+        await super()._peer_stream_retry_task(peer_id)
 
     def get_hello_packet(self) -> rpc_pb2.RPC:
         """Tell our topics, without a peer record."""

@@ -14,7 +14,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from trio.testing import MockClock
 
-from node.networking.libp2p.negotiation import encode_varint
+from node.networking.libp2p.negotiation import encode_varint, respond
 from node.networking.libp2p.secure import Identity
 from node.networking.limits import Rate
 from node.networking.verdict import Verdict
@@ -261,3 +261,29 @@ async def test_a_subscriber_that_does_not_read_holds_up_nobody(lab: Any, autojum
             await trio.sleep(60)
             assert len(got) == 400
         assert not pubsub.is_reset or attacker.inbound
+
+
+async def test_a_peer_that_drops_every_stream_of_ours_is_greeted_again_once_a_second_at_most(
+    lab: Any, autojump_clock: MockClock
+) -> None:
+    async with victim_of(lab) as victim, lab.attacker(victim.network) as attacker:
+
+        async def drop(stream: Any) -> None:
+            await respond(stream, [MESHSUB])
+            await stream.read()  # the greeting: the victim takes us for a member of its topics
+            stream.reset()
+
+        stream = await attacker.open(MESHSUB)
+        subscribe = rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)
+        await stream.write(framed(rpc_pb2.RPC(subscriptions=[subscribe])))
+        dropped = 0
+        async with trio.open_nursery() as nursery:
+            for _ in range(300):  # each message would be reason enough to open another stream
+                while attacker.inbound:
+                    nursery.start_soon(drop, attacker.inbound.pop())
+                    dropped += 1
+                await victim.network.publish(TOPIC, b"to all")
+                await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+        assert 10 <= dropped <= 31
+        await assert_alive(lab, victim)
