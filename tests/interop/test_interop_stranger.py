@@ -138,6 +138,13 @@ async def test_it_wins_an_auction_fetches_what_it_would_run_and_hands_over_to_th
         assert first[2] > BID, "second price: paid what the next best bid asks"
         assert second[1] in {place.wallet.hex() for place in lab.devnet.providers}
         assert (await stranger.call("wait", step="released"))["award"] == awarded["award"]
+        assert (await stranger.call("wait", step="freed"))["held"] == 0
+
+        async def has_its_money_back() -> bool:
+            channels = await lab.channels_of(lab.requester)
+            return [each.held for each in channels if each.peer == stranger.wallet] == [0]
+
+        await lab.until("the requester's hold is free", has_its_money_back)
         for place in lab.devnet.places:  # every node of ours finds the stranger's auction sound
             ran = await lab.cli(place, "auctions", "verify", task.task.hex(), "--json")
             assert ran.code == 0, f"{place.name}: {ran.text}"

@@ -11,6 +11,11 @@ const RETELL_MS = 500
 const MOST_CHANNELS = 1000
 
 export class WrongAward extends Error {}
+class WrongChannel extends Error {}
+class HoldMissing extends Error {}
+class HoldsMismatch extends Error {}
+class StaleVoucher extends Error {}
+class CumulativeFell extends Error {}
 
 export class Bidder {
   constructor (parts) {
@@ -102,16 +107,28 @@ export class Bidder {
 
   /** Check that the voucher holds the award's money in the channel that the award names (CH2 to CH4, O3). */
   checkHold ({ voucher, holds }) {
-    const { requester, token, channel, rail, price, disputeFee } = this.award
-    const domain = domainOf(this.chainId, rail)
-    verifySigner(domain, 'Voucher', voucher, requester)
+    const { requester, token, channel, price, disputeFee } = this.award
+    this.keepVoucher(voucher, holds)
     const hold = holds.find((each) => each.award === this.award.id)
+    const counter = this.counterOf({ payer: requester, signer: requester, payee: this.wallet.address, token }, channel)
+    if (hold === undefined || hold.amount !== price + disputeFee || hold.arbiter !== this.award.arbiter) throw new HoldMissing('no such hold')
+    return { sequence: voucher.value.sequence, held: voucher.value.held, counter }
+  }
+
+  /** Check a voucher by itself and against the one held (CH10), and keep it. */
+  keepVoucher (voucher, holds) {
+    const { requester, channel, rail } = this.award
+    const { value } = voucher
+    if (value.channel !== channel) throw new WrongChannel('a voucher of another channel')
+    verifySigner(domainOf(this.chainId, rail), 'Voucher', voucher, requester)
     const root = merkleRoot(holds.map((each) => leafHash(words('Hold', each))))
     const total = holds.reduce((sum, each) => sum + each.amount, 0n)
-    const counter = this.counterOf({ payer: requester, signer: requester, payee: this.wallet.address, token }, channel)
-    if (voucher.value.channel !== channel || root !== voucher.value.holds || total !== voucher.value.held) throw new WrongAward('another voucher')
-    if (hold === undefined || hold.amount !== price + disputeFee || hold.arbiter !== this.award.arbiter) throw new WrongAward('no such hold')
-    return { sequence: voucher.value.sequence, held: total, counter }
+    if (root !== value.holds || total !== value.held) throw new HoldsMismatch('the holds are not those of the voucher')
+    if (this.voucher !== undefined) {
+      if (value.sequence < this.voucher.sequence) throw new StaleVoucher(`voucher ${value.sequence}, already hold ${this.voucher.sequence}`)
+      if (value.cumulative < this.voucher.cumulative) throw new CumulativeFell('the voucher pays less than the one before')
+    }
+    this.voucher = value
   }
 
   /** Which channel of this payer it is: its id is a hash over the counter. */
@@ -146,6 +163,16 @@ export class Bidder {
     const { award } = decode('ReleaseRequest', body)
     this.steps.released = { award }
     return encode('ReleaseAnswer', { released: award === this.award?.id && this.steps.gaveUp !== undefined })
+  }
+
+  /** `channel/voucher`: the hold is gone, which is right once the award was given up. */
+  async onVoucher (_peer, body) {
+    const { voucher, holds } = decode('VoucherNotice', body)
+    if (this.award === undefined) throw new WrongChannel('no channel with this payer is known')
+    if (this.steps.released === undefined && !holds.some((each) => each.award === this.award.id)) throw new HoldMissing('not released')
+    this.keepVoucher(voucher, holds)
+    this.steps.freed = { held: voucher.value.held, sequence: voucher.value.sequence }
+    return encode('VoucherHeld', { sequence: this.voucher.sequence })
   }
 
   async tryFetch (peer, name, size) {

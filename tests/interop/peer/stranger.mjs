@@ -37,6 +37,7 @@ Object.assign(handlers, {
   'task/award': (...args) => bidder.onAward(...args),
   'task/funding': (...args) => bidder.onFunding(...args),
   'task/cancel': async () => new Uint8Array(0),
+  'channel/voucher': (...args) => bidder.onVoucher(...args),
   'channel/release': (...args) => bidder.onRelease(...args)
 })
 await requests.start()
