@@ -181,10 +181,8 @@ function replay (offer, rollId, root, ranked, awards) {
 }
 
 /** A bid, and the commitment that hides it. */
-export function sealBid (domain, key, bidder, offerId, price, eta) {
+export function sealBid (bidder, offerId, price, eta) {
   const salt = hex(crypto.getRandomValues(new Uint8Array(32)))
   const sealed = { offer: offerId, bidder, price, eta, salt }
   return { sealed, commitment: { offer: offerId, bidder, hash: sealOf(sealed) } }
 }
-
-

@@ -42,7 +42,7 @@ export class Bidder {
     if (terms.format === DIRECT || terms.format === OPEN) return
     this.offer = digest(this.domain, 'Offer', terms)
     this.requester = terms.requester
-    const { sealed, commitment } = sealBid(this.domain, this.wallet.key, this.wallet.address, this.offer, this.price, this.eta)
+    const { sealed, commitment } = sealBid(this.wallet.address, this.offer, this.price, this.eta)
     this.sealed = sealed
     await this.say({ kind: 'CommitmentAnnouncement', signed: this.sign('Commitment', commitment) }, terms.commitBy)
     this.steps.committed = { offer: this.offer }

@@ -1,5 +1,4 @@
 // The market's conversation: what is heard is judged before it is relayed, and remembered (docs/spec/auction.md).
-
 import { encode, decode, MarketMessage, UnknownKind } from './codec.mjs'
 import { checkBid, checkOffer, checkRoll, verifyTranscript } from './auction.mjs'
 import { addressText, ZERO, digest, verifySigner } from './signing.mjs'
@@ -145,4 +144,3 @@ export class Market {
     return verifyTranscript(this.domain, this.transcriptOf(auction))
   }
 }
-
