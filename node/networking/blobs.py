@@ -26,10 +26,10 @@ import structlog
 import trio
 from blake3 import blake3
 
-from node.networking.blake3_tree import CV_BYTES, GROUP_BYTES, group_count, group_cv, root_of
 from node.networking.errors import BlobCorrupt, BlobUnavailable, MessageTooLarge, PeerBusy, PeerTimeout, PeerUnreachable
 from node.networking.settings import NetworkSettings
 from node.networking.streams import Stream, StreamClosed, Streams
+from node.storage.blake3_tree import CV_BYTES, GROUP_BYTES, group_count, group_cv, root_of
 from protocol.errors import StorageError, TransientError
 from protocol.identity import ContentDigest, PeerId
 

@@ -1,14 +1,14 @@
 """Writing one blob: hashed as it comes, visible only when it is whole and on disk."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 from blake3 import blake3
 
+from node.storage.blob_files import Keep, Space, publish
 from node.storage.blocking import RunBlocking
 from node.storage.errors import BlobMismatch, BlobTooLarge, DiskFull, is_no_room
 from protocol.identity import ContentDigest
@@ -18,18 +18,6 @@ T = TypeVar("T")
 
 BUFFER_BYTES: Final = 262_144
 """Bytes collected before a thread is asked to hash and write them: a thread's round trip costs 0.1 ms."""
-
-
-class Space(Protocol):
-    """Who counts the bytes of the store."""
-
-    def reserve(self, count: int) -> None:
-        """Take `count` bytes of the quota or raise `BlobQuotaExceeded`."""
-        ...
-
-    def release(self, count: int) -> None:
-        """Give `count` bytes back."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +33,10 @@ class Target:
     """
 
     path: Callable[[ContentDigest], Path]
-    keep: "Keep"
+    keep: Keep
     run: RunBlocking
     limiter: trio.CapacityLimiter
     time: UnixTime
-
-
-class Keep(Protocol):
-    """See `Target.keep`."""
-
-    async def __call__(self, digest: ContentDigest, keep_until: UnixTime) -> None:
-        """Make it durable that `digest` is kept until `keep_until`."""
-        ...
 
 
 class BlobWriter:
@@ -109,7 +89,8 @@ class BlobWriter:
             raise BlobMismatch(expected=self._expected, found=digest)
         # First the retention: a crash in between leaves a note without a blob, never a blob that nobody keeps.
         await self._target.keep(digest, keep_until)
-        existed = await self._in_thread(lambda: self._publish(self._target.path(digest)))
+        final = self._target.path(digest)
+        existed = await self._in_thread(lambda: publish(self._file.fileno(), self._temporary, final, self._target.time))
         self._committed = True
         if existed:
             self._space.release(self._reserved)
@@ -132,23 +113,6 @@ class BlobWriter:
         while view:
             view = view[self._file.write(view) :]
 
-    def _publish(self, path: Path) -> bool:
-        """Move the file to its final name and return whether that was there already."""
-        os.fsync(self._file.fileno())
-        os.utime(self._file.fileno(), (self._target.time, self._target.time))
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(path.parent.parent)
-        try:
-            os.link(self._temporary, path)
-            existed = False
-            self._temporary.unlink()
-        except FileExistsError:
-            existed = True
-            self._temporary.replace(path)  # the same bytes: harmless, and it heals damage
-        _sync_folder(path.parent)
-        return existed
-
     async def _in_thread(self, run: Callable[[], T]) -> T:
         try:
             return await self._target.run(run, limiter=self._target.limiter)
@@ -156,12 +120,3 @@ class BlobWriter:
             if is_no_room(error):
                 raise DiskFull(f"a blob of at least {self._reserved} bytes") from error
             raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

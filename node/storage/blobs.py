@@ -3,7 +3,7 @@
 Files are the truth about what is here; the database knows only how long each is kept. Layout, under the data folder:
 
     blobs/ab/abcd…            a whole blob, named by 64 hexadecimal digits, in the folder of its first two
-    blobs/incoming/…          being written; swept at open
+    blobs/incoming/…          being written; what a transfer can go on with stays, the rest is swept at open
 """
 
 import functools
@@ -19,6 +19,7 @@ from blake3 import blake3
 from sqlalchemy import Connection, delete, insert, select, update
 
 from node.operations.clock import Clock
+from node.storage.blob_partials import PartialBlob, Partials, Yard, sweep_and_count
 from node.storage.blob_writer import BlobWriter, Target
 from node.storage.blocking import RunBlocking
 from node.storage.errors import BlobDamaged, BlobMissing, BlobQuotaExceeded, BlobTooLarge, DataFolderUnusable
@@ -57,10 +58,21 @@ class BlobStore:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._pins: Counter[ContentDigest] = Counter()
         self._incoming = 0
+        self._partials = Partials(
+            Yard(
+                incoming=folder / _INCOMING,
+                path=self.path,
+                keep=self.keep,
+                space=self,
+                run=run_blocking,
+                limiter=self._limiter,
+                clock=clock,
+            )
+        )
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of all blobs, those being written included."""
+        """Bytes of all blobs: of those being written what has come, of those that come in groups the whole."""
         return self._used
 
     @property
@@ -70,8 +82,7 @@ class BlobStore:
 
     def path(self, digest: ContentDigest) -> Path:
         """Return where the blob is or would be. Bytes read from there unverified are the disk's word only."""
-        name = digest.hex()
-        return self._folder / name[:_SHARD_CHARS] / name
+        return _place(self._folder, digest)
 
     async def has(self, digest: ContentDigest) -> bool:
         """Tell whether the whole blob is here."""
@@ -107,6 +118,20 @@ class BlobStore:
             yield writer
         finally:
             writer.discard()
+
+    @asynccontextmanager
+    async def open_partial(self, digest: ContentDigest, *, max_bytes: int) -> AsyncGenerator[PartialBlob]:
+        """Take up the transfer of a blob that comes in checked groups, from where it was interrupted, or begin one.
+
+        What has come when the block is left without `commit` is kept for a day, over restarts. A second transfer of the
+        same blob at the same time is on its own and leaves nothing.
+
+        Args:
+            digest: Of the blob.
+            max_bytes: Most that it may have.
+        """
+        async with self._partials.open(digest, max_bytes=max_bytes) as partial:
+            yield partial
 
     async def put(self, data: bytes, *, keep_until: UnixTime) -> ContentDigest:
         """Store `data` and return its digest.
@@ -204,8 +229,9 @@ class BlobStore:
                 del self._pins[digest]
 
     async def collect_garbage(self) -> int:
-        """Delete blobs whose retention is over and that nobody has pinned; return the bytes freed."""
-        now, freed = self._clock.now(), 0
+        """Delete unpinned blobs whose retention is over and transfers that were given up; return the bytes freed."""
+        now = self._clock.now()
+        freed = await self._partials.expire(now)
         for digest, modified in await self._in_thread(self._list):
             if digest not in self._pins and modified + GRACE_S < now:
                 size = await self._writer.submit(functools.partial(self._collect, digest, now))
@@ -306,24 +332,26 @@ def keep_blob(connection: Connection, digest: ContentDigest, keep_until: UnixTim
 async def open_blob_store(
     folder: Path, writer: Writer, clock: Clock, *, quota_bytes: int, run_blocking: RunBlocking
 ) -> BlobStore:
-    """Sweep what a crash left half-written, count the rest, and return the store.
+    """Sweep what a crash left that can't be gone on with, count the rest, and return the store.
 
     Raises:
         DataFolderUnusable: `folder` can't be read or written.
     """
     try:
-        used = await run_blocking(lambda: _sweep_and_count(folder), limiter=trio.CapacityLimiter(1))
+        used = await run_blocking(lambda: _count(folder), limiter=trio.CapacityLimiter(1))
     except OSError as error:
         raise DataFolderUnusable(folder, error.strerror or str(error)) from error
     return BlobStore(folder, writer, clock, quota_bytes=quota_bytes, used_bytes=used, run_blocking=run_blocking)
 
 
-def _sweep_and_count(folder: Path) -> int:
-    incoming = folder / _INCOMING
-    incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for leftover in incoming.iterdir():
-        leftover.unlink()
-    return sum(path.stat().st_size for path in _blob_files(folder))
+def _count(folder: Path) -> int:
+    unfinished = sweep_and_count(folder / _INCOMING, lambda digest: _place(folder, digest))
+    return unfinished + sum(path.stat().st_size for path in _blob_files(folder))
+
+
+def _place(folder: Path, digest: ContentDigest) -> Path:
+    name = digest.hex()
+    return folder / name[:_SHARD_CHARS] / name
 
 
 def _blob_files(folder: Path) -> Generator[Path]:

@@ -12,7 +12,6 @@ import trio
 from blake3 import blake3
 from trio.testing import MockClock
 
-from node.networking.blake3_tree import GROUP_BYTES, group_cv
 from node.networking.blobs import PROTOCOL, STALL_TIMEOUT_S, NotServed
 from node.networking.errors import (
     BlobCorrupt,
@@ -23,6 +22,7 @@ from node.networking.errors import (
     PeerUnreachable,
 )
 from node.networking.network import Network
+from node.storage.blake3_tree import GROUP_BYTES, group_cv
 from protocol.identity import ContentDigest, PeerId
 
 

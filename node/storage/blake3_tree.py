@@ -10,10 +10,14 @@ are a whole blob by themselves don't need any of it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
+
+from protocol.identity import ContentDigest
 
 CHUNK_BYTES: Final = 1024
 GROUP_BYTES: Final = 1024 * 1024
@@ -33,6 +37,48 @@ _PERMUTATION: Final = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
 def group_count(size: int) -> int:
     """Return how many groups a blob of `size` bytes has; an empty one has one."""
     return max(1, -(-size // GROUP_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class BlobTree:
+    """Size and chaining values of a blob, proven to belong to its digest: what its groups are checked against.
+
+    The chaining values prove all but the length of the last group; that group proves it.
+
+    Attributes:
+        digest: Of the whole.
+        size: Bytes in all.
+        cvs: Chaining values of the groups, one after the other; none if there is but one group.
+    """
+
+    digest: ContentDigest
+    size: int
+    cvs: bytes = b""
+
+    @classmethod
+    def prove(cls, digest: ContentDigest, size: int, cvs: bytes) -> "BlobTree | None":
+        """Return the tree if `cvs` give `digest` and are as many as `size` wants, else None."""
+        groups = group_count(size)
+        if len(cvs) != (groups * CV_BYTES if groups > 1 else 0):
+            return None
+        if groups > 1 and root_of([cvs[at : at + CV_BYTES] for at in range(0, len(cvs), CV_BYTES)]) != digest:
+            return None
+        return cls(digest, size, cvs)
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are, at least one."""
+        return group_count(self.size)
+
+    def length_of(self, index: int) -> int:
+        """Return the bytes of a group."""
+        return min(GROUP_BYTES, self.size - index * GROUP_BYTES)
+
+    def matches(self, index: int, data: bytes) -> bool:
+        """Tell whether `data` is group `index`. Takes milliseconds for a MiB."""
+        if self.groups == 1:
+            return blake3(data).digest() == self.digest
+        return group_cv(data, index) == self.cvs[index * CV_BYTES : (index + 1) * CV_BYTES]
 
 
 def group_cv(data: bytes, index: int) -> bytes:

@@ -5,7 +5,7 @@ import random
 import pytest
 from blake3 import blake3
 
-from node.networking.blake3_tree import GROUP_BYTES, group_count, group_cv, root_of
+from node.storage.blake3_tree import GROUP_BYTES, group_count, group_cv, root_of
 
 SIZES = [
     GROUP_BYTES + 1,
