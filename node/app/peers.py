@@ -1,10 +1,10 @@
 """The market's `Peers` over network and blob store, and what this node serves of its blobs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from node.networking.blobs import BlobReader, NotServed
+from node.networking.blob_source import BlobReader, NotServed
 from node.networking.by_wallet import PeersByWallet
 from node.networking.directory import Directory
 from node.networking.discovery import Discovery
@@ -42,13 +42,30 @@ class WalletPeers(PeersByWallet):
 
     async def fetch(self, wallet: Address, digest: ContentDigest, *, max_bytes: int, keep_until: UnixTime) -> None:
         """See `Peers`."""
+        await self.fetch_from([wallet], digest, max_bytes=max_bytes, keep_until=keep_until)
+
+    async def fetch_from(
+        self, wallets: Sequence[Address], digest: ContentDigest, *, max_bytes: int, keep_until: UnixTime
+    ) -> None:
+        """Bring a blob into the store from all nodes that may hold it; what came stays when it fails, for the next try.
+
+        Args:
+            wallets: Whose nodes are asked, the most likely first.
+            digest: Of the blob.
+            max_bytes: Most that it may have.
+            keep_until: The blob is kept at least until then.
+
+        Raises:
+            PeerUnreachable: No record of any of the nodes is known.
+            StoaError: As `Network.gather_blob` and `PartialBlob` say.
+        """
         blobs = self._storage.blobs
         await blobs.keep(digest, keep_until)
         if await blobs.has(digest):
             return
-        async with blobs.open_writer(max_bytes=max_bytes, expected=digest) as writer:
-            await self.fetch_blob(wallet, digest, max_bytes=max_bytes, sink=writer.write)
-            await writer.commit(keep_until=keep_until)
+        async with blobs.open_partial(digest, max_bytes=max_bytes) as partial:
+            await self.gather_blob(wallets, digest, max_bytes=max_bytes, into=partial)
+            await partial.commit(keep_until=keep_until)
 
     async def grant(self, digest: ContentDigest, wallet: Address, until: UnixTime) -> None:
         """See `Peers`."""

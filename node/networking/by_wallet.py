@@ -4,9 +4,9 @@
 other side knows who asks.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from node.networking.blobs import BlobSink
+from node.networking.blob_gather import GroupStore
 from node.networking.discovery import Discovery
 from node.networking.errors import PeerUnreachable
 from node.networking.network import Network
@@ -28,12 +28,20 @@ class PeersByWallet:
         """Send a request to the node of `wallet`. Raises as `Network.call` does."""
         return await self._network.call(await self._reach(wallet), method, body, max_response=max_response)
 
-    async def fetch_blob(
-        self, wallet: Address, digest: ContentDigest, *, max_bytes: int, sink: BlobSink, offset: int = 0
-    ) -> int:
-        """Fetch a blob from the node of `wallet`. Raises as `Network.fetch_blob` does."""
-        peer = await self._reach(wallet)
-        return await self._network.fetch_blob(peer, digest, max_bytes=max_bytes, sink=sink, offset=offset)
+    async def gather_blob(
+        self, wallets: Sequence[Address], digest: ContentDigest, *, max_bytes: int, into: GroupStore
+    ) -> None:
+        """Fetch a blob from the nodes of `wallets`, the most likely first. Raises as `Network.gather_blob` does.
+
+        Raises:
+            PeerUnreachable: No record of any of the nodes is known.
+        """
+        known = (self._discovery.directory.peer_of(wallet) for wallet in wallets)
+        peers = [peer for peer in known if peer is not None]
+        if not peers:
+            names = ", ".join(map(format_address, wallets))
+            raise PeerUnreachable(names, "no record of its node is known")
+        await self._network.gather_blob(peers, digest, max_bytes=max_bytes, into=into, reach=self._reach_peer)
 
     def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
         """Answer requests; ask `wallet_of` whose they are."""
@@ -70,7 +78,10 @@ class PeersByWallet:
         peer = self._discovery.directory.peer_of(wallet)
         if peer is None:
             raise PeerUnreachable(format_address(wallet), "no record of its node is known")
+        await self._reach_peer(peer)
+        return peer
+
+    async def _reach_peer(self, peer: PeerId) -> None:
         if not self._network.is_connected(peer):
             await self._network.connect_peer(peer)
         await self._discovery.introduce(peer)
-        return peer

@@ -4,7 +4,8 @@ TransientError
 ├── PeerUnreachable    no connection, and none can be made now
 ├── PeerTimeout        the peer took longer than the deadline
 ├── PeerBusy           the peer has no room for this request now
-└── BlobUnavailable    the peer doesn't have the blob, or not for us
+├── BlobUnavailable    the peer doesn't have the blob, or not for us
+└── NoHolderLeft       several peers were asked for a blob, and each failed in its way
 ProtocolError
 ├── RemoteRefused      the peer's handler said no, and why
 ├── PeerMisbehaved     the peer broke the wire protocol
@@ -17,7 +18,9 @@ ConfigError
 Whoever catches one knows from its root who must act (protocol/errors.py).
 """
 
-from protocol.errors import ConfigError, ProtocolError, TransientError
+from collections.abc import Sequence
+
+from protocol.errors import ConfigError, ProtocolError, StoaError, TransientError
 from protocol.identity import ContentDigest, PeerId
 
 
@@ -47,6 +50,18 @@ class BlobUnavailable(TransientError):
     def __init__(self, peer: PeerId, digest: ContentDigest) -> None:
         super().__init__(f"{peer} does not serve blob {digest.hex()}")
         self.peer, self.digest = peer, digest
+
+
+class NoHolderLeft(TransientError):
+    """Every peer that was asked for a blob has failed, not all for the same reason.
+
+    Attributes:
+        reasons: One for each.
+    """
+
+    def __init__(self, digest: ContentDigest, reasons: Sequence[StoaError]) -> None:
+        super().__init__(f"nobody is left to get blob {digest.hex()} from: {'; '.join(map(str, reasons))}")
+        self.digest, self.reasons = digest, tuple(reasons)
 
 
 class RemoteRefused(ProtocolError):

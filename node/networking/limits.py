@@ -69,13 +69,17 @@ class Buckets(Generic[K]):
 
     def take(self, key: K, amount: float = 1.0) -> bool:
         """Take `amount` from the bucket of `key`, or nothing if there is less."""
+        return self.bucket(key).take(amount)
+
+    def bucket(self, key: K) -> TokenBucket:
+        """Return the bucket of `key`."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = TokenBucket(self._rate)
             if len(self._buckets) > self._max_keys:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
-        return bucket.take(amount)
+        return bucket
 
 
 class Conduct:

@@ -4,7 +4,7 @@ Nothing of libp2p is visible here; `node/networking/libp2p` is the only place th
 """
 
 import random as random_module
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -14,8 +14,10 @@ import structlog
 import trio
 
 from node.networking.addresses import PeerAddress, parse_peer_address
-from node.networking.blobs import PROTOCOL as BLOB_PROTOCOL
-from node.networking.blobs import Blobs, BlobSink, BlobSource
+from node.networking.blob_gather import GroupStore
+from node.networking.blob_source import BlobSource
+from node.networking.blobs import PROTOCOLS as BLOB_PROTOCOLS
+from node.networking.blobs import Blobs, BlobSink, Reach
 from node.networking.errors import BadPeerAddress, PeerUnreachable
 from node.networking.libp2p.gossip import Gossip
 from node.networking.libp2p.identify import answer_identify_and_ping
@@ -166,10 +168,42 @@ class Network:
         """Serve the blobs of `source` to the peers that it lets have them."""
         self._blobs.serve(source)
 
+    async def gather_blob(
+        self,
+        peers: Sequence[PeerId],
+        digest: ContentDigest,
+        *,
+        max_bytes: int,
+        into: GroupStore,
+        reach: Reach | None = None,
+    ) -> None:
+        """Fetch what is missing of a blob from several peers at once, dialling them if need be.
+
+        A peer that is slow loses its groups to the others; one that lies is struck and dropped.
+
+        Args:
+            peers: Who is asked, the most likely first: it alone is asked until it has proven what the blob is, or
+                for 2 s.
+            digest: BLAKE3 of the blob.
+            max_bytes: Most that it may have.
+            into: Gets each MiB once it is checked, in any order; what it has is not asked for.
+            reach: Awaited before a peer is asked; dials it if None.
+
+        Raises:
+            BlobUnavailable: The only peer that was asked doesn't have it, or not for us.
+            BlobCorrupt: It sent other bytes.
+            MessageTooLarge: The blob is over `max_bytes`.
+            PeerUnreachable: Not connected, and no known address answers; or the connection ended.
+            PeerTimeout: Nothing came for 30 s, or too little.
+            PeerBusy: It serves as many blobs as it can.
+            NoHolderLeft: More than one peer was asked, and each failed in one of these ways.
+        """
+        await self._blobs.gather(peers, digest, max_bytes=max_bytes, into=into, reach=reach or self._reach)
+
     async def fetch_blob(
         self, peer: PeerId, digest: ContentDigest, *, max_bytes: int, sink: BlobSink, offset: int = 0
     ) -> int:
-        """Fetch a blob, dialling the peer first if need be; return its size.
+        """Fetch a blob in order from one peer, dialling it first if need be; return its size.
 
         Args:
             peer: Who is asked.
@@ -318,7 +352,7 @@ async def open_network(
         start = (int(clock()) << 32) + random.getrandbits(31)
         gossip = Gossip(switch, settings, nursery, sequence_start=start, rng=random)
         network = Network(switch, gossip, settings, nursery)
-        answer_identify_and_ping(switch, (MESHSUB, REQUEST_PROTOCOL, BLOB_PROTOCOL))
+        answer_identify_and_ping(switch, (MESHSUB, REQUEST_PROTOCOL, *BLOB_PROTOCOLS))
         try:
             for place in listen:
                 await switch.listen(place)

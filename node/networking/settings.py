@@ -26,6 +26,10 @@ class NetworkSettings:
         max_response_bytes: What `call` accepts if it isn't told otherwise.
         max_blob_streams_per_peer: Blobs being served to one peer at once.
         max_blob_streams: Blobs being served at once.
+        upload_bytes_per_s: What all blobs together may take that this node serves; 0 is no limit.
+        upload_bytes_per_s_per_peer: The same for each peer.
+        download_bytes_per_s: What all blobs together may take that this node fetches; 0 is no limit.
+        download_bytes_per_s_per_peer: The same for each peer.
         hash_in_threads: Whether large blobs are hashed beside the main loop. Off only under a virtual clock, which
             does not wait for threads.
     """
@@ -44,4 +48,8 @@ class NetworkSettings:
     max_response_bytes: int = 256 * 1024
     max_blob_streams_per_peer: int = 4
     max_blob_streams: int = 32
+    upload_bytes_per_s: float = 0.0
+    upload_bytes_per_s_per_peer: float = 0.0
+    download_bytes_per_s: float = 0.0
+    download_bytes_per_s_per_peer: float = 0.0
     hash_in_threads: bool = True

@@ -18,6 +18,11 @@ class Stream(Protocol):
         """Who is at the other end."""
         ...
 
+    @property
+    def protocol(self) -> str:
+        """What both sides have agreed to speak."""
+        ...
+
     async def read(self, limit: int = ...) -> bytes:
         """Return 1 to `limit` bytes, none when the peer has finished. Raises `StreamClosed`."""
         ...
@@ -26,7 +31,7 @@ class Stream(Protocol):
         """Return exactly `size` bytes. Raises `StreamClosed`, also if the peer finishes before."""
         ...
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Queue `data`, at the pace of the reader. Raises `StreamClosed`. If cancelled, reset the stream."""
         ...
 
@@ -47,7 +52,7 @@ class Streams(Protocol):
         ...
 
     async def open_stream(self, peer: PeerId, protocols: Sequence[str]) -> Stream:
-        """Open a stream to a connected peer. Raises `PeerUnreachable`."""
+        """Open a stream to a connected peer, for the first of `protocols` that it speaks. Raises `PeerUnreachable`."""
         ...
 
     def strike(self, peer: PeerId, why: str, *, weight: float = 1.0) -> None:

@@ -67,12 +67,17 @@ class ProtocolStream:
     def __init__(self, stream: MuxedStream, connection: "Connection", protocol: str) -> None:
         self._stream = stream
         self.connection = connection
-        self.protocol = protocol
+        self._protocol = protocol
 
     @property
     def peer(self) -> PeerId:
         """Who is at the other end; proved by the handshake."""
         return self.connection.peer
+
+    @property
+    def protocol(self) -> str:
+        """What both sides have agreed to speak."""
+        return self._protocol
 
     async def read(self, limit: int = 64 * 1024) -> bytes:
         """Return 1 to `limit` bytes, or none when the peer has finished. Raises `StreamReset`."""
@@ -88,7 +93,7 @@ class ProtocolStream:
             data += chunk
         return bytes(data)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Queue `data`, at the pace of the reader. Raises `StreamReset`. If cancelled, reset the stream."""
         await self._stream.write(data)
 

@@ -132,7 +132,7 @@ class MuxedStream:
         await trio.lowlevel.checkpoint_if_cancelled()
         return data
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Queue all of `data`, waiting for the peer to read and for the wire to take it.
 
         A cancelled write may have queued a part; the caller must then reset the stream.

@@ -12,7 +12,9 @@ import trio
 from blake3 import blake3
 from trio.testing import MockClock
 
-from node.networking.blobs import PROTOCOL, STALL_TIMEOUT_S, NotServed
+from node.networking.blob_receive import STALL_TIMEOUT_S
+from node.networking.blob_source import NotServed
+from node.networking.blobs_v1 import PROTOCOL
 from node.networking.errors import (
     BlobCorrupt,
     BlobUnavailable,

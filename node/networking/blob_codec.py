@@ -1,0 +1,86 @@
+"""Compression of groups, where it pays (docs/adr/1334).
+
+It pays when packing takes less time than the bytes that it saves would take on the way, so a server measures both: how
+fast this blob packs, and how fast this peer takes bytes. What is compressed already is noticed at its first group.
+"""
+
+from typing import Final
+
+import trio
+import zstandard
+
+from node.networking.blob_frames import Accepts
+from node.networking.blob_source import Hashing
+
+LEVEL: Final = 1
+MIN_BYTES: Final = 512
+"""Below, the head of a frame eats what is saved."""
+MIN_SAVED: Final = 0.05
+"""A group that gets smaller by less than this is sent as it is: the other side is spared the unpacking."""
+MEASURED_BYTES: Final = 64 * 1024
+"""Less than this says little about the rest."""
+MAX_PAUSE: Final = 64
+"""Groups after which a blob that did not pack is tried again; at first the next one is."""
+KEPT: Final = 0.75
+"""Weight of what was measured before, against the last group."""
+
+
+class Packer:
+    """Decides for one stream, group by group."""
+
+    def __init__(self, accepts: Accepts, hashing: Hashing) -> None:
+        self._is_accepted = bool(accepts & Accepts.ZSTD)
+        self._hashing = hashing
+        self._pause = self._pauses = 0
+        self._saved = 1.0
+        self._pack_s_per_byte = 0.0
+        self._wire_s_per_byte: float | None = None
+
+    def wants(self, size: int) -> bool:
+        """Tell whether the next group, of `size` bytes, should be packed."""
+        if not self._is_accepted or size < MIN_BYTES:
+            return False
+        if self._pause:
+            self._pause -= 1
+            return False
+        return self._wire_s_per_byte is None or self._pack_s_per_byte < self._saved * self._wire_s_per_byte
+
+    async def pack(self, data: bytes) -> bytes | None:
+        """Return `data` packed, or None if that saves too little."""
+        start = trio.current_time()
+        packed = await self._hashing.run(_pack, data)
+        saved = 1 - len(packed) / len(data)
+        if saved < MIN_SAVED:
+            self._pauses = min(MAX_PAUSE, 2 * self._pauses + 1)
+            self._pause = self._pauses
+            return None
+        self._pauses = 0
+        if len(data) >= MEASURED_BYTES:
+            self._saved, self._pack_s_per_byte = saved, (trio.current_time() - start) / len(data)
+        return packed
+
+    def sent(self, size: int, seconds: float) -> None:
+        """Count `size` bytes, as they went over the wire, that took `seconds` to be taken."""
+        if size >= MEASURED_BYTES:
+            last, before = seconds / size, self._wire_s_per_byte
+            self._wire_s_per_byte = last if before is None else KEPT * before + (1 - KEPT) * last
+
+
+def _pack(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+
+
+def unpack(data: bytes, size: int) -> bytes | None:
+    """Return the `size` bytes that `data` stands for, or None if it does not.
+
+    Never allocates more: the length that the frame declares is checked first. (`max_output_size` does not do it: the
+    library prefers what the frame declares.)
+    """
+    try:
+        declared = zstandard.get_frame_parameters(data).content_size
+        if declared != size:
+            return None
+        plain = zstandard.ZstdDecompressor().decompress(data, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError:
+        return None
+    return plain if len(plain) == size else None
