@@ -52,6 +52,7 @@ from protocol.units import UnixTime
 log = structlog.stdlib.get_logger(__name__)
 
 TIDY_EVERY_S: Final = 600.0
+MIB: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,10 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
                 listen=(f"/ip4/{settings.listen_host}/tcp/{settings.listen_port}",),
                 announce=settings.advertise,
                 max_connections=settings.max_peers,
+                upload_bytes_per_s=settings.upload_mib_s * MIB,
+                upload_bytes_per_s_per_peer=settings.upload_mib_s_per_peer * MIB,
+                download_bytes_per_s=settings.download_mib_s * MIB,
+                download_bytes_per_s_per_peer=settings.download_mib_s_per_peer * MIB,
             ),
             base.host_key.seed.reveal(),
             clock=clock.unix_time,

@@ -48,6 +48,9 @@ class NodeSettings(Section):
     name: str = Field(default="", max_length=64, description="Shown in your own tables and logs; never sent to anyone.")
 
 
+MibPerSecond: TypeAlias = Annotated[float, Field(ge=0.0, le=100_000.0, allow_inf_nan=False)]
+
+
 class NetworkSettings(Section):
     """How other nodes reach this one."""
 
@@ -64,6 +67,14 @@ class NetworkSettings(Section):
         examples=[["/dns4/node.example/tcp/4600"]],
     )
     max_peers: int = Field(default=64, ge=1, le=4096, description="Most connections at a time.")
+    upload_mib_s: MibPerSecond = Field(
+        default=0.0, description="Most that files served to others take, in MiB a second; 0 for no limit."
+    )
+    upload_mib_s_per_peer: MibPerSecond = Field(default=0.0, description="The same for each peer.")
+    download_mib_s: MibPerSecond = Field(
+        default=0.0, description="Most that files fetched from others take, in MiB a second; 0 for no limit."
+    )
+    download_mib_s_per_peer: MibPerSecond = Field(default=0.0, description="The same for each peer.")
 
 
 class ChainSettings(Section):

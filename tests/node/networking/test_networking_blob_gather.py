@@ -230,6 +230,50 @@ async def test_an_asker_that_stores_slowly_is_waited_for(lab: Any, autojump_cloc
         assert not crate.missing
 
 
+@pytest.mark.parametrize("limit", ["upload_bytes_per_s", "download_bytes_per_s", "upload_bytes_per_s_per_peer"])
+async def test_a_transfer_keeps_to_the_rate_that_is_set(limit: str, lab: Any, autojump_clock: MockClock) -> None:
+    data = blob(6 * MIB)
+    settings: dict[str, Any] = {limit: float(MIB)}
+    for served_by_old in (False, True):
+        async with scene(lab, Shelf(data), **settings) as it:
+            if served_by_old:
+                del it.holders[0]._switch._handlers[PROTOCOL]
+            start = trio.current_time()
+            await it.gather(Crate(data))
+            assert trio.current_time() - start == pytest.approx(6, abs=0.5)
+
+
+async def test_a_slow_link_is_spared_what_packs_and_not_troubled_with_what_does_not(
+    lab: Any, autojump_clock: MockClock
+) -> None:
+    took: list[float] = []
+    for data in (blob(4 * MIB), random.Random(1).randbytes(2 * MIB).hex().encode()):
+        async with scene(lab, Shelf(data), upload_bytes_per_s=float(MIB)) as it:
+            start = trio.current_time()
+            crate = Crate(data)
+            await it.gather(crate)
+            assert not crate.missing
+            took.append(trio.current_time() - start)
+    assert took[0] == pytest.approx(4, abs=0.5)
+    assert took[1] < 0.7 * took[0]
+
+
+async def test_two_askers_of_one_holder_get_equal_shares(lab: Any, autojump_clock: MockClock) -> None:
+    data = blob(8 * MIB)
+    ended: list[float] = []
+    async with scene(lab, Shelf(data), upload_bytes_per_s=float(MIB)) as it, lab.node(101) as other:
+        await other.connect(it.holders[0].addresses[0])
+
+        async def fetch(asker: Network) -> None:
+            await Scene(asker, it.holders).gather(Crate(data))
+            ended.append(trio.current_time())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetch, it.asker)
+            nursery.start_soon(fetch, other)
+    assert ended[1] - ended[0] < 1.5
+
+
 async def test_a_stranger_of_version_1_serves_alone_and_beside_others(lab: Any, autojump_clock: MockClock) -> None:
     data = blob(6 * MIB + 3)
     async with scene(lab, Shelf(data, delay_s=0.01), Shelf(data, delay_s=0.01)) as it:
