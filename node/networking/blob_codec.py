@@ -21,8 +21,10 @@ MEASURED_BYTES: Final = 64 * 1024
 """Less than this says little about the rest."""
 MAX_PAUSE: Final = 64
 """Groups after which a blob that did not pack is tried again; at first the next one is."""
-KEPT: Final = 0.75
+KEPT: Final = 0.5
 """Weight of what was measured before, against the last group."""
+RETRY: Final = 16
+"""Plain groups after which packing is measured again: the last measure may have met a busy moment."""
 
 
 class Packer:
@@ -34,7 +36,8 @@ class Packer:
         self._pause = self._pauses = 0
         self._saved = 1.0
         self._pack_s_per_byte = 0.0
-        self._wire_s_per_byte: float | None = None
+        self._plain = 0
+        self._wire_s = self._wire_bytes = 0.0
 
     def wants(self, size: int) -> bool:
         """Tell whether the next group, of `size` bytes, should be packed."""
@@ -43,13 +46,16 @@ class Packer:
         if self._pause:
             self._pause -= 1
             return False
-        return self._wire_s_per_byte is None or self._pack_s_per_byte < self._saved * self._wire_s_per_byte
+        if not self._wire_bytes or self._plain >= RETRY:
+            return True
+        return self._pack_s_per_byte < self._saved * self._wire_s / self._wire_bytes
 
     async def pack(self, data: bytes) -> bytes | None:
         """Return `data` packed, or None if that saves too little."""
         start = trio.current_time()
         packed = await self._hashing.run(_pack, data)
         saved = 1 - len(packed) / len(data)
+        self._plain = 0
         if saved < MIN_SAVED:
             self._pauses = min(MAX_PAUSE, 2 * self._pauses + 1)
             self._pause = self._pauses
@@ -59,11 +65,14 @@ class Packer:
             self._saved, self._pack_s_per_byte = saved, (trio.current_time() - start) / len(data)
         return packed
 
-    def sent(self, size: int, seconds: float) -> None:
-        """Count `size` bytes, as they went over the wire, that took `seconds` to be taken."""
-        if size >= MEASURED_BYTES:
-            last, before = seconds / size, self._wire_s_per_byte
-            self._wire_s_per_byte = last if before is None else KEPT * before + (1 - KEPT) * last
+    def sent(self, size: int, seconds: float, *, is_packed: bool) -> None:
+        """Count a group that went over the wire in `size` bytes, which took `seconds` to be taken.
+
+        Sums are kept and not rates, so that what went into a buffer at once does not hide what came after it.
+        """
+        self._plain += not is_packed
+        self._wire_s = KEPT * self._wire_s + seconds
+        self._wire_bytes = KEPT * self._wire_bytes + size
 
 
 def _pack(data: bytes) -> bytes:

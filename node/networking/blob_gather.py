@@ -137,11 +137,12 @@ class Gathering:
     async def put(self, index: int, data: bytes) -> None:
         """See `HolderTasks`."""
         others = self._pool.put(index)
+        if others is None:
+            return
         for other in others:
             if other in self._sessions:
                 self._sessions[other].leave(index)
-        if index in self._into.missing:
-            await self._into.put(index, data)
+        await self._into.put(index, data)
         if self._is_done:
             self._scope.cancel()
 

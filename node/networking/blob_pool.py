@@ -21,11 +21,6 @@ class GroupPool:
         self._free = deque(sorted(missing))
         self._asked: dict[int, list[PeerId]] = {}
 
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is missing."""
-        return not self._free and not self._asked
-
     def has_work_for(self, peer: PeerId) -> bool:
         """Whether `take` would give an idle `peer` something."""
         return bool(self._free) or any(_may_help(asked, peer) for asked in self._asked.values())
@@ -50,14 +45,15 @@ class GroupPool:
                 return index
         return None
 
-    def put(self, index: int) -> tuple[PeerId, ...]:
-        """A group is here; return who was asked for it and may leave it."""
+    def put(self, index: int) -> tuple[PeerId, ...] | None:
+        """A group is here; return who was asked for it and may leave it, or None if it has come before."""
         asked = self._asked.pop(index, None)
-        if asked is None:
-            if index in self._free:
-                self._free.remove(index)
+        if asked is not None:
+            return tuple(asked)
+        if index in self._free:
+            self._free.remove(index)
             return ()
-        return tuple(asked)
+        return None
 
     def lose(self, peer: PeerId) -> None:
         """A holder is gone: what only it was asked for is free again."""

@@ -72,7 +72,7 @@ class BlobServer:
         start = trio.current_time()
         if packed is not None:
             await self._write(stream, GroupHead(index, Encoding.ZSTD, len(packed)).encode() + packed)
-            packer.sent(len(packed), trio.current_time() - start)
+            packer.sent(len(packed), trio.current_time() - start, is_packed=True)
             return
         head = GroupHead(index, Encoding.PLAIN, length).encode()
         if data or not length:
@@ -82,7 +82,7 @@ class BlobServer:
                 piece = await read_fully(reader, index * GROUP_BYTES + at, min(READ_BYTES, length - at))
                 await self._write(stream, head + piece)
                 head = b""
-        packer.sent(length, trio.current_time() - start)
+        packer.sent(length, trio.current_time() - start, is_packed=False)
 
     async def _write(self, stream: Stream, data: bytes) -> None:
         view = memoryview(data)

@@ -61,7 +61,7 @@ async def test_what_is_compressed_already_is_tried_ever_more_rarely() -> None:
         if it.wants(len(NOISE)):
             tried.append(group)
             assert await it.pack(NOISE) is None
-        it.sent(len(NOISE), 1.0)
+        it.sent(len(NOISE), 1.0, is_packed=False)
     assert tried == [0, 2, 6, 14, 30, 62, 126, 191]
 
 
@@ -84,10 +84,32 @@ async def test_packing_goes_on_while_it_costs_less_time_than_it_saves(
         if it.wants(len(TEXT)):
             packed = await it.pack(TEXT)
             assert packed is not None
-            it.sent(len(packed), wire_s * len(packed) / GROUP_BYTES)
+            it.sent(len(packed), wire_s * len(packed) / GROUP_BYTES, is_packed=True)
         else:
-            it.sent(len(TEXT), wire_s)
+            it.sent(len(TEXT), wire_s, is_packed=False)
     assert it.wants(len(TEXT)) == pays
+
+
+async def test_a_first_group_that_went_into_a_buffer_at_once_does_not_hide_a_slow_wire() -> None:
+    it = packer(pack_s=0.005)
+    it.sent(GROUP_BYTES, 0.0, is_packed=False)
+    it.sent(GROUP_BYTES, 0.1, is_packed=False)
+    assert it.wants(GROUP_BYTES)
+
+
+async def test_a_busy_moment_does_not_end_packing_for_good(autojump_clock: MockClock) -> None:
+    hashing = SlowHashing(60)
+    it = Packer(Accepts.ZSTD, hashing)
+    assert await it.pack(TEXT) is not None
+    hashing.seconds = 0.005
+    packed = 0
+    for _ in range(40):
+        wants = it.wants(len(TEXT))
+        if wants:
+            await it.pack(TEXT)
+            packed += 1
+        it.sent(len(TEXT), 0.1, is_packed=wants)
+    assert packed >= 20
 
 
 async def test_a_wire_that_becomes_slow_is_noticed(autojump_clock: MockClock) -> None:
@@ -95,10 +117,10 @@ async def test_a_wire_that_becomes_slow_is_noticed(autojump_clock: MockClock) ->
     packed = await it.pack(TEXT)
     assert packed is not None
     for _ in range(10):
-        it.sent(GROUP_BYTES, 0.0)
+        it.sent(GROUP_BYTES, 0.0, is_packed=False)
     assert not it.wants(GROUP_BYTES)
     for _ in range(3):
-        it.sent(GROUP_BYTES, 0.1)
+        it.sent(GROUP_BYTES, 0.1, is_packed=False)
     assert it.wants(GROUP_BYTES)
 
 
