@@ -109,6 +109,7 @@ class Gathering:
         """
         if not self._is_done:
             order = list(dict.fromkeys(holders))
+            assert order, "somebody must be asked"
             with self._scope:
                 await run_together(*(partial(self._ask, place, peer) for place, peer in enumerate(order)))
         if not self._is_done:

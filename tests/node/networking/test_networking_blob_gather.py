@@ -213,13 +213,31 @@ async def test_holders_share_the_work_and_little_is_paid_for_twice(lab: Any, aut
 
 async def test_a_slow_holder_loses_its_groups_to_the_others(lab: Any, autojump_clock: MockClock) -> None:
     data = blob(16 * MIB)
-    slow, fast = Shelf(data, delay_s=25), Shelf(data, delay_s=0.01)
+    slow, fast = Shelf(data, delay_s=25), Shelf(data, delay_s=0.01)  # 25 s or more for a group
     async with scene(lab, slow, fast) as it:
+        crate = Crate(data).resumed_with(0)  # so both are asked at once, and the slow one has its groups under way
         start = trio.current_time()
-        await it.gather(Crate(data))
-        assert trio.current_time() - start < 60  # the slow one takes 100 s a group
-    assert slow.served <= 3 * MIB
-    assert fast.served <= 17 * MIB
+        await it.gather(crate)
+        assert trio.current_time() - start < 20
+    assert slow.opened == 1
+    assert slow.served <= 2 * MIB
+    assert fast.served <= 16 * MIB
+
+
+async def test_a_group_that_two_holders_fail_with_goes_to_the_third(lab: Any, autojump_clock: MockClock) -> None:
+    async def takes_orders(stream: Any, script: Script) -> None:
+        await stream.read_exactly(34)
+        await stream.write(encode_answer(Status.OK, script.tree.size))
+        await trio.sleep_forever()
+
+    data = blob(PIPELINE * MIB + 44)
+    script = Script(takes_orders, data)
+    async with hostile(lab, script, Shelf(data, delay_s=1), Shelf(data)) as it:
+        it.holders[2]._switch.handle(PROTOCOL, script.run)
+        crate = Crate(data).resumed_with(PIPELINE)
+        await it.gather(crate, of=[0, 2, 1])
+        assert not crate.missing
+        assert script.opened == 2
 
 
 async def test_an_asker_that_stores_slowly_is_waited_for(lab: Any, autojump_clock: MockClock) -> None:
@@ -419,11 +437,10 @@ async def hello(stream: Any, script: Script) -> None:
 
 
 @asynccontextmanager
-async def hostile(lab: Any, script: Script, honest: Shelf | None = None) -> AsyncGenerator[Scene]:
-    """A scene in which the first holder plays `script`; the second is honest, if there is one."""
+async def hostile(lab: Any, script: Script, *honest: Shelf) -> AsyncGenerator[Scene]:
+    """A scene in which the first holder plays `script`; the others are honest."""
     async with AsyncExitStack() as stack:
-        shelves = [Shelf(script.data), *([honest] if honest is not None else [])]
-        it = await stack.enter_async_context(scene(lab, *shelves))
+        it = await stack.enter_async_context(scene(lab, Shelf(script.data), *honest))
         it.holders[0]._switch.handle(PROTOCOL, script.run)
         yield it
 
@@ -712,6 +729,7 @@ async def test_a_group_that_came_from_elsewhere_is_left_and_its_holder_goes_on(
         await it.gather(crate)
         assert not crate.missing
         wants = [order for order in orders if order[0] == OrderKind.WANT]
+        assert len(wants) < len(orders), "it was not told"
         assert len(wants) <= PIPELINE
         assert it.asker.is_connected(it.holders[0].peer_id)
 
