@@ -11,11 +11,11 @@ from blake3 import blake3
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
-from node.networking.blake3_tree import group_cv
 from node.networking.discovery import PeersExchange
 from node.networking.frames import Kind, encode_frame, encode_named
 from node.networking.libp2p.negotiation import HEADER, encode_varint
 from node.networking.libp2p.secure import NOISE, Identity
+from node.storage.blake3_tree import group_cv
 from protocol.market.messages import (
     BidAnnouncement,
     CommitmentAnnouncement,

@@ -149,7 +149,8 @@ def _check_nobody_honest_is_accused(world: World, node: Node) -> None:
     for culprit in observed.proofs:
         assert culprit not in honest, f"{node.name} has a proof against {honest[culprit]}"
     struck = [honest[culprit] for culprit in observed.strikes if culprit in honest]
-    world.ended["struck in bad weather"] += len(struck)
+    if struck:
+        world.ended["struck in bad weather"] += len(struck)
     assert not struck or world.network.failed, f"{node.name} holds an omission against {struck}"
 
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.networking.blobs import NotServed
+from node.networking.blob_source import NotServed
 from node.networking.discovery import MAX_EXCHANGE_BYTES, METHOD, PeersExchange
 from node.networking.libp2p.secure import Identity
 from node.networking.libp2p.yamux import MuxedStream
