@@ -13,6 +13,7 @@ from typing import TypeVar
 import trio
 from blake3 import blake3
 
+from node.app.telemetry.witness import Witness
 from node.market.auction_run import AuctionRoom
 from node.market.bidding_run import BidderRoom
 from node.market.delivery_run import DeliveryContext, ProviderRoom
@@ -49,6 +50,8 @@ from protocol.task.verification import Trust
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 
 T = TypeVar("T")
+C = TypeVar("C")
+E = TypeVar("E")
 
 DOMAIN = Domain(chain_id=31337, verifying_contract=Address(b"\xee" * 20))
 TOKEN = Address(b"\x70" * 20)
@@ -332,6 +335,16 @@ class FakeSandbox:
         return 1
 
 
+def both(first: Callable[[C, E], None], second: Callable[[C, E], None]) -> Callable[[C, E], None]:
+    """Return what tells two."""
+
+    def call(context: C, event: E) -> None:
+        first(context, event)
+        second(context, event)
+
+    return call
+
+
 def output_of(part: int) -> bytes:
     """What part number `part` writes."""
     return b"result of part %d" % part
@@ -361,8 +374,10 @@ async def open_node(
     *,
     gfuel: int | None = None,
     payer: FakePayerRails | None = None,
+    witness: Witness | None = None,
 ) -> AsyncGenerator[LabNode, None]:
     """Run a node until the block ends; `gfuel` is what it asks for fuel, None sells nothing."""
+    told = witness or Witness(hub.clock, SeededRandomSource(name))
     clock = hub.clock  # one for all: a restart sets nobody's clock back
     random = SeededRandomSource(name)
     signing = FakeSigning(keccak256(name.encode()))
@@ -389,6 +404,7 @@ async def open_node(
             rails=payer,
             clock=clock,
             reputations=reputations,
+            on_event=told.instruments.on_auction_event,
         )
         purchases = RequesterRoom(
             domain=DOMAIN,
@@ -398,9 +414,10 @@ async def open_node(
             rails=payer,
             clock=clock,
             patience_s=3.0,
-            on_event=hub.note_purchase,
+            on_event=both(hub.note_purchase, told.on_purchase_event),
+            on_opened=told.on_task_submitted,
         )
-        bidders = BidderRoom(signing=signing, gossip=gossip, clock=clock)
+        bidders = BidderRoom(signing=signing, gossip=gossip, clock=clock, on_step=told.instruments.on_bidding_step)
         deliveries = ProviderRoom(
             domain=DOMAIN,
             signing=signing,
@@ -410,7 +427,8 @@ async def open_node(
             sandbox=sandbox,
             clock=clock,
             host="lab",
-            on_event=hub.note_delivery,
+            on_event=both(hub.note_delivery, told.on_delivery_event),
+            on_opened=told.on_award_taken,
         )
         requester_parts = RequesterParts(
             auctions=auctions,
