@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` shows what Stoa does, `make test` proves it. Both do their own set-up.
 FOUNDRY := $(CURDIR)/node_modules/@foundry-rs
-export PATH := $(CURDIR)/.venv/bin:$(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin:$(CURDIR)/.cache/prometheus/usr/bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.cache/solcx
 export APE_DATA_FOLDER := $(CURDIR)/.cache/ape
 # Bytecode saves every process of the demo, and each test process, a second or more.
@@ -10,13 +10,16 @@ JOBS := $(shell nproc)
 # Rounds of `make assurance`, some minutes each.
 ROUNDS ?= 20
 
-.PHONY: help setup demo devnet test lint test-contracts test-python test-system assurance bench clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-system assurance bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 setup: ## Install and compile what is missing or out of date
 	@scripts/setup
+
+setup-test: ## The same, and what only tests need: Prometheus
+	@scripts/setup test
 
 demo: setup ## Three tasks between four processes, one of them killed half-way, and the books at the end
 	@.venv/bin/stoa devnet demo
@@ -37,13 +40,13 @@ test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry po
 	@forge test
 	@ape test tests/contracts -q
 
-test-python: setup ## Protocol, node, examples
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples
+test-python: setup-test ## Protocol, node, examples, deploy
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples tests/deploy
 
-test-system: setup ## Whole networks of processes
+test-system: setup-test ## Whole networks of processes
 	@$(PYTHON) -m pytest -q tests/system
 
-assurance: setup ## The long run: hours of fuzzing, and property tests on examples that nobody has seen
+assurance: setup-test ## The long run: hours of fuzzing, and property tests on examples that nobody has seen
 	@FOUNDRY_PROFILE=assurance forge test
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
