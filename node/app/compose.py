@@ -119,7 +119,11 @@ async def _open_tracer(stack: AsyncExitStack, settings: Settings) -> Tracer | No
     url = settings.operations.traces_endpoint
     if url is None:
         return None
-    resource = {"service.name": "stoa", "service.version": version("stoa"), "service.instance.id": settings.node.name}
+    resource = {
+        "service.name": "stoa",
+        "service.version": version("stoa"),
+        "service.instance.id": settings.node.name or socket.gethostname(),
+    }
     return await stack.enter_async_context(open_tracer(url, resource=resource))
 
 
