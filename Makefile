@@ -9,8 +9,11 @@ PYTHON := .venv/bin/python
 JOBS := $(shell nproc)
 # Rounds of `make assurance`, some minutes each.
 ROUNDS ?= 20
+# Simulations of `make assurance`, half a second of CPU each, and those with 200 nodes.
+SEEDS ?= 10000
+CROWDS ?= 100
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-system assurance bench clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,7 +30,7 @@ demo: setup ## Three tasks between four processes, one of them killed half-way, 
 devnet: setup ## The same network, kept running for you to play with
 	@.venv/bin/stoa devnet up
 
-test: lint test-contracts test-python test-system ## Everything that guards the code; under 25 minutes on 2 cores
+test: lint test-contracts test-python test-simulation test-system ## Everything that guards the code; under 25 minutes on 2 cores
 
 lint: setup ## Types, style, import directions, formatting of Python and Solidity
 	@.venv/bin/ruff check .
@@ -43,11 +46,17 @@ test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry po
 test-python: setup-test ## Protocol, node, examples, deploy
 	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples tests/deploy
 
+# Hashes are seeded: the order of a set must not make one run differ from the next.
+test-simulation: setup ## Whole networks in one process, on a clock, a chain and a network of their own
+	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
+
 test-system: setup-test ## Whole networks of processes
 	@$(PYTHON) -m pytest -q tests/system
 
-assurance: setup-test ## The long run: hours of fuzzing, and property tests on examples that nobody has seen
+assurance: setup-test ## The long run: hours of fuzzing, thousands of simulations, and property tests on new examples
 	@FOUNDRY_PROFILE=assurance forge test
+	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS)
+	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS)
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
 

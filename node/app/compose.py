@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
+import structlog
 import trio
 
 from node.app.contract_chain import ContractChain
@@ -20,6 +21,7 @@ from node.app.selling import Seller, load_seller, rates_of
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.trading import TradingParts, open_trading, projections
 from node.chain.chain import Chain, open_chain
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
@@ -29,16 +31,6 @@ from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
-from node.market.auction_run import AuctionRoom
-from node.market.bidding_run import BidderRoom
-from node.market.delivery_run import ProviderRoom
-from node.market.earning_table import EarningTable
-from node.market.gossip import MarketGossip
-from node.market.misconduct import MisconductBook
-from node.market.provider import ProviderParts, open_provider
-from node.market.purchase_run import RequesterRoom
-from node.market.requester import RequesterParts, open_requester
-from node.market.task_table import TaskTable, find_offer_of_award
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
 from node.networking.network import Network, open_network
@@ -49,19 +41,19 @@ from node.operations.pace import run_every
 from node.operations.randomness import RandomSource, SystemRandomSource
 from node.operations.tracing import Tracer, open_tracer
 from node.payments.payments import Payments, open_payments
-from node.reputation.conduct import ConductTable, Reputations
 from node.storage.health import check_room
-from node.storage.machine_log import OpenStreams, select_open_streams
 from node.storage.storage import Storage, open_storage
 from node.wallet.calls import SigningScope
 from node.wallet.host_key import HostKey, open_host_key
 from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
-from protocol.identity import Digest
+from protocol.errors import StoaError
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
+
+log = structlog.stdlib.get_logger(__name__)
 
 TIDY_EVERY_S: Final = 600.0
 
@@ -137,7 +129,7 @@ async def _open_base(
         open_storage(
             settings.node.data_dir,
             clock=clock,
-            projections=(OpenStreams(), TaskTable(), EarningTable(), ConductTable()),
+            projections=projections(),
             schema_parts=(CHAIN_SCHEMA,),
             blob_quota_bytes=settings.storage.blob_quota_bytes,
             on_commit=witness.instruments.on_commit,
@@ -250,7 +242,6 @@ async def _open_market(
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
     witness = base.witness
     domain = base.deployment.market_domain
-    gossip = MarketGossip(domain, peers, clock)
     keep_s = settings.storage.keep_results_h * 3600
     sandbox = WasmSandbox(
         pool,
@@ -259,86 +250,38 @@ async def _open_market(
         max_wall_s=float(settings.execution.max_wall_s),
         patience_cpu_s=seller.patience_cpu_s,
     )
-
-    async def open_streams(prefix: str) -> tuple[str, ...]:
-        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
-
-    async def find_purchase(award_id: Digest) -> Digest | None:
-        return await storage.read.query(lambda connection: find_offer_of_award(connection, award_id))
-
-    requester = await stack.enter_async_context(
-        open_requester(
-            RequesterParts(
-                auctions=AuctionRoom(
-                    signing=signer,
-                    gossip=gossip,
-                    peers=peers,
-                    rails=payments.payer,
-                    clock=clock,
-                    reputations=Reputations(storage.journal, storage.read),
-                    on_event=witness.instruments.on_auction_event,
-                ),
-                purchases=RequesterRoom(
-                    domain=domain,
-                    signing=signer,
-                    peers=peers,
-                    blobs=storage.blobs,
-                    rails=payments.payer,
-                    clock=clock,
-                    patience_s=settings.requester.patience_s,
-                    on_event=witness.on_purchase_event,
-                    on_opened=witness.on_task_submitted,
-                ),
-                gossip=gossip,
-                journal=storage.journal,
-                open_streams=open_streams,
-                find_purchase=find_purchase,
+    trading = await stack.enter_async_context(
+        open_trading(
+            TradingParts(
+                domain=domain,
+                storage=storage,
+                signing=signer,
+                peers=peers,
+                payer=payments.payer,
+                payee=payments.payee,
+                sandbox=sandbox,
                 clock=clock,
                 random=base.random,
                 terms=market_terms(settings, base.chain),
+                taste=offer_taste(settings, base.chain),
+                selling=seller.terms if settings.provider.enabled else None,
+                workers=settings.provider.worker_count,
+                channel_rail=base.deployment.payment_channel,
+                patience_s=settings.requester.patience_s,
+                host=socket.gethostname()[:128],
+                on_purchase=witness.on_purchase_event,
+                on_delivery=witness.on_delivery_event,
+                on_submitted=witness.on_task_submitted,
+                on_taken=witness.on_award_taken,
+                on_auction=witness.instruments.on_auction_event,
+                on_bidding=witness.instruments.on_bidding_step,
             )
         )
     )
-    provider = await stack.enter_async_context(
-        open_provider(
-            ProviderParts(
-                bidders=BidderRoom(
-                    signing=signer, gossip=gossip, clock=clock, on_step=witness.instruments.on_bidding_step
-                ),
-                deliveries=ProviderRoom(
-                    domain=domain,
-                    signing=signer,
-                    peers=peers,
-                    blobs=storage.blobs,
-                    rails=payments.payee,
-                    sandbox=sandbox,
-                    clock=clock,
-                    host=socket.gethostname()[:128],
-                    on_event=witness.on_delivery_event,
-                    on_opened=witness.on_award_taken,
-                ),
-                gossip=gossip,
-                journal=storage.journal,
-                open_streams=open_streams,
-                clock=clock,
-                random=base.random,
-                taste=offer_taste(settings, base.chain),
-                workers=settings.provider.worker_count,
-                channel_rail=base.deployment.payment_channel,
-            ),
-            seller.terms if settings.provider.enabled else None,
-        )
-    )
-    misconduct = MisconductBook(gossip, storage.journal, open_streams)
-    await misconduct.recall()
-    gossip.join()
     health = HealthRegistry(clock)
-
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     nursery = await stack.enter_async_context(trio.open_nursery())
     stack.callback(nursery.cancel_scope.cancel)
-    nursery.start_soon(gossip.tidy)
-    nursery.start_soon(misconduct.keep)
     nursery.start_soon(_tidy, storage, clock)
     return Node(
         settings=settings,
@@ -354,10 +297,10 @@ async def _open_market(
         directory=directory,
         pool=pool,
         sandbox=sandbox,
-        gossip=gossip,
+        gossip=trading.gossip,
         payments=payments,
-        requester=requester,
-        provider=provider,
+        requester=trading.requester,
+        provider=trading.provider,
         seller=seller,
         stop=stop,
     )
@@ -365,7 +308,10 @@ async def _open_market(
 
 async def _tidy(storage: Storage, clock: Clock) -> None:
     async def collect() -> None:
-        await storage.access.drop_expired()
-        await storage.blobs.collect_garbage()
+        try:
+            await storage.blobs.collect_garbage()
+            await storage.access.drop_expired()
+        except StoaError as error:  # a full disk, most of all, is when there is still something to collect
+            log.warning("storage.not_tidied", reason=str(error))
 
     await run_every(collect, period_s=TIDY_EVERY_S, clock=clock)

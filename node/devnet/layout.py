@@ -90,7 +90,6 @@ async def lay_out(
             "requester.start_within_s": 15,
             "requester.patience_s": 2.0,
             "logging.format": "json",
-            **(overrides or {}),
         }
         if place.sells:
             gfuel = PROVIDER_GFUEL[(index - 1) % len(PROVIDER_GFUEL)]
@@ -100,7 +99,7 @@ async def lay_out(
                 "provider.fuel_per_s": FUEL_PER_S,
                 "provider.prices.gfuel": gfuel,
             }
-        await trio.Path(place.config).write_text(render_default_toml(values))
+        await trio.Path(place.config).write_text(render_default_toml(values | (overrides or {})))
     return tuple(places)
 
 

@@ -35,7 +35,7 @@ from protocol.task.messages import (
     ReceiptNotice,
     StartNotice,
 )
-from protocol.task.objects import Receipt
+from protocol.task.objects import Receipt, Start
 from protocol.task.outcome import classify, describe, is_judged, is_leaky
 from protocol.task.pricing import Rates, Usage
 from protocol.task.receipt import Progress, Terms, amount_due, verify_acceptance
@@ -48,6 +48,8 @@ RESEND_S: Final = 2.0
 """How long to wait for an answer before a start or a receipt is sent again."""
 PROGRESS_EVERY_S: Final = 0.25
 RETRY_S: Final = 0.5
+RESUME_PATIENCE_S: Final = 3.0
+"""How long a provider that came back asks a silent requester before it goes on with the next part anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,14 +181,7 @@ class DeliveryRun:
             case delivery.FetchInputs():
                 return await self._fetch_inputs()
             case delivery.SendStart(start=start):
-                signed = self._room.signing.sign(start)
-                await self._room.rails.note_start(self.context.job.award, self.context.job.award_id, signed)
-                body = encode(StartNotice(start=signed))
-                if isinstance(self._machine.state, delivery.Unpaid):  # a restart: the receipt must not wait for this
-                    await self._try_tell(START_METHOD, body)
-                else:
-                    await self._tell_until(START_METHOD, body, self._deadlines.deliver_by)
-                return None
+                return await self._send_start(start)
             case delivery.RunPart(part=part, paid=paid):
                 return await self._run_part(part, paid)
             case delivery.SendReceipt(receipt=receipt):
@@ -241,6 +236,29 @@ class DeliveryRun:
         for blob in sorted(wanted, key=lambda each: each.size):
             await self._room.peers.fetch(self._award.requester, blob.digest, max_bytes=blob.size, keep_until=until)
         await self._room.sandbox.prepare(manifest)
+
+    async def _send_start(self, start: Start) -> delivery.Event | None:
+        """Send until it is heard. Sent again after a restart, it asks whether the award is still in force."""
+        signed = self._room.signing.sign(start)
+        await self._room.rails.note_start(self.context.job.award, self.context.job.award_id, signed)
+        body, state = encode(StartNotice(start=signed)), self._machine.state
+        if isinstance(state, delivery.Unpaid):  # the receipt must not wait for this, and hears the same answer
+            await self._try_tell(START_METHOD, body)
+            return None
+        was_heard = isinstance(state, delivery.Working) and state.accepted is not None
+        patience_s = RESUME_PATIENCE_S if was_heard else self._seconds_until(self._deadlines.deliver_by)
+        with trio.move_on_after(patience_s):
+            while True:
+                try:
+                    await self._room.peers.call(self._award.requester, START_METHOD, body)
+                except TransientError as error:
+                    log.info("delivery.not_told", method=START_METHOD, reason=str(error))
+                    await self._room.clock.sleep(RETRY_S)
+                except ProtocolError as error:  # it has moved on: what was paid stays ours, nothing more is wanted
+                    return delivery.Withdrawn(reason=f"the requester refused the start: {error}"[:REASON_MAX])
+                else:
+                    return None
+        return None
 
     async def _run_part(self, part: int, paid: Amount) -> delivery.Event:
         send, receive = trio.open_memory_channel[tuple[int, int]](1)
@@ -347,11 +365,6 @@ class DeliveryRun:
         start = self._room.signing.sign(effect.start) if effect.start else None
         unpaid = self._room.signing.sign(effect.unpaid) if effect.unpaid else None
         await self._room.rails.settle(job.award, job.award_id, start, effect.accepted, unpaid)
-
-    async def _tell_until(self, method: str, body: bytes, by: UnixTime) -> None:
-        with trio.move_on_after(self._seconds_until(by)):
-            while not await self._try_tell(method, body):
-                await self._room.clock.sleep(RETRY_S)
 
     async def _try_tell(self, method: str, body: bytes) -> bool:
         try:

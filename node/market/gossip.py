@@ -130,16 +130,20 @@ class MarketGossip:
         self._observe_own(announcement)
 
     async def publish(self, message: MarketMessage) -> None:
-        """Gossip a message of our own, and remember it like any other."""
-        self._observe_own(message)
+        """Gossip a message of our own, and remember it like any other.
+
+        But for what a bidder says: that it was said is no proof that anyone heard it in time, so it counts as heard
+        once the requester has answered it. Or a bidder on a slow line would hold its own lateness against others.
+        """
+        if not isinstance(message, CommitmentAnnouncement | BidAnnouncement):
+            self._observe_own(message)
         await self._peers.publish(topic_name(self._domain, topic_of(message)), encode_message(message))
 
     async def tell_all(self, wallets: list[Address], message: MarketMessage) -> None:
         """Send a message straight to some nodes as well: a window may be shorter than a gossip heartbeat."""
-        body = encode_message(message)
         async with trio.open_nursery() as nursery:
             for wallet in wallets:
-                nursery.start_soon(self._tell, wallet, body)
+                nursery.start_soon(self._tell, wallet, message)
 
     async def insist(self, wallet: Address, message: MarketMessage, by: UnixTime) -> None:
         """Send a message straight to a node, again while it can't be reached, to the end of the second `by` (C7).
@@ -147,23 +151,24 @@ class MarketGossip:
         A bid whose requester is starting again must find it: a requester that signs without a bid which its peers
         heard is held to have left it out.
         """
-        body = encode_message(message)
-        while not await self._tell(wallet, body) and self._clock.unix_time() + RETELL_S < by + 1:
+        while not await self._tell(wallet, message) and self._clock.unix_time() + RETELL_S < by + 1:
             await self._clock.sleep(RETELL_S)
 
     def note_failed_verification(self, offer_id: Digest) -> None:
         """Hold a transcript that failed against its requester."""
         self._note(observer.VerificationFailed(at=self._clock.now(), offer_id=offer_id))
 
-    async def _tell(self, wallet: Address, body: bytes) -> bool:
+    async def _tell(self, wallet: Address, message: MarketMessage) -> bool:
         """Tell whether the node has answered, if only to refuse."""
         try:
-            await self._peers.call(wallet, MESSAGE_METHOD, body)
+            await self._peers.call(wallet, MESSAGE_METHOD, encode_message(message))
         except TransientError as error:
             log.info("market.not_told", reason=str(error))
             return False
         except ProtocolError as error:
             log.info("market.refused", reason=str(error))
+        else:
+            self._observe_own(message)
         return True
 
     def _judge(self, topic: MarketTopic, data: bytes) -> bool:

@@ -11,6 +11,7 @@ import trio
 
 from node.market import bidding_run, delivery_run
 from node.market.bidding_run import BidderRoom, BiddingContext, BiddingRun, bidding_machine, check_announced
+from node.market.containment import run_contained
 from node.market.delivery_run import DELIVERY, DeliveryContext, DeliveryRun, ProviderRoom
 from node.market.gossip import MarketGossip
 from node.market.ports import NotIntroduced
@@ -153,8 +154,12 @@ class Provider:
             now = self._parts.clock.now()
             for offer_id, run in list(self._bids.items()):
                 if now > run.context.announcement.signed.value.expires:
-                    del self._bids[offer_id]
-                    await run.close()
+                    try:
+                        await run.close()
+                    except TransientError as error:  # a full disk: the next sweep tries again
+                        log.warning("bidding.not_closed", offer=offer_id.hex(), reason=str(error))
+                    else:
+                        del self._bids[offer_id]
             await self._parts.clock.sleep(SWEEP_EVERY_S)
 
     async def _on_message(self, message: MarketMessage) -> None:
@@ -176,7 +181,7 @@ class Provider:
     async def _begin(self, run: BiddingRun) -> None:
         try:
             await run.begin()
-        except ProtocolError as error:
+        except StoaError as error:
             log.info("bidding.not_said", reason=str(error))
 
     async def _hear(self, run: BiddingRun, message: RollAnnouncement | AwardAnnouncement) -> None:
@@ -188,6 +193,8 @@ class Provider:
                     await run.hear_award(message.signed, message.bid_ids)
             except ProtocolError as error:
                 log.debug("bidding.message_rejected", reason=str(error))
+            except TransientError as error:  # a full disk costs this auction, not the node
+                log.warning("bidding.message_not_kept", reason=str(error))
 
     async def _consider(self, announcement: OfferAnnouncement) -> None:
         offer = announcement.signed.value
@@ -351,9 +358,7 @@ class Provider:
     async def _deliver(self, run: DeliveryRun) -> None:
         try:
             with logging_task(run.context.job.award.value.offer):
-                await run.run()
-        except* StoaError:  # one task's trouble is not the node's; a restart takes it up again
-            log.exception("delivery.stopped", award=run.context.job.award_id.hex())
+                await run_contained(run.run, self._parts.clock, "delivery")
         finally:
             del self._deliveries[run.context.job.award_id]
 

@@ -11,6 +11,7 @@ import trio
 
 from node.market import auction_run, purchase_run
 from node.market.auction_run import AuctionRoom, AuctionRun, auction_machine
+from node.market.containment import run_contained
 from node.market.gossip import MarketGossip
 from node.market.ports import NotIntroduced, Peers
 from node.market.purchase_run import PURCHASE, ProviderMessage, PurchaseContext, PurchaseRun, RequesterRoom
@@ -302,12 +303,10 @@ class Requester:
         offer_id = auction.offer_id
         with logging_task(offer_id):
             try:
-                await bought.run()
-                await auction.close()
-                self._remember(bought)
-                log.info("task.over", state=type(bought.state).__name__)
-            except* StoaError:  # one task's trouble is not the node's; a restart takes it up again
-                log.exception("task.stopped")
+                clock = self._parts.clock
+                if await run_contained(bought.run, clock, "task") and await run_contained(auction.close, clock, "task"):
+                    self._remember(bought)
+                    log.info("task.over", state=type(bought.state).__name__)
             finally:
                 del self._tasks[offer_id]
                 self.progress.pop(offer_id, None)

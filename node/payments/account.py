@@ -112,13 +112,23 @@ class Account(Generic[C, S, E]):
 
     async def give_up(self, failure: StoaError) -> None:
         """End an account that never began."""
-        self.failure = failure
         await self.end()
+        self.failure = failure
         self.pulse.beat()
 
     async def end(self) -> None:
         """Note in the journal that a restart need not take it up again."""
         await self._machine.close()
+
+
+async def write_down(act: Callable[[], Awaitable[None]], clock: Clock, name: str) -> None:
+    """Do what only our own disk can be in the way of, for as long as that takes."""
+    while True:
+        try:
+            return await act()
+        except TransientError as error:
+            log.warning("payments.not_written", account=name, reason=str(error))
+            await clock.sleep(LONGEST_RETRY_S / 10)
 
 
 async def keep(

@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from node.payments import payee_book
-from node.payments.account import Account, keep
+from node.payments.account import Account, keep, write_down
 from node.payments.errors import BadTerms, ChannelUnknown, NotFunded, NotPaid, NotSeenYet
 from node.payments.payee_book import BookEvent, PayeeBook, PayeeContext, Renounced
 from node.payments.ports import Fact
@@ -343,14 +343,9 @@ class ChannelPayee:
 
     async def _keep(self, channel: Digest, account: PayeeAccount) -> None:
         await self._room.feed.wait_reached(1)  # what was done before a restart is known then
-        await keep(
-            account,
-            outstanding=payee_book.outstanding,
-            perform=self._perform,
-            clock=self._room.clock,
-            name=f"{PREFIX}/{channel.hex()[:12]}",
-        )
-        await self._ledger.close(channel)
+        clock, name = self._room.clock, f"{PREFIX}/{channel.hex()[:12]}"
+        await keep(account, outstanding=payee_book.outstanding, perform=self._perform, clock=clock, name=name)
+        await write_down(lambda: self._ledger.close(channel), clock, name)
 
     async def _perform(self, effect: PayeeEffect) -> None:
         chain, feed = self._room.chain, self._room.feed

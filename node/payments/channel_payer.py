@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from node.payments import payer_book
-from node.payments.account import Account, keep
+from node.payments.account import Account, keep, write_down
 from node.payments.channel_view import PayerChannelView, payer_view
 from node.payments.errors import ChannelUnknown, InsufficientTokens, NotSeenYet, OpenFailed
 from node.payments.payer_book import AskRelease, BookEffect, BookEvent, Dismissed, DropHold, PayerBook, PayerContext
@@ -378,16 +378,11 @@ class ChannelPayer:
         """Do one kind of effects; a slow chain must not keep a voucher waiting, nor a stubborn payee."""
         if needs_chain:
             await self._room.feed.wait_reached(1)  # what was done before a restart is known then
-        await keep(
-            account,
-            outstanding=select,
-            perform=partial(self._perform, account),
-            clock=self._room.clock,
-            name=f"{PREFIX}/{channel.hex()[:12]}",
-        )
-        if channel in self._ledger.accounts and self._ledger.accounts[channel] is account:
-            await self._ledger.close(channel)
-            await self._room.wallet.close_account(channel)
+        clock, name = self._room.clock, f"{PREFIX}/{channel.hex()[:12]}"
+        await keep(account, outstanding=select, perform=partial(self._perform, account), clock=clock, name=name)
+        if self._ledger.accounts.get(channel) is account:
+            await write_down(lambda: self._ledger.close(channel), clock, name)
+            await write_down(lambda: self._room.wallet.close_account(channel), clock, name)
 
     async def _perform(self, account: PayerAccount, effect: BookEffect) -> None:
         chain, feed = self._room.chain, self._room.feed

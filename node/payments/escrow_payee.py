@@ -7,7 +7,7 @@ import structlog
 import trio
 
 from node.payments import escrow_books
-from node.payments.account import FACT_INDEX_MOST, Account, keep
+from node.payments.account import FACT_INDEX_MOST, Account, keep, write_down
 from node.payments.errors import BadTerms, EscrowGone, NotPaid, NotSeenYet
 from node.payments.escrow_books import EscrowContext, Evidence, ProviderBook, ProviderEvent
 from node.payments.escrow_view import EscrowView, view_of
@@ -200,15 +200,16 @@ class EscrowPayee:
 
     async def _keep(self, award_id: Digest, account: ProviderAccount) -> None:
         await self._room.feed.wait_reached(1)  # what was done before a restart is known then
+        clock, name = self._room.clock, f"{PREFIX}/{award_id.hex()[:12]}"
         await keep(
             account,
             outstanding=escrow_books.outstanding_provider,
             perform=partial(self._perform, account),
-            clock=self._room.clock,
-            name=f"{PREFIX}/{award_id.hex()[:12]}",
+            clock=clock,
+            name=name,
         )
         log.info("escrow.over", award=award_id.hex(), phase=type(account.state.escrow.phase).__name__)
-        await self._ledger.close(award_id)
+        await write_down(lambda: self._ledger.close(award_id), clock, name)
 
     async def _perform(self, account: ProviderAccount, effect: ProviderEffect) -> None:
         chain, feed, award = self._room.chain, self._room.feed, account.context.award.value

@@ -7,7 +7,7 @@ import structlog
 import trio
 
 from node.payments import escrow_books
-from node.payments.account import Account, keep
+from node.payments.account import Account, keep, write_down
 from node.payments.errors import BadTerms, EscrowGone, InsufficientTokens
 from node.payments.escrow_books import Dismissed, EscrowContext, RequesterBook, RequesterEvent
 from node.payments.escrow_view import EscrowView, view_of
@@ -147,17 +147,18 @@ class EscrowPayer:
 
     async def _keep(self, award_id: Digest, account: RequesterAccount) -> None:
         await self._room.feed.wait_reached(1)  # what was done before a restart is known then
+        clock, name = self._room.clock, f"{PREFIX}/{award_id.hex()[:12]}"
         await keep(
             account,
             outstanding=escrow_books.outstanding_requester,
             perform=partial(self._perform, account),
-            clock=self._room.clock,
-            name=f"{PREFIX}/{award_id.hex()[:12]}",
+            clock=clock,
+            name=name,
         )
         log.info("escrow.over", award=award_id.hex(), phase=type(account.state.escrow.phase).__name__)
         self._refused.pop(award_id, None)
-        await self._ledger.close(award_id)
-        await self._room.wallet.close_account(award_id)
+        await write_down(lambda: self._ledger.close(award_id), clock, name)
+        await write_down(lambda: self._room.wallet.close_account(award_id), clock, name)
 
     async def _perform(self, account: RequesterAccount, effect: RequesterEffect) -> None:
         chain, feed, award = self._room.chain, self._room.feed, account.context.award

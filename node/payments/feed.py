@@ -4,16 +4,22 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+import structlog
 import trio
 
 from node.payments.account import Pulse
 from node.payments.errors import ChainRewound
 from node.payments.ports import Chain, Fact, Mark, Rewound
+from protocol.errors import TransientError
 from protocol.units import UnixTime
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 CURSOR: Final = "payments.facts"
 NOTE_EVERY: Final = 256
 """Blocks without a fact for us after which the place is noted all the same."""
+RETRY_S: Final = 1.0
+"""Before a fact that could not be written is delivered again."""
 
 
 class Cursors(Protocol):
@@ -71,14 +77,31 @@ class Feed:
                 while not isinstance(delivery, Mark):
                     if isinstance(delivery, Rewound):
                         raise ChainRewound(delivery.to)
-                    mattered |= await deliver(delivery)
+                    mattered |= await self._hand_on(delivery, deliver)
                     delivery = await facts.receive()
                 self.number, self.time = delivery.number, max(self.time, delivery.time)
             on_block()
             self.pulse.beat()
             if mattered or self.number - self._noted >= NOTE_EVERY:
-                self._noted = self.number
-                await self._cursors.set(CURSOR, delivery.place)
+                await self._note(delivery)
+
+    async def _hand_on(self, fact: Fact, deliver: Callable[[Fact], Awaitable[bool]]) -> bool:
+        """Deliver a fact for as long as it takes: on a full disk none may be skipped, and none ends the node."""
+        while True:
+            try:
+                return await deliver(fact)
+            except TransientError as error:
+                log.warning("payments.fact_waits", block=fact.block, reason=str(error))
+                await trio.sleep(RETRY_S)
+
+    async def _note(self, mark: Mark) -> None:
+        """Remember the place; if that can't be written, the next start reads some facts again."""
+        try:
+            await self._cursors.set(CURSOR, mark.place)
+        except TransientError as error:
+            log.warning("payments.place_not_noted", block=mark.number, reason=str(error))
+        else:
+            self._noted = mark.number
 
     @asynccontextmanager
     async def paused(self) -> AsyncGenerator[int, None]:

@@ -19,7 +19,7 @@ from node.payments.tracked import Rules, Step, Tracked
 from node.storage.machine_log import Machine, load_machine, open_machine, select_open_streams
 from node.storage.storage import Storage
 from protocol.channel.objects import ChannelRules
-from protocol.errors import ProtocolError
+from protocol.errors import ProtocolError, TransientError
 from protocol.identity import Digest
 from protocol.signing.eip712 import Domain
 
@@ -114,9 +114,13 @@ class Ledger(Generic[C, S, E]):
     async def close(self, identity: Digest) -> None:
         """Forget an account that is over, here and in the journal."""
         account = self.accounts.pop(identity, None)
-        self._names.pop(identity, None)
         if account is not None and account.failure is None:
-            await account.end()
+            try:
+                await account.end()
+            except TransientError:
+                self.accounts[identity] = account  # to be tried again
+                raise
+        self._names.pop(identity, None)
 
     async def deliver(self, fact: Fact, event: E) -> bool:
         """Give an account a fact about it; say whether it had one to give it to."""

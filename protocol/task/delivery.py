@@ -174,7 +174,7 @@ class FetchInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendStart:
-    """Sign and send the start."""
+    """Sign and send the start; a requester that refuses it has no use for the rest."""
 
     job: Job
     start: Start
@@ -256,16 +256,18 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
 
 
 def outstanding(state: State) -> tuple[Effect, ...]:
-    """What `state` still needs done: asked after a replay. A part that a crash interrupted is run again."""
+    """What `state` still needs done: asked after a replay.
+
+    A part that a crash interrupted is run again, and the start sent before it, whatever was paid: a requester that
+    has hired somebody else meanwhile says so.
+    """
     match state:
         case Offered(job=job):
             return (AwaitRail(job=job),)
         case Fetching(job=job):
             return (FetchInputs(job=job),)
         case Working(job=job):
-            run = RunPart(job=job, part=state.part, paid=state.paid)
-            first = state.part == job.award.value.first_part
-            return (SendStart(job=job, start=state.start), run) if first else (run,)
+            return SendStart(job=job, start=state.start), RunPart(job=job, part=state.part, paid=state.paid)
         case Unpaid(job=job):
             return SendStart(job=job, start=state.start), SendReceipt(job=job, receipt=state.receipt)
         case Delivered(job=job):

@@ -14,23 +14,17 @@ import trio
 from blake3 import blake3
 
 from node.app.telemetry.witness import Witness
-from node.market.auction_run import AuctionRoom
-from node.market.bidding_run import BidderRoom
-from node.market.delivery_run import DeliveryContext, ProviderRoom
-from node.market.earning_table import EarningTable
+from node.app.trading import TradingParts, open_trading, projections
+from node.market.delivery_run import DeliveryContext
 from node.market.gossip import MarketGossip
-from node.market.misconduct import MisconductBook
 from node.market.ports import PartRun
-from node.market.provider import Provider, ProviderParts, open_provider
-from node.market.purchase_run import PurchaseContext, RequesterRoom
+from node.market.provider import Provider
+from node.market.purchase_run import PurchaseContext
 from node.market.quoting import SellingTerms
-from node.market.requester import MarketTerms, Requester, RequesterParts, Wish, open_requester
-from node.market.task_table import TaskTable, find_offer_of_award
+from node.market.requester import MarketTerms, Requester, Wish
 from node.operations.clock import TrioClock
 from node.operations.randomness import SeededRandomSource
-from node.reputation.conduct import ConductTable, Reputations
 from node.storage.blocking import in_line
-from node.storage.machine_log import OpenStreams, select_open_streams
 from node.storage.storage import Storage, open_storage
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, ContentDigest, Digest, PeerId
@@ -382,102 +376,51 @@ async def open_node(
     random = SeededRandomSource(name)
     signing = FakeSigning(keccak256(name.encode()))
     bank.purses.setdefault(signing.address, 0)
-    tables = (OpenStreams(), TaskTable(), EarningTable(), ConductTable())
-    async with open_storage(folder / name, clock=clock, projections=tables, run_blocking=in_line) as storage:
-
-        async def open_streams(prefix: str) -> tuple[str, ...]:
-            return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
-
-        async def find_purchase(award_id: Digest) -> Digest | None:
-            return await storage.read.query(lambda connection: find_offer_of_award(connection, award_id))
-
+    async with open_storage(folder / name, clock=clock, projections=projections(), run_blocking=in_line) as storage:
         peers = FakePeers(hub, signing.address, storage)
         hub.nodes[signing.address] = peers
-        gossip = MarketGossip(DOMAIN, peers, clock)
         sandbox = FakeSandbox(storage, UnixTime(EPOCH + 10**6))
-        payer, payee = payer or FakePayerRails(bank), FakePayeeRails(bank)
-        reputations = Reputations(storage.journal, storage.read)
-        auctions = AuctionRoom(
-            signing=signing,
-            gossip=gossip,
-            peers=peers,
-            rails=payer,
-            clock=clock,
-            reputations=reputations,
-            on_event=told.instruments.on_auction_event,
-        )
-        purchases = RequesterRoom(
+        payee = FakePayeeRails(bank)
+        parts = TradingParts(
             domain=DOMAIN,
+            storage=storage,
             signing=signing,
             peers=peers,
-            blobs=storage.blobs,
-            rails=payer,
-            clock=clock,
-            patience_s=3.0,
-            on_event=both(hub.note_purchase, told.on_purchase_event),
-            on_opened=told.on_task_submitted,
-        )
-        bidders = BidderRoom(signing=signing, gossip=gossip, clock=clock, on_step=told.instruments.on_bidding_step)
-        deliveries = ProviderRoom(
-            domain=DOMAIN,
-            signing=signing,
-            peers=peers,
-            blobs=storage.blobs,
-            rails=payee,
+            payer=payer or FakePayerRails(bank),
+            payee=payee,
             sandbox=sandbox,
-            clock=clock,
-            host="lab",
-            on_event=both(hub.note_delivery, told.on_delivery_event),
-            on_opened=told.on_award_taken,
-        )
-        requester_parts = RequesterParts(
-            auctions=auctions,
-            purchases=purchases,
-            gossip=gossip,
-            journal=storage.journal,
-            open_streams=open_streams,
-            find_purchase=find_purchase,
             clock=clock,
             random=random,
             terms=market_terms(),
-        )
-        provider_parts = ProviderParts(
-            bidders=bidders,
-            deliveries=deliveries,
-            gossip=gossip,
-            journal=storage.journal,
-            open_streams=open_streams,
-            clock=clock,
-            random=random,
             taste=taste(),
+            selling=None if gfuel is None else selling(gfuel),
             workers=1,
             channel_rail=DOMAIN.verifying_contract,
+            patience_s=3.0,
+            host="lab",
+            on_purchase=both(hub.note_purchase, told.on_purchase_event),
+            on_delivery=both(hub.note_delivery, told.on_delivery_event),
+            on_submitted=told.on_task_submitted,
+            on_taken=told.on_award_taken,
+            on_auction=told.instruments.on_auction_event,
+            on_bidding=told.instruments.on_bidding_step,
         )
         try:
-            async with (
-                open_requester(requester_parts) as requester,
-                open_provider(provider_parts, None if gfuel is None else selling(gfuel)) as provider,
-                trio.open_nursery() as nursery,
-            ):
-                misconduct = MisconductBook(gossip, storage.journal, open_streams)
-                await misconduct.recall()
-                gossip.join()
-                nursery.start_soon(misconduct.keep)
+            async with open_trading(parts) as trading:
                 try:
                     yield LabNode(
                         wallet=signing.address,
                         signing=signing,
                         peers=peers,
                         storage=storage,
-                        gossip=gossip,
-                        requester=requester,
-                        provider=provider,
+                        gossip=trading.gossip,
+                        requester=trading.requester,
+                        provider=trading.provider,
                         sandbox=sandbox,
                         payee=payee,
                     )
                 finally:
                     hub.nodes.pop(signing.address, None)  # nothing reaches a node that is closing
-                    nursery.cancel_scope.cancel()
         finally:
             hub.nodes.pop(signing.address, None)
 

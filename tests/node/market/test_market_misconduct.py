@@ -15,7 +15,7 @@ from protocol.market.objects import Commitment
 from protocol.market.observer import Strike
 from protocol.signing.ecdsa import address_of
 from protocol.signing.signed import sign_struct
-from tests.node.market.mallory_lab import open_stage
+from tests.node.market.mallory_lab import finish, lose, open_stage, trade_honestly
 from tests.node.market.market_lab import DOMAIN, Bank, make_wish, open_hub, open_node, wait_over
 
 CHEAT = (7).to_bytes(32)
@@ -49,6 +49,20 @@ async def test_proofs_and_strikes_are_remembered_after_a_restart(autojump_clock:
                 assert node.gossip.proof_against(CULPRIT) == proof
                 assert node.gossip.strikes_of(CULPRIT) == 1, "one is enough to refuse, so one is kept"
                 await trio.sleep(1)
+
+
+async def test_a_bidder_whose_commitment_never_arrived_holds_nothing_against_the_requester(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_stage(tmp_path, prices=(100_000, 110_000)) as stage:
+        requester, bidder, other = stage.honest
+        lose(stage, bidder, "commitments", "market/message")
+        offer_id = await requester.requester.submit(await make_wish(requester))
+        row = await finish(requester, offer_id)
+        assert (row.state, row.provider) == ("done", other.wallet)
+        assert bidder.gossip.observed.auctions[offer_id].awards, "it heard how the auction ended, without it"
+        assert bidder.gossip.strikes_of(requester.wallet) == 0
+        await trade_honestly(stage)
 
 
 async def test_culprits_that_were_made_up_do_not_fill_the_memory_beyond_a_restart(

@@ -121,6 +121,14 @@ async def test_a_standby_does_the_missing_parts_when_the_provider_vanishes(
         assert row.spent == sum(bank.paid.values()) <= row.budget
         assert bank.total() == PURSE
 
+        async with open_node(hub, bank, tmp_path, "winner", gfuel=100_000) as returned:
+            assert returned.provider.deliveries
+            with trio.fail_after(30):
+                while returned.provider.deliveries:
+                    await trio.sleep(0.05)
+            assert returned.sandbox.runs == []  # the part that was cut short is done by the standby
+            assert bank.paid[next(iter(bank.paid))] == bank.purses[returned.wallet]
+
 
 async def test_a_standby_that_is_called_while_it_works_takes_the_award_once_it_is_free(
     autojump_clock: MockClock, tmp_path: Path

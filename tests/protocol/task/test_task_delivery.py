@@ -199,12 +199,13 @@ def test_an_acceptance_of_less_or_of_another_part_or_award_does_not_pay() -> Non
     assert exposure(walk.state) == 10
 
 
-def test_after_a_restart_an_unpaid_receipt_is_sent_again_and_a_part_that_was_cut_short_is_run_again() -> None:
+def test_after_a_restart_the_start_is_sent_again_then_the_receipt_or_the_part_that_was_cut_short() -> None:
     walk = Walk()
     first = walk.to_unpaid()
     assert [type(effect) for effect in outstanding(walk.state)] == [SendStart, SendReceipt]
     walk.apply(paid_by(first))
-    (run,) = outstanding(walk.state)
+    start, run = outstanding(walk.state)
+    assert isinstance(start, SendStart)
     assert isinstance(run, RunPart)
     assert (run.part, run.paid) == (1, 10)
 
