@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` shows what Stoa does, `make test` proves it. Both do their own set-up.
 FOUNDRY := $(CURDIR)/node_modules/@foundry-rs
-export PATH := $(CURDIR)/.venv/bin:$(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin:$(CURDIR)/.cache/prometheus/usr/bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.cache/solcx
 export APE_DATA_FOLDER := $(CURDIR)/.cache/ape
 # Bytecode saves every process of the demo, and each test process, a second or more.
@@ -13,13 +13,16 @@ ROUNDS ?= 20
 SEEDS ?= 10000
 CROWDS ?= 100
 
-.PHONY: help setup demo devnet test lint test-contracts test-python test-simulation test-system assurance bench clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 setup: ## Install and compile what is missing or out of date
 	@scripts/setup
+
+setup-test: ## The same, and what only tests need: Prometheus
+	@scripts/setup test
 
 demo: setup ## Three tasks between four processes, one of them killed half-way, and the books at the end
 	@.venv/bin/stoa devnet demo
@@ -40,17 +43,17 @@ test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry po
 	@forge test
 	@ape test tests/contracts -q
 
-test-python: setup ## Protocol, node, examples
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples
+test-python: setup-test ## Protocol, node, examples, deploy
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples tests/deploy
 
 # Hashes are seeded: the order of a set must not make one run differ from the next.
 test-simulation: setup ## Whole networks in one process, on a clock, a chain and a network of their own
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
 
-test-system: setup ## Whole networks of processes, and a client of another make among them
+test-system: setup-test ## Whole networks of processes, and a client of another make among them
 	@$(PYTHON) -m pytest -q tests/system tests/interop
 
-assurance: setup ## The long run: hours of fuzzing, thousands of simulations, and property tests on new examples
+assurance: setup-test ## The long run: hours of fuzzing, thousands of simulations, and property tests on new examples
 	@FOUNDRY_PROFILE=assurance forge test
 	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS)
 	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -17,6 +18,8 @@ from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller, load_seller, rates_of
+from node.app.telemetry.observation import open_observation
+from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
 from node.app.trading import TradingParts, open_trading, projections
 from node.chain.chain import Chain, open_chain
@@ -25,7 +28,7 @@ from node.chain.event_index import open_event_index
 from node.chain.event_store import CHAIN_SCHEMA, SqlEventStore
 from node.chain.gateway import abis_of, open_gateway
 from node.chain.transaction_log import JournaledTransactionLog
-from node.chain.transactor import open_transactor
+from node.chain.transactor import Transactor, open_transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
 from node.networking.directory import Directory
@@ -36,6 +39,7 @@ from node.operations.clock import Clock, SystemClock
 from node.operations.health import HealthRegistry
 from node.operations.pace import run_every
 from node.operations.randomness import RandomSource, SystemRandomSource
+from node.operations.tracing import Tracer, open_tracer
 from node.payments.payments import Payments, open_payments
 from node.storage.health import check_room
 from node.storage.storage import Storage, open_storage
@@ -67,6 +71,7 @@ class _Base:
     host_key: HostKey
     chain: Chain
     deployment: Deployment
+    witness: Witness
 
 
 @asynccontextmanager
@@ -83,7 +88,10 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
         TransientError: The chain can't be reached.
     """
     async with AsyncExitStack() as stack:
-        base = await _open_base(stack, settings, password)
+        clock, chance = SystemClock(), SystemRandomSource()
+        tracer = await _open_tracer(stack, settings)
+        witness = Witness(clock, chance, tracer.record if tracer else None)
+        base = await _open_base(stack, settings, password, clock, chance, witness)
         network, directory, peers = await _open_network(stack, base)
         pool = await stack.enter_async_context(
             open_worker_pool(
@@ -93,12 +101,28 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
             )
         )
         seller = await load_seller(settings, pool)
-        payments = await _open_payments(stack, base, peers)
-        yield await _open_market(stack, base, network, directory, peers, pool, seller, payments, stop)
+        payments, transactor = await _open_payments(stack, base, peers)
+        node = await _open_market(stack, base, network, directory, peers, pool, seller, payments, transactor, stop)
+        await stack.enter_async_context(open_observation(node, witness.instruments, tracer))
+        yield node
 
 
-async def _open_base(stack: AsyncExitStack, settings: Settings, password: str) -> _Base:
-    clock = SystemClock()
+async def _open_tracer(stack: AsyncExitStack, settings: Settings) -> Tracer | None:
+    """Open it first, so that it closes last and sends what the services say while they end."""
+    url = settings.operations.traces_endpoint
+    if url is None:
+        return None
+    resource = {
+        "service.name": "stoa",
+        "service.version": version("stoa"),
+        "service.instance.id": settings.node.name or socket.gethostname(),
+    }
+    return await stack.enter_async_context(open_tracer(url, resource=resource))
+
+
+async def _open_base(
+    stack: AsyncExitStack, settings: Settings, password: str, clock: Clock, chance: RandomSource, witness: Witness
+) -> _Base:
     deployment = await trio.to_thread.run_sync(
         load_deployment, settings.chain.deployments or settings.node.data_dir / "deployments.json"
     )
@@ -109,6 +133,7 @@ async def _open_base(stack: AsyncExitStack, settings: Settings, password: str) -
             projections=projections(),
             schema_parts=(CHAIN_SCHEMA,),
             blob_quota_bytes=settings.storage.blob_quota_bytes,
+            on_commit=witness.instruments.on_commit,
         )
     )
     key = await open_wallet(settings.keystore, password)
@@ -132,12 +157,13 @@ async def _open_base(stack: AsyncExitStack, settings: Settings, password: str) -
     return _Base(
         settings=settings,
         clock=clock,
-        random=SystemRandomSource(),
+        random=chance,
         storage=storage,
         signer=signer,
         host_key=host_key,
         chain=chain,
         deployment=deployment,
+        witness=witness,
     )
 
 
@@ -179,7 +205,7 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     return network, directory, WalletPeers(network, discovery, base.storage)
 
 
-async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> Payments:
+async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> tuple[Payments, Transactor]:
     journal, chain, signer = base.storage.journal, base.chain, base.signer
     transactor = await stack.enter_async_context(
         open_transactor(
@@ -190,7 +216,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
         )
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
-    return await stack.enter_async_context(
+    payments = await stack.enter_async_context(
         open_payments(
             storage=base.storage,
             chain=ContractChain(chain, index, open_gateway(chain, transactor), signer.address),
@@ -200,8 +226,10 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             settings=payment_settings(base.settings),
             chain_id=base.deployment.chain_id,
             judge=make_judge(base.storage),
+            on_flow=base.witness.instruments.on_flow,
         )
     )
+    return payments, transactor
 
 
 async def _open_market(
@@ -213,9 +241,11 @@ async def _open_market(
     pool: WorkerPool,
     seller: Seller,
     payments: Payments,
+    transactor: Transactor,
     stop: Callable[[], None],
 ) -> Node:
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
+    witness = base.witness
     domain = base.deployment.market_domain
     keep_s = settings.storage.keep_results_h * 3600
     sandbox = WasmSandbox(
@@ -244,8 +274,12 @@ async def _open_market(
                 channel_rail=base.deployment.payment_channel,
                 patience_s=settings.requester.patience_s,
                 host=socket.gethostname()[:128],
-                on_purchase=_log_step,
-                on_delivery=_log_step,
+                on_purchase=witness.on_purchase_event,
+                on_delivery=witness.on_delivery_event,
+                on_submitted=witness.on_task_submitted,
+                on_taken=witness.on_award_taken,
+                on_auction=witness.instruments.on_auction_event,
+                on_bidding=witness.instruments.on_bidding_step,
             )
         )
     )
@@ -263,6 +297,7 @@ async def _open_market(
         storage=storage,
         signer=signer,
         chain=base.chain,
+        transactor=transactor,
         network=network,
         directory=directory,
         pool=pool,
@@ -274,10 +309,6 @@ async def _open_market(
         seller=seller,
         stop=stop,
     )
-
-
-def _log_step(_context: object, event: object) -> None:
-    log.info("task.step", step=type(event).__name__)  # the task's id is on every line of its run
 
 
 async def _tidy(storage: Storage, clock: Clock) -> None:

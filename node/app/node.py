@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.chain.chain import Chain
+from node.chain.transactor import Transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool
 from node.market.gossip import MarketGossip
@@ -34,6 +35,7 @@ class Node:
     storage: Storage
     signer: Signer
     chain: Chain
+    transactor: Transactor
     network: Network
     directory: Directory
     pool: WorkerPool

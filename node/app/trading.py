@@ -29,6 +29,8 @@ from node.storage.machine_log import OpenStreams, select_open_streams
 from node.storage.projections import Projection
 from node.storage.storage import Storage
 from protocol.identity import Address, Digest
+from protocol.market import auction_events
+from protocol.market.bidding_states import BiddingState
 from protocol.market.offer import OfferTaste
 from protocol.signing.eip712 import Domain
 from protocol.task import delivery, purchase
@@ -36,6 +38,10 @@ from protocol.task import delivery, purchase
 
 class TradingPeers(Peers, GossipPeers, Protocol):
     """Other nodes, as both sides and their conversation need them."""
+
+
+def _unobserved(*_told: object) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,9 @@ class TradingParts:
         patience_s: How long a requester waits for a silent provider.
         host: What receipts' notes call this machine.
         on_purchase, on_delivery: Told of each step that is durable.
+        on_submitted, on_taken: Told of each purchase and delivery that begins, not of those taken up again.
+        on_auction: Told of each step of an auction of ours.
+        on_bidding: Told of each state of a bid of ours, with the one before it; None before a new one.
     """
 
     domain: Domain
@@ -71,6 +80,10 @@ class TradingParts:
     host: str
     on_purchase: Callable[[PurchaseContext, purchase.Event], None]
     on_delivery: Callable[[DeliveryContext, delivery.Event], None]
+    on_submitted: Callable[[PurchaseContext], None] = _unobserved
+    on_taken: Callable[[DeliveryContext], None] = _unobserved
+    on_auction: Callable[[auction_events.AuctionEvent], None] = _unobserved
+    on_bidding: Callable[[BiddingState | None, BiddingState], None] = _unobserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +145,7 @@ def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _O
             rails=parts.payer,
             clock=parts.clock,
             reputations=Reputations(storage.journal, storage.read),
+            on_event=parts.on_auction,
         ),
         purchases=RequesterRoom(
             domain=parts.domain,
@@ -142,6 +156,7 @@ def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _O
             clock=parts.clock,
             patience_s=parts.patience_s,
             on_event=parts.on_purchase,
+            on_opened=parts.on_submitted,
         ),
         gossip=gossip,
         journal=storage.journal,
@@ -155,7 +170,7 @@ def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _O
 
 def _provider_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _OpenStreamsOf) -> ProviderParts:
     return ProviderParts(
-        bidders=BidderRoom(signing=parts.signing, gossip=gossip, clock=parts.clock),
+        bidders=BidderRoom(signing=parts.signing, gossip=gossip, clock=parts.clock, on_step=parts.on_bidding),
         deliveries=ProviderRoom(
             domain=parts.domain,
             signing=parts.signing,
@@ -166,6 +181,7 @@ def _provider_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _Op
             clock=parts.clock,
             host=parts.host,
             on_event=parts.on_delivery,
+            on_opened=parts.on_taken,
         ),
         gossip=gossip,
         journal=parts.storage.journal,

@@ -7,7 +7,7 @@ its errors, and fetch addresses that a contract's revert names (EIP-3668).
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ import trio
 
 from node.chain.errors import ChainTimeout, ChainUnreachable, ProtocolMismatch, Reverted, RpcRefused
 from node.chain.web3_library import AsyncJSONBaseProvider, RPCEndpoint, RPCResponse
+from node.operations.http_body import Body
 
 # Long enough for eth_getLogs over a full range on a public node, short enough to notice a dead one.
 RPC_TIMEOUT_S: Final = 20.0
@@ -27,24 +28,6 @@ _MAX_ERROR_TEXT: Final = 300
 _REVERT_CODE: Final = 3  # geth and anvil: execution reverted, with data
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-
-
-class _Body(httpx.AsyncByteStream):
-    """A request's bytes, in one piece.
-
-    httpx's own is an async generator, which a cancelled request leaves for the garbage collector to complain about.
-    """
-
-    def __init__(self, body: bytes) -> None:
-        self._pieces = [body]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._pieces:
-            raise StopAsyncIteration
-        return self._pieces.pop()
 
 
 class TrioProvider(AsyncJSONBaseProvider):
@@ -90,7 +73,7 @@ class TrioProvider(AsyncJSONBaseProvider):
     async def _post(self, body: bytes) -> tuple[int, bytes]:
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         request = self._client.build_request("POST", self._url, headers=headers)
-        request.stream = _Body(body)
+        request.stream = Body(body)
         response = await self._client.send(request, stream=True)
         async with aclosing(response):
             chunks: list[bytes] = []

@@ -23,6 +23,7 @@ StoaGroup.branches = {
         ("run", "commands.run", "Run the node in the foreground.", _NODE),
         ("status", "commands.status", "Show the running node at a glance.", _NODE),
         ("stop", "commands.stop", "End the running node.", _NODE),
+        ("doctor", "commands.doctor", "Find what is wrong with the set-up, and say how to mend it.", _NODE),
         ("peers", "commands.peers", "Other nodes: list, connect.", _NODE),
         ("task", "commands.task", "Tasks: plan, submit, list, show, watch, result, logs, cancel.", _BUY),
         ("auctions", "commands.auctions", "Auctions: list, show, verify (why did I lose?).", _BUY),

@@ -60,14 +60,26 @@ def read_password(settings: Settings, file: Path | None = None, *, is_new: bool 
     Raises:
         NoPassword, PasswordFileUnusable, PasswordsDiffer: As they say.
     """
+    try:
+        return read_password_quietly(settings, file)
+    except NoPassword:
+        if not sys.stdin.isatty():
+            raise
+    return ask_password("New password for the wallet: " if is_new else "Password of the wallet: ", twice=is_new)
+
+
+def read_password_quietly(settings: Settings, file: Path | None = None) -> str:
+    """Return the wallet's password from `file`, the configured file or the environment, and ask nobody.
+
+    Raises:
+        NoPassword, PasswordFileUnusable: As they say.
+    """
     file = file or settings.wallet.password_file
     if file is not None:
         return read_password_file(file)
     if password := os.environ.get(settings.wallet.password_env):
         return password
-    if not sys.stdin.isatty():
-        raise NoPassword(settings.wallet.password_env)
-    return ask_password("New password for the wallet: " if is_new else "Password of the wallet: ", twice=is_new)
+    raise NoPassword(settings.wallet.password_env)
 
 
 def ask_password(prompt: str, *, twice: bool) -> str:

@@ -7,7 +7,17 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from node.config.values import Addresses, Dollars, Hours, LocalPath, Multiaddrs, PeerAddresses, RpcUrl
+from node.config.values import (
+    Addresses,
+    Dollars,
+    Hours,
+    HttpUrl,
+    ListenAddress,
+    LocalPath,
+    Multiaddrs,
+    PeerAddresses,
+    RpcUrl,
+)
 from protocol.spending import SpendingCaps
 from protocol.units import Amount
 
@@ -331,6 +341,22 @@ class LoggingSettings(Section):
     )
 
 
+class OperationsSettings(Section):
+    """Watching the node from outside (docs/operations/monitoring.md)."""
+
+    metrics_listen: ListenAddress | None = Field(
+        default=None,
+        description="Serve /metrics (Prometheus) and /healthz there. Default: nowhere. They tell balances, to whoever "
+        "can connect: use a loopback or private address.",
+        examples=["127.0.0.1:9464"],
+    )
+    traces_endpoint: HttpUrl | None = Field(
+        default=None,
+        description="Send spans of tasks to this OpenTelemetry collector (OTLP over HTTP, JSON). Default: nowhere.",
+        examples=["http://127.0.0.1:4318/v1/traces"],
+    )
+
+
 class Settings(BaseSettings):
     """The whole configuration. Made by `load_settings`, which names all mistakes at once."""
 
@@ -353,6 +379,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    operations: OperationsSettings = Field(default_factory=OperationsSettings)
 
     @model_validator(mode="after")
     def _socket_path_fits(self) -> "Settings":

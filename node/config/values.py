@@ -14,7 +14,20 @@ from protocol.units import DECIMALS, ONE_TOKEN, Amount, parse_amount
 
 _HOURS: Final = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60
+_ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})")
+_MAX_PORT: Final = 65_535
 _MULTIADDR: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/\d{1,5}(/p2p/[A-Za-z0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where to listen: a host name or address, and a TCP port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +117,20 @@ def _read_multiaddr(value: object) -> object:
     return value
 
 
+def _read_endpoint(value: object) -> object:
+    match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[3]) > _MAX_PORT:
+        raise ValueError(f'{value!r} is no address to listen on; write "127.0.0.1:9464" or "[::1]:9464"')
+    return Endpoint(host=match[1] or match[2], port=int(match[3]))
+
+
+def _read_http_url(value: object) -> object:
+    # Not quoted back: it may hold a key.
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError("write an http:// or https:// address")
+    return value
+
+
 def _read_url(value: object) -> object:
     # The value isn't quoted back: the URL of an RPC provider contains a key.
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+(/\S*)?|/\S+\.ipc", value):
@@ -122,6 +149,8 @@ Hours = Annotated[WorkingHours, BeforeValidator(_read_hours), PlainSerializer(st
 Multiaddrs = Annotated[tuple[Annotated[str, BeforeValidator(_read_multiaddr)], ...], BeforeValidator(_read_list)]
 PeerAddresses = Annotated[tuple[Annotated[str, BeforeValidator(_read_peer_address)], ...], BeforeValidator(_read_list)]
 RpcUrl = Annotated[str, BeforeValidator(_read_url)]
+HttpUrl = Annotated[str, BeforeValidator(_read_http_url)]
+ListenAddress = Annotated[Endpoint, BeforeValidator(_read_endpoint), PlainSerializer(str)]
 
 
 def write_toml(value: Any) -> str:

@@ -1,6 +1,6 @@
 """One auction at its requester: the shell of `protocol.market.auction`, and the purchase's source of winners."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -92,9 +92,13 @@ class Reputations(Protocol):
         ...
 
 
+def _unobserved(_event: events.AuctionEvent) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuctionRoom:
-    """What every auction of this node works with."""
+    """What every auction of this node works with. `on_event` is told of every event once it is durable."""
 
     signing: Signing
     gossip: MarketGossip
@@ -102,6 +106,7 @@ class AuctionRoom:
     rails: PayerRails
     clock: Clock
     reputations: Reputations
+    on_event: Callable[[events.AuctionEvent], None] = _unobserved
 
 
 class AuctionRun:
@@ -252,6 +257,7 @@ class AuctionRun:
 
     async def _apply(self, event: events.AuctionEvent) -> None:
         effects = await self._machine.apply(event)
+        self._room.on_event(event)
         # Awards are made and sent by `next_award` and `send_award`, which know the rail and the provider's answer.
         await self._perform_all(effects)
 

@@ -1,5 +1,6 @@
 """One auction at one of its bidders: the shell of `protocol.market.bidding`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,13 +95,22 @@ def stream_of(offer_id: Digest) -> str:
     return f"bidding/{offer_id.hex()}"
 
 
+def _unobserved(_before: BiddingState | None, _after: BiddingState) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BidderRoom:
-    """What every bid of this node works with."""
+    """What every bid of this node works with.
+
+    Attributes:
+        on_step: Told of each state once it is durable, with the one before it; None before a bid that is new.
+    """
 
     signing: Signing
     gossip: MarketGossip
     clock: Clock
+    on_step: Callable[[BiddingState | None, BiddingState], None] = _unobserved
 
 
 class BiddingRun:
@@ -111,6 +121,7 @@ class BiddingRun:
         self.context: Final = machine.context
         self.offer_id: Final = machine.state.terms.offer_id
         self._repeats_left = REPEATS
+        self._told = machine.state
 
     @property
     def state(self) -> BiddingState:
@@ -158,7 +169,11 @@ class BiddingRun:
         return isinstance(state, Won) and state.award.value == award.value
 
     async def _apply(self, event: BiddingEvent) -> None:
-        await self._perform_all(await self._machine.apply(event))
+        effects = await self._machine.apply(event)
+        # Two events may be on their way at once: what was told last, not what was seen before waiting, is the step.
+        before, self._told = self._told, self._machine.state
+        self._room.on_step(before, self._told)
+        await self._perform_all(effects)
 
     async def _perform_all(self, effects: tuple[BiddingEffect, ...]) -> None:
         sign, offer = self._room.signing.sign, self.context.announcement.signed.value

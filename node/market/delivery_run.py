@@ -82,9 +82,19 @@ def stream_of(award_id: Digest) -> str:
     return f"delivery/{award_id.hex()}"
 
 
+def _unobserved(_context: DeliveryContext) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRoom:
-    """What every delivery of this node works with."""
+    """What every delivery of this node works with.
+
+    Attributes:
+        host: What receipts' notes call this machine.
+        on_event: Told of every event once it is durable.
+        on_opened: Told of every award that is taken, not of those that a restart takes up again.
+    """
 
     domain: Domain
     signing: Signing
@@ -95,6 +105,7 @@ class ProviderRoom:
     clock: Clock
     host: str
     on_event: Callable[[DeliveryContext, delivery.Event], None]
+    on_opened: Callable[[DeliveryContext], None] = _unobserved
 
 
 class DeliveryRun:

@@ -135,7 +135,8 @@ class Provider:
             )
             self._bids[bidding.offer_id] = bidding
             self._parts.gossip.follow(bidding.context.announcement)
-            self._nursery.start_soon(self._begin, bidding)
+            with logging_task(bidding.offer_id):
+                self._nursery.start_soon(self._begin, bidding)
         for stream in await self._parts.open_streams("delivery/"):
             machine = await load_machine(self._parts.journal, DELIVERY, stream)
             self._spawn(DeliveryRun(self._parts.deliveries, machine))
@@ -181,18 +182,19 @@ class Provider:
         try:
             await run.begin()
         except StoaError as error:
-            log.info("bidding.not_said", offer=run.offer_id.hex(), reason=str(error))
+            log.info("bidding.not_said", reason=str(error))
 
     async def _hear(self, run: BiddingRun, message: RollAnnouncement | AwardAnnouncement) -> None:
-        try:
-            if isinstance(message, RollAnnouncement):
-                await run.hear_roll(message)
-            else:
-                await run.hear_award(message.signed, message.bid_ids)
-        except ProtocolError as error:
-            log.debug("bidding.message_rejected", reason=str(error))
-        except TransientError as error:  # a full disk costs this auction, not the node
-            log.warning("bidding.message_not_kept", offer=run.offer_id.hex(), reason=str(error))
+        with logging_task(run.offer_id):
+            try:
+                if isinstance(message, RollAnnouncement):
+                    await run.hear_roll(message)
+                else:
+                    await run.hear_award(message.signed, message.bid_ids)
+            except ProtocolError as error:
+                log.debug("bidding.message_rejected", reason=str(error))
+            except TransientError as error:  # a full disk costs this auction, not the node
+                log.warning("bidding.message_not_kept", reason=str(error))
 
     async def _consider(self, announcement: OfferAnnouncement) -> None:
         offer = announcement.signed.value
@@ -216,8 +218,10 @@ class Provider:
         )
         run = BiddingRun(self._parts.bidders, machine)
         self._bids[checked.id] = run
-        log.info("bid.sealed", offer=checked.id.hex(), price=bid.price, eta=bid.eta)
-        self._nursery.start_soon(self._begin, run)
+        self._parts.bidders.on_step(None, run.state)
+        with logging_task(checked.id):
+            log.info("bid.sealed", price=bid.price, eta=bid.eta)
+            self._nursery.start_soon(self._begin, run)
 
     def _check(self, announcement: OfferAnnouncement) -> CheckedOffer:
         requester = announcement.signed.value.requester
@@ -300,7 +304,9 @@ class Provider:
             machine = await open_machine(self._parts.journal, DELIVERY, delivery_run.stream_of(award_id), context)
         except ConcurrentAppend as error:
             raise UnknownAward("that award is over") from error
-        log.info("award.taken", award=award_id.hex(), price=award.price, parts=award.parts)
+        with logging_task(award.offer):
+            log.info("award.taken", award=award_id.hex(), price=award.price, parts=award.parts)
+        self._parts.deliveries.on_opened(context)
         self._spawn(DeliveryRun(self._parts.deliveries, machine))
 
     async def _accept(self, peer: PeerId, notice: AwardNotice, award: Award) -> OfferAnnouncement:

@@ -100,12 +100,18 @@ class Winners(Protocol):
         ...
 
 
+def _unobserved(_context: PurchaseContext) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequesterRoom:
     """What every purchase of this node works with.
 
     Attributes:
         patience_s: How long a provider may be unreachable and silent before a standby takes over.
+        on_event: Told of every event once it is durable.
+        on_opened: Told of every purchase that begins, not of those that a restart takes up again.
     """
 
     domain: Domain
@@ -116,6 +122,7 @@ class RequesterRoom:
     clock: Clock
     patience_s: float
     on_event: Callable[[PurchaseContext, purchase.Event], None]
+    on_opened: Callable[[PurchaseContext], None] = _unobserved
 
 
 class PurchaseRun:

@@ -278,8 +278,10 @@ class Requester:
         )
         bought = await open_machine(journal, PURCHASE, purchase_run.stream_of(offer_id), context)
         auction = AuctionRun(self._parts.auctions, auctioned, hire=wish.hire)
+        self._parts.purchases.on_opened(context)
         self._spawn(auction, PurchaseRun(self._parts.purchases, bought, auction))
-        log.info("task.submitted", task=offer_id.hex(), budget=offer.budget, parts=offer.parts)
+        with logging_task(offer_id):
+            log.info("task.submitted", budget=offer.budget, parts=offer.parts)
         return offer_id
 
     def cancel(self, offer_id: Digest) -> None:

@@ -16,6 +16,8 @@ from structlog.typing import Processor
 
 from node.operations.redaction import Redactor
 
+TRACE_ID_BYTES: Final = 16
+
 LogFormat: TypeAlias = Literal["console", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -102,9 +104,18 @@ def configure_logs(
 
 @contextmanager
 def logging_task(task_id: bytes) -> Generator[None]:
-    """Put `task_id` on every line logged in the block, in tasks started there and in threads."""
-    with structlog.contextvars.bound_contextvars(task_id=f"0x{task_id.hex()}"):
+    """Put `task_id` and the trace of the task on every line logged in the block, in tasks started there and in threads.
+
+    The trace id is the same on every node that deals with the task, and in its spans (docs/adr/1313): it follows from
+    the id, so nothing has to travel for it.
+    """
+    with structlog.contextvars.bound_contextvars(task_id=f"0x{task_id.hex()}", trace_id=trace_id_of(task_id).hex()):
         yield
+
+
+def trace_id_of(task_id: bytes) -> bytes:
+    """Return the trace id of a task (W3C Trace Context, 16 bytes, section 3.2.2.3): the beginning of its id."""
+    return task_id[:TRACE_ID_BYTES].ljust(TRACE_ID_BYTES, b"\x00")
 
 
 def _rendering(log_format: LogFormat, stream: TextIO) -> list[Processor]:

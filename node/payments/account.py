@@ -43,15 +43,21 @@ class Pulse:
 
 
 class Account(Generic[C, S, E]):
-    """The state of one channel or escrow on one side. `now` gives the time of the newest confirmed block."""
+    """The state of one channel or escrow on one side.
+
+    `now` gives the time of the newest confirmed block; `on_change` is told of the states before and after each step,
+    once that is durable.
+    """
 
     def __init__(
         self,
         machine: MachineLog[C, Tracked[S], Step[E], Any],
         rules: Rules[S, E],
         now: Callable[[], UnixTime],
+        on_change: Callable[[S, S], None] = lambda _before, _after: None,
     ) -> None:
-        self._machine, self._rules, self._now = machine, rules, now
+        self._machine, self._rules, self._now, self._on_change = machine, rules, now, on_change
+        self._told = machine.state.state
         self.pulse: Final = Pulse()
         self.guard: Final = trio.Lock()
         """Held by whoever changes the state and signs what follows from it, as one act."""
@@ -85,6 +91,9 @@ class Account(Generic[C, S, E]):
             if self._rules.transition(state, event) == state:
                 return
         await self._machine.apply(Step(seen=self._now(), block=block, index=index, event=event))
+        # Two steps may be on their way at once: what was told last, not what was seen before waiting, comes before.
+        before, self._told = self._told, self._machine.state.state
+        self._on_change(before, self._told)
         self.pulse.beat()
 
     async def wait_until(self, is_true: Callable[[S], bool]) -> S:

@@ -1,6 +1,6 @@
 """Opening the room: both sides of both rails, fed by one reading of the chain."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from node.payments.channel_payer import ChannelPayer
 from node.payments.escrow_payee import EscrowPayee
 from node.payments.escrow_payer import EscrowPayer
 from node.payments.feed import Feed
+from node.payments.flow import Flow
 from node.payments.payee import Payee
 from node.payments.payer import Payer
 from node.payments.ports import Chain, Fact, JudgeClaim, Peers, Wallet
@@ -41,6 +42,7 @@ async def open_payments(
     settings: PaymentSettings,
     chain_id: int,
     judge: JudgeClaim | None = None,
+    on_flow: Callable[[Flow], None] = lambda _flow: None,
 ) -> AsyncGenerator[Payments, None]:
     """Take up every channel and escrow that is not over, and look after them until the block ends.
 
@@ -53,6 +55,7 @@ async def open_payments(
         settings: What the operator chose.
         chain_id: Of the chain.
         judge: Whether a claim on an escrow is owed that was not accepted; without it, none is.
+        on_flow: Told of money that came or went, once that is durable.
 
     Raises:
         TransientError: The chain can't be reached for the contract's constants.
@@ -71,6 +74,7 @@ async def open_payments(
             rules=rules,
             feed=Feed(chain, storage.cursors),
             nursery=nursery,
+            on_flow=on_flow,
         )
         sides = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room))
         for side in sides:

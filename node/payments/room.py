@@ -1,6 +1,6 @@
 """What both sides of both rails work with, and the accounts that are open."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -12,6 +12,7 @@ from node.operations.clock import Clock
 from node.payments.account import Account
 from node.payments.errors import NotConfirmedInTime, OldFact
 from node.payments.feed import Feed
+from node.payments.flow import Flow, flow_between
 from node.payments.ports import Chain, Fact, Peers, Wallet
 from node.payments.settings import PaymentSettings
 from node.payments.tracked import Rules, Step, Tracked
@@ -37,6 +38,7 @@ class Room:
         storage: Opened with the projection `OpenStreams`.
         nursery: Of `open_payments`: what works for accounts lives there.
         rules: Constants of the channel contract.
+        on_flow: Told of money that came or went, once that is durable.
     """
 
     storage: Storage
@@ -50,6 +52,13 @@ class Room:
     rules: ChannelRules
     feed: Feed
     nursery: trio.Nursery
+    on_flow: Callable[[Flow], None]
+
+    def note_change(self, before: object, after: object) -> None:
+        """Tell `on_flow` if money moved between two states of an account."""
+        flow = flow_between(before, after)
+        if flow is not None:
+            self.on_flow(flow)
 
     @asynccontextmanager
     async def confirming(self, what: str) -> AsyncGenerator[None, None]:
@@ -84,7 +93,7 @@ class Ledger(Generic[C, S, E]):
         for stream in await self._room.storage.read.query(lambda connection: select_open_streams(connection, prefix)):
             machine = await load_machine(journal, self._machine, stream)
             identity = Digest(bytes.fromhex(stream.split("/")[1]))
-            self.accounts[identity] = Account(machine, self._rules, self._room.feed.now)
+            self.accounts[identity] = Account(machine, self._rules, self._room.feed.now, self._room.note_change)
             self._names[identity] = stream
 
     async def open(self, identity: Digest, context: C) -> Account[C, S, E]:
@@ -93,7 +102,7 @@ class Ledger(Generic[C, S, E]):
         prefix = f"{self._prefix}/{identity.hex()}/"
         stream = f"{prefix}{len(await journal.streams(prefix))}"  # an opening that failed may be tried again
         machine = await open_machine(journal, self._machine, stream, context)
-        account = Account(machine, self._rules, self._room.feed.now)
+        account = Account(machine, self._rules, self._room.feed.now, self._room.note_change)
         self.accounts[identity] = account
         self._names[identity] = stream
         return account

@@ -24,7 +24,7 @@ from node.storage.journal import Journal, Ledger, Transaction, check_end
 from node.storage.projections import Projection, Projections
 from node.storage.read_model import ReadModel
 from node.storage.schema import CORE, SchemaPart, migrate
-from node.storage.writer import Writer
+from node.storage.writer import OnCommit, Writer
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -82,6 +82,7 @@ async def open_storage(
     blob_quota_bytes: int = DEFAULT_BLOB_QUOTA_BYTES,
     accept_lost_tail: bool = False,
     run_blocking: RunBlocking = on_thread,
+    on_commit: OnCommit | None = None,
 ) -> AsyncGenerator[Storage]:
     """Open the data folder for this process alone; writes in flight are finished before it closes.
 
@@ -93,6 +94,7 @@ async def open_storage(
         blob_quota_bytes: Most that all blobs together may take.
         accept_lost_tail: Go on although acknowledged records are missing (see `JournalRolledBack`).
         run_blocking: `on_thread`, or `in_line` for simulators and tests on a virtual clock.
+        on_commit: Told how long each group of writes took.
 
     Raises:
         DataFolderInUse: Another node has it.
@@ -112,7 +114,7 @@ async def open_storage(
         )
         read_engine = open_reader_engine(folder)
         engines.callback(read_engine.dispose)
-        writer = Writer(engines.enter_context(write_engine.connect()), ledger, run_blocking)
+        writer = Writer(engines.enter_context(write_engine.connect()), ledger, run_blocking, on_commit)
         reader = ReadModel(read_engine, run_blocking)
         blobs = await open_blob_store(
             folder / "blobs", writer, clock, quota_bytes=blob_quota_bytes, run_blocking=run_blocking

@@ -7,7 +7,7 @@ commit and never before.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import trio
 from outcome import Error, Outcome, Value, capture
@@ -56,6 +56,10 @@ class _Job(Generic[T]):
         self.result: Outcome[T] | None = None
 
 
+OnCommit: TypeAlias = Callable[[float, int], None]
+"""Told after each group: the seconds that it took as its callers saw it, and how many jobs it held."""
+
+
 class WriterClosed(RuntimeError):
     """A change was asked for after the storage had closed: a service outlived it, which is a bug."""
 
@@ -63,13 +67,24 @@ class WriterClosed(RuntimeError):
 class Writer:
     """Nobody else uses its connection; `run` must be running for `submit` to return."""
 
-    def __init__(self, connection: Connection, state: TransactionState, run_blocking: RunBlocking) -> None:
-        self._connection, self._run_blocking = connection, run_blocking
+    def __init__(
+        self,
+        connection: Connection,
+        state: TransactionState,
+        run_blocking: RunBlocking,
+        on_commit: OnCommit | None = None,
+    ) -> None:
+        self._connection, self._run_blocking, self._on_commit = connection, run_blocking, on_commit
         self._state = state
         self._send, self._inbox = trio.open_memory_channel[_Job[object]](QUEUE_JOBS)
         self._limiter = trio.CapacityLimiter(1)
         self.next_commit = trio.Event()
         """Set, and replaced by a new one, after each group."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queue."""
+        return self._send.statistics().current_buffer_used
 
     async def submit(self, run: Callable[[Connection], T]) -> T:
         """Run `run(connection)` in the next group and return its result once that is durable.
@@ -104,7 +119,10 @@ class Writer:
             try:
                 async for first in self._inbox:
                     jobs = [first, *self._take_waiting()]
+                    began = trio.current_time()
                     await self._run_blocking(functools.partial(self._commit_group, jobs), limiter=self._limiter)
+                    if self._on_commit is not None:
+                        self._on_commit(trio.current_time() - began, len(jobs))
                     for job in jobs:
                         job.done.set()
                     self.next_commit.set()

@@ -193,6 +193,13 @@ def test_all_mistakes_are_named_at_once_each_with_its_place_and_its_remedy(
         ("[chain]\nmax_fee_gwei = nan", "max_fee_gwei: nan is not a number"),
         ("[network]\nlisten_port = true", ":2: network.listen_port: true is no value for this setting"),
         ("[network]\nadvertise = ['/ip4/1.2.3.4/udp/4600']", "is not a TCP multiaddress"),
+        ("[operations]\nmetrics_listen = '9464'", ":2: operations.metrics_listen: '9464' is no address to listen on"),
+        ("[operations]\nmetrics_listen = '127.0.0.1:70000'", "is no address to listen on"),
+        ("[operations]\nmetrics_listen = '::1:9464'", 'write "127.0.0.1:9464" or "[::1]:9464"'),
+        (
+            "[operations]\ntraces_endpoint = 'grpc://user:secret@x'",
+            "traces_endpoint: write an http:// or https:// address",
+        ),
     ],
 )
 def test_a_mistake_is_explained(text: str, part: str, tmp_path: Path) -> None:
@@ -200,6 +207,12 @@ def test_a_mistake_is_explained(text: str, part: str, tmp_path: Path) -> None:
     assert len(found) == 1
     assert part in found[0]
     assert "secret" not in found[0]
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9464", "[::1]:0", "localhost:1", "stoa-1.example:65535"])
+def test_an_address_to_listen_on_is_written_as_it_is_read(text: str, tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, f'[operations]\nmetrics_listen = "{text}"'))
+    assert str(settings.operations.metrics_listen) == text
 
 
 def test_a_data_folder_whose_socket_path_would_be_too_long_is_refused() -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import trio
 from blake3 import blake3
 
+from node.app.telemetry.witness import Witness
 from node.app.trading import TradingParts, open_trading, projections
 from node.market.delivery_run import DeliveryContext
 from node.market.gossip import MarketGossip
@@ -43,6 +44,8 @@ from protocol.task.verification import Trust
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 
 T = TypeVar("T")
+C = TypeVar("C")
+E = TypeVar("E")
 
 DOMAIN = Domain(chain_id=31337, verifying_contract=Address(b"\xee" * 20))
 TOKEN = Address(b"\x70" * 20)
@@ -326,6 +329,16 @@ class FakeSandbox:
         return 1
 
 
+def both(first: Callable[[C, E], None], second: Callable[[C, E], None]) -> Callable[[C, E], None]:
+    """Return what tells two."""
+
+    def call(context: C, event: E) -> None:
+        first(context, event)
+        second(context, event)
+
+    return call
+
+
 def output_of(part: int) -> bytes:
     """What part number `part` writes."""
     return b"result of part %d" % part
@@ -355,8 +368,10 @@ async def open_node(
     *,
     gfuel: int | None = None,
     payer: FakePayerRails | None = None,
+    witness: Witness | None = None,
 ) -> AsyncGenerator[LabNode, None]:
     """Run a node until the block ends; `gfuel` is what it asks for fuel, None sells nothing."""
+    told = witness or Witness(hub.clock, SeededRandomSource(name))
     clock = hub.clock  # one for all: a restart sets nobody's clock back
     random = SeededRandomSource(name)
     signing = FakeSigning(keccak256(name.encode()))
@@ -383,8 +398,12 @@ async def open_node(
             channel_rail=DOMAIN.verifying_contract,
             patience_s=3.0,
             host="lab",
-            on_purchase=hub.note_purchase,
-            on_delivery=hub.note_delivery,
+            on_purchase=both(hub.note_purchase, told.on_purchase_event),
+            on_delivery=both(hub.note_delivery, told.on_delivery_event),
+            on_submitted=told.on_task_submitted,
+            on_taken=told.on_award_taken,
+            on_auction=told.instruments.on_auction_event,
+            on_bidding=told.instruments.on_bidding_step,
         )
         try:
             async with open_trading(parts) as trading:

@@ -22,6 +22,7 @@ from node.chain.profile import LOCAL
 from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
 from node.operations.clock import SystemClock
+from node.payments.flow import Flow
 from node.payments.payments import Payments, open_payments
 from node.payments.ports import JudgeClaim
 from node.payments.settings import PaymentSettings
@@ -158,6 +159,7 @@ class Party:
     gateway: Gateway
     payments: Payments
     chain: Chain
+    flows: list[Flow]
 
     @property
     def address(self) -> Address:
@@ -223,6 +225,7 @@ class World:
             index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(storage)))
             gateway = open_gateway(chain, transactor)
             stack.callback(self.link.hang_up, signer.address)
+            flows: list[Flow] = []
             payments = await stack.enter_async_context(
                 open_payments(
                     storage=storage,
@@ -233,6 +236,7 @@ class World:
                     settings=settings,
                     chain_id=deployment.chain_id,
                     judge=judge,
+                    on_flow=flows.append,
                 )
             )
             yield Party(
@@ -244,6 +248,7 @@ class World:
                 gateway=gateway,
                 payments=payments,
                 chain=chain,
+                flows=flows,
             )
 
     def offer(self, requester: Address, **changes: object) -> Offer:
