@@ -23,6 +23,8 @@ StoaGroup.branches = {
         ("run", "commands.run", "Run the node in the foreground.", _NODE),
         ("status", "commands.status", "Show the running node at a glance.", _NODE),
         ("stop", "commands.stop", "End the running node.", _NODE),
+        ("backup", "commands.backup", "Copy the node's data into one file, while it runs or not.", _NODE),
+        ("restore", "commands.restore", "Make a data folder from a backup.", _NODE),
         ("peers", "commands.peers", "Other nodes: list, connect.", _NODE),
         ("task", "commands.task", "Tasks: plan, submit, list, show, watch, result, logs, cancel.", _BUY),
         ("auctions", "commands.auctions", "Auctions: list, show, verify (why did I lose?).", _BUY),
