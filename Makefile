@@ -43,10 +43,11 @@ test-python: setup ## Protocol, node, examples
 test-system: setup ## Whole networks of processes
 	@$(PYTHON) -m pytest -q tests/system
 
-assurance: setup ## The long run: hours of fuzzing, and property tests on examples that nobody has seen
+assurance: setup ## The long run: hours of fuzzing, property tests on unseen examples, a kill at every durable step
 	@FOUNDRY_PROFILE=assurance forge test
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
+	@KILL_STEPS=all $(PYTHON) -m pytest -q tests/system/test_system_every_step.py
 
 bench: setup ## What we claim about speed, measured
 	@for each in benchmarks/*.py; do echo "== $$each"; PYTHONPATH=. $(PYTHON) $$each || exit 1; done
