@@ -164,7 +164,8 @@ def _prepare(
             rebuilt = projections.bring_up(connection, head)
     except DBAPIError as error:
         translated = translate(error)
-        if translated is error and isinstance(error, OperationalError):  # "no such column": nobody but a bad disk
+        if translated is error and was_killed and isinstance(error, OperationalError):
+            # "no such column", say: the schema changed on disk. After an orderly stop it is a bug of a migration.
             raise DatabaseDamaged(f"the database is damaged: {error.orig}") from error
         if translated is error:
             raise
