@@ -16,6 +16,7 @@ from node.api.views import (
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
+    BackupProgress,
     CalibrationView,
     CancelQuote,
     ChannelView,
@@ -46,6 +47,13 @@ class NodeFacade(Protocol):
 
     async def node_stop(self) -> None:
         """Begin to end the node, and return at once."""
+        ...
+
+    def node_backup(self, path: str, config: str, *, blobs: bool) -> AsyncGenerator[BackupProgress, None]:
+        """Write a backup to the absolute path `path`, with the configuration file `config` (none if empty).
+
+        Closed before its end, it leaves nothing behind.
+        """
         ...
 
     async def blob_has(self, digest: ContentDigest) -> bool:

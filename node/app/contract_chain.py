@@ -66,6 +66,11 @@ class ContractChain:
         """See `Chain`."""
         return await self._gateway.channels.counter_of(payer) + 1
 
+    async def confirmed_block(self) -> int:
+        """See `Chain`."""
+        head = await self._chain.head()
+        return max(0, head.number - (self._chain.profile.confirmations - 1))
+
     async def token_balance(self, owner: Address) -> Amount:
         """See `Chain`."""
         return await self._gateway.token.balance_of(owner)

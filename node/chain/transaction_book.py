@@ -5,6 +5,7 @@
     NonceLost             the nonce went to another transaction              queued again
     TransactionConfirmed  one of the signed ones is in a confirmed block     finished
     TransactionAbandoned  it was never signed and never will be              finished
+    HistoryForgotten      what is in hand may have gone on meanwhile          in hand, never signed under a new nonce
 
 A signed transaction is never abandoned: whoever has seen it could still send it. All signed ones of an intent share one
 nonce at a time, so at most one of them is ever included: sending any of them again is harmless.
@@ -96,8 +97,14 @@ class NonceLost:
     nonce: Uint64
 
 
+@tagged(6)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryForgotten:
+    """The records up to here come from a backup: their intents may have been carried out since, under any nonce."""
+
+
 TransactionRecord: TypeAlias = (
-    TransactionIntended | TransactionSigned | TransactionConfirmed | TransactionAbandoned | NonceLost
+    TransactionIntended | TransactionSigned | TransactionConfirmed | TransactionAbandoned | NonceLost | HistoryForgotten
 )
 
 
@@ -117,12 +124,16 @@ class TransactionBook:
     jobs: dict[Digest, Job] = field(default_factory=dict[Digest, Job])
     sent: dict[int, bytes] = field(default_factory=dict[int, bytes])
     """Confirmed raw transactions by nonce, the newest `KEEP_SENT`, for a chain that lost its last blocks."""
+    doubtful: set[Digest] = field(default_factory=set[Digest])
+    """Intents that may have been carried out without our knowledge. What was signed for them may be sent again, which
+    is harmless; nothing new is signed for them unless they are asked for again."""
 
     def apply(self, record: TransactionRecord) -> None:
         """Apply a durable record."""
         match record:
             case TransactionIntended():
                 self.jobs[record.intent] = Job(intended=record)
+                self.doubtful.discard(record.intent)
             case TransactionSigned():
                 job = self.jobs[record.intent]
                 self.jobs[record.intent] = replace(job, attempts=(*job.attempts, record))
@@ -130,6 +141,8 @@ class TransactionBook:
                 self.jobs[record.intent] = replace(self.jobs[record.intent], attempts=())
             case TransactionAbandoned():
                 del self.jobs[record.intent]
+            case HistoryForgotten():
+                self.doubtful = {intent for intent in self.jobs if self.is_in_hand(intent)}
             case TransactionConfirmed():
                 self._confirm(record)
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from node.chain.transaction_book import TransactionRecord
+from node.chain.transaction_book import HistoryForgotten, TransactionRecord
 from node.storage.chain import Entry
 from node.storage.machine_log import Journal
+from node.storage.restoration import latest_restoration
 from protocol.identity import Address
 from protocol.wire.codec import decode_as, encode
 
@@ -21,7 +22,7 @@ class JournaledTransactionLog:
         self._version = 0
 
     async def load(self) -> Sequence[TransactionRecord]:
-        """Return all records, oldest first.
+        """Return all records, oldest first, and where the journal was restored, that it was.
 
         Raises:
             JournalBroken: A record is not what was written.
@@ -29,9 +30,14 @@ class JournaledTransactionLog:
         records = await self._journal.replay(self._stream)
         self._version = len(records)
         hint: Any = TransactionRecord
-        return tuple(
+        history = [
             cast("TransactionRecord", decode_as(hint, record.body, max_bytes=MAX_RECORD_BYTES)) for record in records
-        )
+        ]
+        restoration = await latest_restoration(self._journal)
+        if restoration is not None:
+            known = sum(record.seq < restoration.seq for record in records)
+            history.insert(known, HistoryForgotten())
+        return history
 
     async def append(self, record: TransactionRecord) -> None:
         """Return once `record` survives a crash.

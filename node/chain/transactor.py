@@ -62,6 +62,15 @@ class GasPurseEmpty(TransientError):
         )
 
 
+class FateUnknown(TransientError):
+    """The node was restored from a backup: this may have been done since, so it is not signed anew."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(
+            f"{title}: the node was restored, and this may have been done meanwhile; ask again if it was not"
+        )
+
+
 class InvalidRequest(ProtocolError):
     """A request for a contract that is not known, or under the key of another call; nothing was sent."""
 
@@ -191,6 +200,7 @@ class Transactor:
             SpendingCapExceeded: A spending cap is in the way; nothing was signed.
             UndeclaredSpend: The wallet's rules forbid it; nothing was signed.
             InvalidRequest: An unknown contract, or the key of another call.
+            FateUnknown: It was asked for before the node was restored, and may have been done since.
             TransientError: The request could not be journaled.
         """
         if request.to not in self._abis:
@@ -373,6 +383,9 @@ class Transactor:
     async def _start(self, job: Job, head: Block, included_count: int) -> None:
         """Estimate, sign and send a queued job."""
         intended = job.intended
+        if intended.intent in self._book.doubtful:
+            await self._abandon(job, FateUnknown(intended.title))
+            return
         try:
             gas = await self._estimate(intended)
             fees = compute_fees(base_fee=head.base_fee, tip=await self._tip(), cap=self._chain.profile.max_fee)

@@ -24,6 +24,8 @@ StoaGroup.branches = {
         ("status", "commands.status", "Show the running node at a glance.", _NODE),
         ("stop", "commands.stop", "End the running node.", _NODE),
         ("doctor", "commands.doctor", "Find what is wrong with the set-up, and say how to mend it.", _NODE),
+        ("backup", "commands.backup", "Copy the node's data into one file, while it runs or not.", _NODE),
+        ("restore", "commands.restore", "Make a data folder from a backup.", _NODE),
         ("peers", "commands.peers", "Other nodes: list, connect.", _NODE),
         ("task", "commands.task", "Tasks: plan, submit, list, show, watch, result, logs, cancel.", _BUY),
         ("auctions", "commands.auctions", "Auctions: list, show, verify (why did I lose?).", _BUY),

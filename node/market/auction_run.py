@@ -60,6 +60,15 @@ class AuctionInterrupted(ProtocolError):
         super().__init__(f"this node was down when {what} closed, so it may have missed some")
 
 
+class AuctionForgotten(ProtocolError):
+    """The node was restored from a backup: it may have signed a roll or an award of this auction since."""
+
+    advice = "Submit the task again. What was promised to a provider for it is paid, or comes back with its hold."
+
+    def __init__(self) -> None:
+        super().__init__("this node was restored from a backup, and may have awarded this task otherwise since")
+
+
 AuctionLog = MachineLog[OfferAnnouncement, AuctionState, events.AuctionEvent, events.AuctionEffect]
 
 
@@ -113,10 +122,17 @@ class AuctionRun:
     """An auction from its offer to its last standby."""
 
     def __init__(
-        self, room: AuctionRoom, machine: AuctionLog, *, hire: Address | None, was_interrupted: bool = False
+        self,
+        room: AuctionRoom,
+        machine: AuctionLog,
+        *,
+        hire: Address | None,
+        was_interrupted: bool = False,
+        was_restored: bool = False,
     ) -> None:
         self._room, self._machine = room, machine
         self._was_interrupted = was_interrupted
+        self._was_restored = was_restored
         self.hire = hire
         """Who is hired directly, if the offer's format says so."""
         self.announcement: Final = machine.context
@@ -155,6 +171,9 @@ class AuctionRun:
 
     async def next_award(self, first_part: int, attempt: int) -> Signed[Award]:
         """See `Winners`. Asked again after a crash, it gives the same award."""
+        state = self._machine.state
+        if self._was_restored and not _is_made(state, attempt):
+            raise AuctionForgotten
         await self._decide()
         state = self._machine.state
         if isinstance(state, Decided) and len(state.failed) < attempt:
@@ -274,3 +293,8 @@ class AuctionRun:
                     await self._room.reputations.note_silence(bidders)
                 case events.PrepareAward() | events.PublishAward():
                     pass
+
+
+def _is_made(state: AuctionState, attempt: int) -> bool:
+    """Tell whether the award of this attempt was made: then asking for it signs nothing that was not signed before."""
+    return isinstance(state, Decided) and len(state.failed) >= attempt and state.assignments[0].award is not None

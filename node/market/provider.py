@@ -22,6 +22,7 @@ from node.operations.logs import logging_task
 from node.operations.randomness import RandomSource
 from node.storage.errors import ConcurrentAppend
 from node.storage.machine_log import Journal, load_machine, open_machine
+from node.storage.restoration import latest_restoration
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, Digest, PeerId
 from protocol.market.award import sorted_bid_ids
@@ -54,6 +55,8 @@ NOTICE_MAX_BYTES: Final = 32 * 1024
 SWEEP_EVERY_S: Final = 5.0
 STRIKES_ALLOWED: Final = 0
 """Omissions that this node itself witnessed, after which it bids on nothing of that requester."""
+LONGEST_WINDOW_S: Final = 3600
+"""The longest window for commitments that this node bids in; so for long it bids on nothing after a restore."""
 DIRECT_KEPT: Final = 64
 
 
@@ -105,6 +108,8 @@ class Provider:
         """What is sold; None sells nothing. May be changed while running."""
         self.reasons: dict[str, int] = {}
         """Why offers were not bid on, counted."""
+        self._forgotten_until = UnixTime(0)
+        """Before the node was restored it may have committed to offers whose windows end by then."""
         self._bids: dict[Digest, BiddingRun] = {}
         self._deliveries: dict[Digest, DeliveryRun] = {}
         self._direct: dict[Digest, OfferAnnouncement] = {}
@@ -129,6 +134,9 @@ class Provider:
 
     async def start(self) -> None:
         """Take up what a restart interrupted, and begin to listen."""
+        restoration = await latest_restoration(self._parts.journal)
+        if restoration is not None:
+            self._forgotten_until = UnixTime(restoration.restored.at + LONGEST_WINDOW_S)
         for stream in await self._parts.open_streams("bidding/"):
             bidding = BiddingRun(
                 self._parts.bidders, await load_machine(self._parts.journal, bidding_machine(self._domain), stream)
@@ -208,6 +216,7 @@ class Provider:
             if offer.format == AuctionFormat.DIRECT:
                 self._remember_direct(checked.id, announcement)
                 return
+            self._check_window(offer)
             bid = self._bid_for(checked, self.terms)
         except ProtocolError as error:
             self._note_refusal(error)
@@ -222,6 +231,17 @@ class Provider:
         with logging_task(checked.id):
             log.info("bid.sealed", price=bid.price, eta=bid.eta)
             self._nursery.start_soon(self._begin, run)
+
+    def _check_window(self, offer: Offer) -> None:
+        """Never commit twice to one offer: two commitments are proof of a cheat (SPEC A7).
+
+        Since no window that is bid in is longer than `LONGEST_WINDOW_S`, an offer whose window ends later than that
+        after a restore was not open before it.
+        """
+        if offer.commit_by > self._parts.clock.now() + LONGEST_WINDOW_S:
+            raise NotWanted(f"its window for bids is longer than {LONGEST_WINDOW_S} s")
+        if offer.commit_by <= self._forgotten_until:
+            raise NotWanted("the node was restored, and may have bid on it before")
 
     def _check(self, announcement: OfferAnnouncement) -> CheckedOffer:
         requester = announcement.signed.value.requester

@@ -19,6 +19,7 @@ from node.operations.clock import Clock
 from node.operations.logs import logging_task
 from node.operations.randomness import RandomSource
 from node.storage.machine_log import Journal, load_machine, open_machine
+from node.storage.restoration import latest_restoration
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, MarketMessage, OfferAnnouncement
@@ -179,12 +180,15 @@ class Requester:
 
     async def start(self) -> None:
         """Take up what a restart interrupted, and begin to listen."""
+        restoration = await latest_restoration(self._parts.journal)
         for stream in await self._parts.open_streams("auction/"):
+            opened, *_ = await self._parts.journal.replay(stream)
             auction = AuctionRun(
                 self._parts.auctions,
                 await load_machine(self._parts.journal, auction_machine(self._domain), stream),
                 hire=None,
                 was_interrupted=True,
+                was_restored=restoration is not None and opened.seq < restoration.seq,
             )
             bought = purchase_run.stream_of(auction.offer_id)
             self._parts.gossip.follow(auction.announcement)

@@ -20,11 +20,14 @@ from protocol.channel.errors import HoldMissing, Overdrawn, StaleView, StaleVouc
 from protocol.channel.holds import find_hold
 from protocol.channel.messages import (
     CLOSE_METHOD,
+    NEWEST_METHOD,
     RELEASE_METHOD,
     SMALL_MAX_BYTES,
     VOUCHER_MAX_BYTES,
     VOUCHER_METHOD,
     CloseProposal,
+    NewestAnswer,
+    NewestRequest,
     ReleaseAnswer,
     ReleaseRequest,
     VoucherHeld,
@@ -109,6 +112,7 @@ class ChannelPayee:
         peers = self._room.peers
         peers.serve(VOUCHER_METHOD, self._on_voucher, max_request=VOUCHER_MAX_BYTES)
         peers.serve(RELEASE_METHOD, self._on_release, max_request=SMALL_MAX_BYTES)
+        peers.serve(NEWEST_METHOD, self._on_newest, max_request=SMALL_MAX_BYTES)
         peers.serve(CLOSE_METHOD, self._on_close, max_request=SMALL_MAX_BYTES)
 
     # ------------------------------------------------------------------------------------------------ the market
@@ -288,6 +292,18 @@ class ChannelPayee:
         except WorkOutstanding:
             return encode(ReleaseAnswer(released=False))
         return encode(ReleaseAnswer(released=True))
+
+    async def _on_newest(self, peer: PeerId, body: bytes) -> bytes:
+        """Show a payer that has forgotten what it signed the newest voucher that we hold: it goes on from there."""
+        request = decode(NewestRequest, body, max_bytes=SMALL_MAX_BYTES)
+        account = self.find(request.channel)
+        if self._room.peers.wallet_of(peer) != account.context.key.payer:
+            raise ChannelUnknown("only the payer of a channel asks for its vouchers")
+        purse = account.state.purse
+        if purse is None:
+            raise ChannelUnknown("no voucher of this channel counts any more")
+        log.info("channel.payer_forgot", channel=request.channel.hex(), sequence=purse.sequence)
+        return encode(NewestAnswer(voucher=purse.best, holds=purse.holds))
 
     async def _on_close(self, _peer: PeerId, body: bytes) -> bytes:
         """Take a proposed close; submitting it is then our duty."""

@@ -8,7 +8,8 @@ import structlog
 import trio
 
 from node.payments import payer_book
-from node.payments.account import Account, keep, write_down
+from node.payments.account import keep, write_down
+from node.payments.channel_doubt import PayerAccount, ask_newest, doubt_what_was_restored, end_doubt, wait_known
 from node.payments.channel_view import PayerChannelView, payer_view
 from node.payments.errors import ChannelUnknown, InsufficientTokens, NotSeenYet, OpenFailed
 from node.payments.payer_book import AskRelease, BookEffect, BookEvent, Dismissed, DropHold, PayerBook, PayerContext
@@ -17,7 +18,7 @@ from node.payments.room import Ledger, Room
 from node.payments.tracked import Step, Tracked, track
 from node.storage.machine_log import Machine
 from protocol.channel import chain as channel_facts
-from protocol.channel.errors import DepositExceeded, ExitPending, WorkOutstanding
+from protocol.channel.errors import DepositExceeded, ExitPending, StateInDoubt, WorkOutstanding
 from protocol.channel.messages import (
     CLOSE_METHOD,
     RELEASE_METHOD,
@@ -29,6 +30,8 @@ from protocol.channel.messages import (
 )
 from protocol.channel.objects import ChannelKey, channel_id
 from protocol.channel.paying import (
+    AskNewest,
+    AskOpened,
     CloseRequested,
     ExitRequested,
     HoldReleased,
@@ -64,8 +67,6 @@ RESEND_CLOSE_S: Final = 5.0
 FIT_ATTEMPTS: Final = 4
 """Top-ups for one award: others may promise away what was added for it."""
 
-PayerAccount = Account[PayerContext, PayerBook, BookEvent]
-
 
 class ChannelPayer:
     """Opens, tops up, promises, pays, releases, closes."""
@@ -85,6 +86,7 @@ class ChannelPayer:
     async def start(self) -> None:
         """Take up what was open."""
         await self._ledger.load()
+        await doubt_what_was_restored(self._room, self._ledger.accounts)
         for channel, account in tuple(self._ledger.accounts.items()):
             self._serve(channel, account)
 
@@ -160,6 +162,7 @@ class ChannelPayer:
             reserved_until=deadlines_of(value).latest_resolve_by,
         )
         for _ in range(FIT_ATTEMPTS):
+            await wait_known(self._room, account)
             async with account.guard:
                 note = account.state.find(award_id)
                 try:
@@ -183,6 +186,7 @@ class ChannelPayer:
         if account is None:
             log.warning("channel.payment_too_late", channel=award.channel.hex(), due=due)
             return None
+        await wait_known(self._room, account)
         async with account.guard:
             payment = payer_book.rest_to_pay(account.state, award_id, due)
             if payment is not None:
@@ -201,7 +205,8 @@ class ChannelPayer:
             note = account.state.find(award_id)
             if note is not None and not note.dismissed:
                 await account.apply(Dismissed(award=award_id))
-            if account.state.ledger is None or not account.state.ledger.sequence:
+            ledger = account.state.ledger
+            if ledger is None or not ledger.sequence or account.state.is_in_doubt:
                 return None
             return await self._notice(account, task=None)
 
@@ -218,7 +223,7 @@ class ChannelPayer:
             WorkOutstanding: Tasks are in flight and `force` is not set.
         """
         account = self.find(channel)
-        if not force and not account.state.is_leaving:
+        if not force and not account.state.is_leaving and not account.state.is_in_doubt:
             close_by = UnixTime(self._room.clock.now() + self._room.settings.close_within)
             async with account.guard:
                 await account.apply(CloseRequested(close_by=close_by))
@@ -289,7 +294,11 @@ class ChannelPayer:
         return max(of_provider, key=lambda account: account.state.free, default=None)
 
     def _usable_ones(self) -> list[PayerAccount]:
-        return [each for each in self._ledger.accounts.values() if not each.is_over and not each.state.is_leaving]
+        return [
+            each
+            for each in self._ledger.accounts.values()
+            if not (each.is_over or each.state.is_leaving or each.state.is_in_doubt)
+        ]
 
     def _of(self, award: Award) -> PayerAccount:
         account = self.find(award.channel)
@@ -351,6 +360,8 @@ class ChannelPayer:
         """Sign the newest voucher; under the account's guard, so that what is signed is what the caller meant."""
         book, channel = account.state, payer_book.channel_of(account.context)
         voucher = book.voucher(channel)
+        if book.is_in_doubt:
+            raise StateInDoubt
         if voucher is None or book.ledger is None:
             raise ChannelUnknown(f"channel {channel.hex()} has no voucher that counts")
         signed = await self._room.wallet.sign_voucher(
@@ -363,7 +374,7 @@ class ChannelPayer:
 
     def _serve(self, channel: Digest, account: PayerAccount) -> None:
         on_chain = SubmitOpen | SubmitTopUp | SubmitExit | SubmitWithdraw
-        by_word = SendVoucher | SendClose | DropHold
+        by_word = SendVoucher | SendClose | DropHold | AskNewest | AskOpened
         for wanted in (on_chain, by_word, AskRelease):
             needs_chain = wanted is on_chain
             self._room.nursery.start_soon(self._keep, channel, account, partial(_only, wanted), needs_chain)
@@ -405,6 +416,8 @@ class ChannelPayer:
                 await self._room.peers.call(account.context.key.payee, CLOSE_METHOD, body)
                 with trio.move_on_after(RESEND_CLOSE_S):
                     await account.wait_until(lambda book: isinstance(book.channel, Settled))
+            case AskNewest() | AskOpened():
+                await end_doubt(self._room, account)
             case AskRelease(award=award):
                 await self._ask_release(account, award)
             case DropHold(award=award):
@@ -437,6 +450,9 @@ class ChannelPayer:
         ledger = account.state.ledger
         if ledger is not None and ledger.acknowledged < answer.sequence <= ledger.sequence:
             await account.apply(VoucherAcknowledged(sequence=answer.sequence))
+        elif answer.sequence > notice.voucher.value.sequence:
+            log.warning("channel.payee_knows_more", channel=notice.voucher.value.channel.hex(), held=answer.sequence)
+            await ask_newest(self._room, account)
         elif answer.sequence < notice.voucher.value.sequence:
             raise NotSeenYet(f"the payee holds voucher {answer.sequence} only")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from node.payments.payer_book import PayerBook
-from protocol.channel.paying import Open
+from protocol.channel.paying import Exiting, Open
 from protocol.identity import Address, Digest
 from protocol.units import Amount
 
@@ -13,7 +13,8 @@ class PayerChannelView:
     """A channel that this wallet pays from, for people.
 
     Attributes:
-        phase: opening, open, closing, leaving, enforced or settled.
+        phase: opening, open, closing, leaving, enforced or settled; "in doubt" while more may have been signed than
+            this node remembers: it signs nothing and waits for the payee to show its newest voucher.
         deposit: Confirmed.
         paid: By voucher, in all.
         held: Promised to tasks in flight.
@@ -41,6 +42,8 @@ def payer_view(channel: Digest, payee: Address, book: PayerBook) -> PayerChannel
     phase = type(book.channel).__name__.lower()
     if isinstance(book.channel, Open) and (book.channel.leaving or book.channel.close):
         phase = "leaving" if book.channel.leaving else "closing"
+    if book.is_in_doubt and not isinstance(book.channel, Exiting) and phase != "leaving":
+        phase = "in doubt"
     return PayerChannelView(
         channel=channel,
         payee=payee,

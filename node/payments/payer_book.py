@@ -7,6 +7,7 @@ and with it everything signed later in this channel.
 
     note         event       needs
     ----         -----       -----
+    (none)       NewestShown AskRelease, DropHold: a hold of the payee's newest voucher that nobody here remembers
     (none)       Promised    the voucher, sent until it is acknowledged
     active       Dismissed   AskRelease until the payee has let go; DropHold when `reserved_until` is over
     dismissed    HoldReleased   the voucher without the hold, sent likewise
@@ -23,9 +24,11 @@ from protocol.channel.ledger import Ledger
 from protocol.channel.objects import ChannelKey, ChannelRules, Voucher, channel_id
 from protocol.channel.paying import (
     Account,
+    Doubted,
     Exiting,
     HoldReleased,
     HoldRequested,
+    NewestShown,
     Open,
     Opening,
     PayerEffect,
@@ -34,7 +37,7 @@ from protocol.channel.paying import (
     PaymentDue,
     Settled,
 )
-from protocol.identity import Address, Digest
+from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.settlement.deadlines import is_over
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import tagged
@@ -122,9 +125,14 @@ class PayerBook:
     @property
     def free(self) -> int:
         """Confirmed deposit that can still be promised."""
-        if not isinstance(self.channel, Open) or self.is_leaving:
+        if not isinstance(self.channel, Open) or self.is_leaving or self.is_in_doubt:
             return 0
         return payer.free_deposit(self.channel)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether more may have been signed than is remembered, so that nothing is signed until the payee was asked."""
+        return isinstance(self.channel, Opening | Open | Exiting) and self.channel.doubt
 
     @property
     def is_leaving(self) -> bool:
@@ -138,7 +146,7 @@ class PayerBook:
         return next((note for note in self.notes if note.award == award), None)
 
     def voucher(self, channel: Digest) -> Voucher | None:
-        """Return the newest voucher, or None if there is none or none counts any more."""
+        """Return the newest voucher, or None if there is none or none counts any more. Never sign it in doubt."""
         return self.ledger.voucher(channel) if self.ledger and self.ledger.sequence else None
 
     def promised_to(self, offer: Digest) -> Amount:
@@ -156,9 +164,10 @@ class PayerBook:
 
 
 def begin(context: PayerContext) -> PayerBook:
-    """Return the first state."""
+    """Return the first state. A channel that the chain knows and this side never began is in doubt."""
     channel: PayerState = payer.start_opening(context.key, context.amount, context.rules)
     if context.opened:
+        channel, _ = payer.transition(channel, Doubted())
         channel, _ = payer.transition(channel, OpenConfirmed(key=context.key, deposit=context.amount))
     return PayerBook(channel=channel)
 
@@ -188,6 +197,8 @@ def transition(book: PayerBook, event: BookEvent) -> PayerBook:
         case HoldReleased(award=award):
             paid = book.ledger.find(award).paid if book.ledger else Amount(0)
             return _noted(_stepped(book, event), award, dismissed=True, spent=paid)
+        case NewestShown():
+            return _caught_up(book, event)
         case _:
             return _stepped(book, event)
 
@@ -195,7 +206,7 @@ def transition(book: PayerBook, event: BookEvent) -> PayerBook:
 def outstanding(book: PayerBook) -> tuple[BookEffect, ...]:
     """Return what the channel needs now."""
     effects: list[BookEffect] = list(payer.outstanding(book.channel))
-    if book.ledger is not None and book.account is not None:
+    if book.ledger is not None and book.account is not None and not book.is_in_doubt:
         for note in book.notes:
             if note.spent is None and is_over(note.reserved_until, book.account.now):
                 effects.append(DropHold(award=note.award))
@@ -225,6 +236,30 @@ RULES: Rules[PayerBook, BookEvent] = Rules(
 def _stepped(book: PayerBook, event: PayerEvent) -> PayerBook:
     channel, _ = payer.transition(book.channel, event)
     return replace(book, channel=channel)
+
+
+def _caught_up(book: PayerBook, event: NewestShown) -> PayerBook:
+    """Go on from what the payee showed, and let go of what nobody here remembers as soon as that is allowed."""
+    after = _stepped(book, event)
+    if book.ledger is None or after.ledger is None or after.account is None:
+        return after
+    promised = {promise.award for promise in after.ledger.promises}
+    paid = {promise.award: promise.paid for promise in book.ledger.promises}
+    notes = [
+        note
+        if note.spent is not None or note.award in promised
+        else replace(note, dismissed=True, spent=paid.get(note.award, Amount(0)))
+        for note in book.notes
+    ]
+    remembered = {note.award for note in notes if note.spent is None}
+    # No award outlasts this from now on, whenever it was taken (CH12).
+    latest = UnixTime(max(event.now, after.account.now) + after.account.rules.hold_period)
+    forgotten = [
+        Note(award=award, offer=ZERO_DIGEST, reserved_until=latest, dismissed=True)
+        for award in sorted(promised - remembered)
+    ]
+    notes = [note for note in notes if note.award not in promised or note.spent is None]
+    return replace(after, notes=(*notes, *forgotten))
 
 
 def _promised(book: PayerBook, event: Promised) -> PayerBook:

@@ -91,6 +91,10 @@ class Chain(Protocol):
         """Return the counter that the payer's next channel will have."""
         ...
 
+    async def confirmed_block(self) -> int:
+        """Return the number of the newest block that counts as confirmed."""
+        ...
+
     async def token_balance(self, owner: Address) -> Amount:
         """Return the owner's confirmed tokens."""
         ...

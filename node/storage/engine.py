@@ -10,6 +10,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from node.storage.errors import DatabaseDamaged
+
 DATABASE_NAME: Final = "stoa.sqlite3"
 READERS: Final = 4
 BUSY_TIMEOUT_S: Final = 5.0
@@ -41,6 +43,17 @@ def open_writer_engine(folder: Path) -> Engine:
 def open_reader_engine(folder: Path) -> Engine:
     """Return the engine for queries: each transaction sees one snapshot and can change nothing."""
     return _open(folder, readers=READERS)
+
+
+def check_structure(connection: Connection) -> None:
+    """Have SQLite check every page and that indexes and tables agree: a row that an index has lost is a lost record.
+
+    Raises:
+        DatabaseDamaged: They do not.
+    """
+    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+    if found != "ok":
+        raise DatabaseDamaged(f"the database is damaged: {found}")
 
 
 def _open(folder: Path, *, readers: int) -> Engine:

@@ -1,6 +1,6 @@
 """What can be wrong with the data folder, and who acts.
 
-ConfigError     DataFolderInUse, DataFolderUnusable, DatabaseTooNew
+ConfigError     DataFolderInUse, DataFolderUnusable, DatabaseTooNew, BackupUnusable, BackupBroken, FolderNotEmpty
 TransientError  DiskFull, DatabaseBusy, ConcurrentAppend
 StorageError    JournalBroken, JournalRolledBack, DatabaseDamaged, DatabaseFailed, BlobMissing, BlobDamaged,
                 BlobQuotaExceeded
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from protocol.errors import ConfigError, ProtocolError, StorageError, TransientError
 
 # EFBIG: a file size limit (ulimit -f) looks to the node just like a disk without room.
+_NOT_TEXT: Final = "Could not decode to UTF-8"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -80,8 +81,9 @@ class JournalBroken(StorageError):
     """A record of the journal is not what was written."""
 
     advice = (
-        "Stop the node and keep a copy of the data folder. Restore the folder from a backup; until then use no "
-        "channel of this wallet from elsewhere. The disk may be failing: check it (smartctl, fsck)."
+        "Keep a copy of the data folder, and restore the newest backup into a new one: "
+        "stoa restore BACKUP --to NEW_FOLDER. Until then use no channel of this wallet from elsewhere. The disk may be "
+        "failing: check it (smartctl, fsck)."
     )
 
     def __init__(self, seq: int, reason: str) -> None:
@@ -94,8 +96,8 @@ class JournalRolledBack(StorageError):
 
     advice = (
         "Put back the newest copy of the data folder, the file ending in -wal included. If the records are lost for "
-        "good, the node may repeat promises that it has already signed: close its channels first, then open the "
-        "folder once with accept_lost_tail."
+        "good, go on by way of a backup, so that the node knows what it has forgotten and asks before it signs: "
+        "stoa backup FILE --accept-lost-tail, then stoa restore FILE --to NEW_FOLDER."
     )
 
     def __init__(self, *, found: int, acknowledged: int) -> None:
@@ -118,6 +120,35 @@ class DatabaseFailed(StorageError):
     """The operating system refused a read or a write of the database."""
 
     advice = "Check the disk and the permissions of the data folder, then start the node again."
+
+
+class BackupUnusable(ConfigError):
+    """A backup can't be written or read where it was asked for."""
+
+    def __init__(self, path: Path, reason: str, *, advice: str = "Choose another place for the backup.") -> None:
+        super().__init__(f"the backup {path} can't be used: {reason}", advice=advice)
+        self.path = path
+
+
+class BackupBroken(ConfigError):
+    """A backup is not what was written; nothing of it was put in place."""
+
+    advice = "Take another copy of the backup, or an older one. Nothing was changed."
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is no whole backup: {reason}")
+        self.path = path
+
+
+class FolderNotEmpty(ConfigError):
+    """A backup is restored into a new folder only: it must not mix with what is there."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} is not empty",
+            advice="Name a folder that is missing or empty with --to, and keep the old one until the new node runs.",
+        )
+        self.folder = folder
 
 
 class BlobMissing(StorageError):
@@ -172,17 +203,25 @@ def is_no_room(error: OSError) -> bool:
 def translate(error: DBAPIError) -> Exception:
     """Return the typed error for a failure of the database, or `error` itself where it is a bug (a constraint)."""
     original = error.orig
-    code = getattr(original, "sqlite_errorcode", None)
-    if not isinstance(original, sqlite3.Error) or code is None:
+    if not isinstance(original, sqlite3.Error):
         return error
+    translated = translate_sqlite(original)
+    return error if translated is original else translated
+
+
+def translate_sqlite(error: sqlite3.Error) -> Exception:
+    """Return the typed error for a failure that SQLite reports, or `error` itself where it is a bug."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # the module's own complaint, not SQLite's
+        return DatabaseDamaged(f"the database is damaged: {error}") if _NOT_TEXT in str(error) else error
     match code & 0xFF:  # the low byte is the primary code, the rest details it
         case sqlite3.SQLITE_FULL:
             return DiskFull("a change to the database")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return DatabaseBusy(f"the database is locked: {original}")
+            return DatabaseBusy(f"the database is locked: {error}")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return DatabaseDamaged(f"the database is damaged: {original}")
+            return DatabaseDamaged(f"the database is damaged: {error}")
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return DatabaseFailed(f"the database can't be used: {original}")
+            return DatabaseFailed(f"the database can't be used: {error}")
         case _:
             return error

@@ -17,7 +17,7 @@ from node.storage.cursors import get_cursor, set_cursor
 from node.storage.errors import ConcurrentAppend, JournalBroken, JournalRolledBack
 from node.storage.projections import Projections
 from node.storage.read_model import ReadModel
-from node.storage.records import PAGE_RECORDS, read_linked, replay_stream
+from node.storage.records import PAGE_RECORDS, read_all_after, read_linked, replay_stream
 from node.storage.tables import NAME_CHARS, journal
 from node.storage.writer import Writer
 from protocol.units import UnixTime
@@ -229,6 +229,16 @@ def check_end(connection: Connection, noted: Head, *, accept_lost_tail: bool) ->
         if found != noted.hash:
             raise JournalRolledBack(found=head.seq, acknowledged=noted.seq)
     return head
+
+
+def check_all(connection: Connection) -> None:
+    """Check every record: after a kill, when the machine may have lost more than its process.
+
+    Raises:
+        JournalBroken: A record is missing or is not what was written.
+    """
+    for _ in read_all_after(connection, 0):
+        pass
 
 
 def _check(entry: Entry) -> None:

@@ -10,9 +10,11 @@ from typing import Protocol
 
 from blake3 import blake3
 from sqlalchemy import Connection, MetaData, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from node.storage.chain import Head, Record
+from node.storage.errors import DatabaseDamaged
 from node.storage.records import read_all_after
 from node.storage.tables import projection
 
@@ -82,11 +84,9 @@ class Projections:
                 or row.version != each.version
                 or row.shape != _shape(connection, each)
                 or row.applied_seq > head.seq  # the journal lost its tail and the operator accepted that
-            ):
+            ) or not self._continue_whole(connection, each, row.applied_seq):
                 self._rebuild(connection, each)
                 rebuilt.append(each.name)
-            else:
-                self._continue(connection, each, row.applied_seq)
         return rebuilt
 
     def rebuild(self, connection: Connection, name: str) -> None:
@@ -100,7 +100,7 @@ class Projections:
     def _rebuild(self, connection: Connection, each: Projection) -> None:
         row = connection.execute(select(projection).where(projection.c.name == each.name)).one_or_none()
         if row is not None:
-            _drop(connection, json.loads(row.table_names))
+            _drop(connection, _names(row.table_names))
             connection.execute(delete(projection).where(projection.c.name == each.name))
         for table in each.tables:
             table.create(connection)
@@ -114,6 +114,15 @@ class Projections:
             )
         )
         self._continue(connection, each, 0)
+
+    def _continue_whole(self, connection: Connection, each: Projection, applied_seq: int) -> bool:
+        """Continue; False, and nothing done, if records were applied before after all (a damaged `applied_seq`)."""
+        try:
+            with connection.begin_nested():
+                self._continue(connection, each, applied_seq)
+        except IntegrityError:
+            return False
+        return True
 
     def _continue(self, connection: Connection, each: Projection, applied_seq: int) -> None:
         """Apply what was appended while this projection was not registered."""
@@ -136,6 +145,13 @@ def _shape(connection: Connection, each: Projection) -> bytes:
         )
     ]
     return blake3("\n".join(lines).encode()).digest()
+
+
+def _names(written: str) -> list[str]:
+    try:
+        return [str(name) for name in json.loads(written)]
+    except (ValueError, TypeError) as error:
+        raise DatabaseDamaged("the database is damaged: a projection's tables are not named") from error
 
 
 def _drop(connection: Connection, names: Sequence[str]) -> None:

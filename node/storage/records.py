@@ -11,6 +11,7 @@ from node.storage.tables import journal
 from protocol.units import UnixTime
 
 PAGE_RECORDS: Final = 1000
+_NUMBERS_END: Final = 2**64
 
 
 def replay_stream(connection: Connection, stream: str, after_version: int) -> tuple[Record, ...]:
@@ -79,6 +80,10 @@ def read_all_after(connection: Connection, after_seq: int) -> Iterator[Record]:
 
 
 def _to_record(row: Sequence[Any]) -> Record:
-    """Return the record of a row of `journal`."""
+    """Return the record of a row. SQLite stores a type with each value, so a bad disk can change it too."""
     seq, stream, version, kind, at, body, found_hash = row
+    numbers = all(isinstance(each, int) and 0 <= each < _NUMBERS_END for each in (seq, version, at))
+    texts = isinstance(stream, str) and isinstance(kind, str)
+    if not (numbers and texts and isinstance(body, bytes) and isinstance(found_hash, bytes)):
+        raise JournalBroken(seq if isinstance(seq, int) else 0, "a value in it has another type than was written")
     return Record(seq=seq, stream=stream, version=version, kind=kind, at=UnixTime(at), body=body, hash=found_hash)

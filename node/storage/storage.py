@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import structlog
 import trio
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from node.operations.clock import Clock
 from node.storage.access import AccessList
@@ -17,10 +17,10 @@ from node.storage.anchor import Anchor, open_anchor
 from node.storage.blobs import BlobStore, open_blob_store
 from node.storage.blocking import RunBlocking, on_thread
 from node.storage.cursors import Cursors
-from node.storage.engine import open_reader_engine, open_writer_engine
-from node.storage.errors import translate
+from node.storage.engine import DATABASE_NAME, check_structure, open_reader_engine, open_writer_engine
+from node.storage.errors import DatabaseDamaged, translate
 from node.storage.folder_lock import hold_folder
-from node.storage.journal import Journal, Ledger, Transaction, check_end
+from node.storage.journal import Journal, Ledger, Transaction, check_all, check_end
 from node.storage.projections import Projection, Projections
 from node.storage.read_model import ReadModel
 from node.storage.schema import CORE, SchemaPart, migrate
@@ -100,16 +100,24 @@ async def open_storage(
         DataFolderInUse: Another node has it.
         DataFolderUnusable: It can't be written.
         DatabaseTooNew: A later release has written it.
-        JournalBroken: One of the newest records is damaged.
+        JournalBroken: One of the newest records is damaged, or after a kill, any.
         JournalRolledBack: Acknowledged records are missing.
         DatabaseDamaged: SQLite found its file malformed.
     """
     with hold_folder(folder), open_anchor(folder) as anchor, ExitStack() as engines:
+        was_killed = (folder / f"{DATABASE_NAME}-wal").exists()  # a writer that ends in order leaves none
         write_engine = open_writer_engine(folder)
         engines.callback(write_engine.dispose)
         prepared = Projections(projections)
         ledger = await run_blocking(
-            lambda: _prepare(write_engine, anchor, prepared, [CORE, *schema_parts], accept_lost_tail=accept_lost_tail),
+            lambda: _prepare(
+                write_engine,
+                anchor,
+                prepared,
+                [CORE, *schema_parts],
+                was_killed=was_killed,
+                accept_lost_tail=accept_lost_tail,
+            ),
             limiter=trio.CapacityLimiter(1),
         )
         read_engine = open_reader_engine(folder)
@@ -144,15 +152,23 @@ def _prepare(
     projections: Projections,
     parts: Sequence[SchemaPart],
     *,
+    was_killed: bool,
     accept_lost_tail: bool,
 ) -> Ledger:
     try:
         with engine.connect() as connection, connection.begin():
+            if was_killed:
+                check_structure(connection)
             migrate(connection, parts)
             head = check_end(connection, anchor.read(), accept_lost_tail=accept_lost_tail)
+            if was_killed:
+                check_all(connection)
             rebuilt = projections.bring_up(connection, head)
     except DBAPIError as error:
         translated = translate(error)
+        if translated is error and was_killed and isinstance(error, OperationalError):
+            # "no such column", say: the schema changed on disk. After an orderly stop it is a bug of a migration.
+            raise DatabaseDamaged(f"the database is damaged: {error.orig}") from error
         if translated is error:
             raise
         raise translated from error

@@ -13,6 +13,8 @@ ChannelError
 ├── Refused              our own rule forbids the step
 │   ├── DepositExceeded, TooManyHolds, AwardConflict, UnknownAward, PaymentAboveHold
 │   ├── ExitPending, ClosePending, StaleView, HoldTooShort, UnpaidPart, WorkOutstanding
+│   ├── StateInDoubt     more may have been signed than this side knows of
+│   └── EvidenceTooOld   the chain has seen more than what the payee shows
 └── BadClose             a close that this side will not sign
 """
 
@@ -127,6 +129,21 @@ class UnpaidPart(Refused):
 
 class WorkOutstanding(Refused):
     """Tasks are in flight or unpaid, so the channel can't be closed."""
+
+
+class StateInDoubt(Refused):
+    """This side may have signed more than it remembers, so it signs nothing in this channel (docs/adr/1302)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the channel is in doubt: more may have been signed in it than this node remembers",
+            advice="the node goes on by itself once the provider shows the newest voucher that it holds; if it is gone"
+            " for good, close the channel",
+        )
+
+
+class EvidenceTooOld(Refused):
+    """A payee shows less than the chain has seen: it holds more, and hides it."""
 
 
 class BadClose(ChannelError):

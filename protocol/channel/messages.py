@@ -7,7 +7,8 @@ a release is asked for by the payer's own node. Every one may come again.
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.channel.objects import Close
+from protocol.channel.holds import Holds
+from protocol.channel.objects import Close, Voucher
 from protocol.identity import Digest
 from protocol.signing.signed import Signed
 from protocol.units import Uint64
@@ -18,6 +19,8 @@ RELEASE_METHOD: Final = "channel/release"
 """A `ReleaseRequest`; the answer is a `ReleaseAnswer`."""
 CLOSE_METHOD: Final = "channel/close"
 """A `CloseProposal`; an empty answer means that the payee keeps it and submits it."""
+NEWEST_METHOD: Final = "channel/newest"
+"""A `NewestRequest` of the channel's payer; the answer is a `NewestAnswer`, at most `VOUCHER_MAX_BYTES`."""
 
 VOUCHER_MAX_BYTES: Final = 32 * 1024
 SMALL_MAX_BYTES: Final = 1024
@@ -50,3 +53,18 @@ class CloseProposal:
     """End the channel on these terms."""
 
     close: Signed[Close]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestRequest:
+    """The payer has forgotten what it signed in this channel: which voucher does the payee hold?"""
+
+    channel: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestAnswer:
+    """The newest voucher that the payee holds, with its holds; None before the first."""
+
+    voucher: Signed[Voucher] | None
+    holds: Holds

@@ -23,14 +23,19 @@ every change and each sequence has one content, so signing again after a crash r
     Exiting   BlockSeen after the challenge               Exiting     SubmitWithdraw; again after the hold period
     Open, Exiting   EnforceConfirmed                      Enforced    SubmitWithdraw; no voucher counts any more
     any but Opening CloseConfirmed                        Settled
+    Opening, Open, Exiting   Doubted                      the same, in doubt     AskOpened, AskNewest
+    Open, Exiting in doubt   NewestShown                  the same, known again  SendVoucher
 
 In `Open`, `Exiting` and `Enforced` the chain's ClaimConfirmed, PresentConfirmed, WithdrawConfirmed and BlockSeen update
-what is known. Anything else raises `UnexpectedEvent`.
+what is known; if they tell of a voucher that the ledger does not contain, the channel is in doubt by itself. In doubt
+nothing is signed and nothing promised; leaving stays possible (protocol/channel/catching_up.py). Anything else raises
+`UnexpectedEvent`.
 """
 
 from dataclasses import replace
 from typing import assert_never
 
+from protocol.channel.catching_up import catch_up, chain_knows_more, require_known
 from protocol.channel.chain import (
     BlockSeen,
     ClaimConfirmed,
@@ -54,12 +59,16 @@ from protocol.channel.ledger import Ledger, acknowledge, pay, promise, release
 from protocol.channel.objects import ChannelKey, ChannelRules, Close
 from protocol.channel.paying import (
     Account,
+    AskNewest,
+    AskOpened,
     CloseRequested,
+    Doubted,
     Enforced,
     Exiting,
     ExitRequested,
     HoldReleased,
     HoldRequested,
+    NewestShown,
     Open,
     Opening,
     PayerEffect,
@@ -111,7 +120,7 @@ def transition(state: PayerState, event: PayerEvent) -> Step:
         case Enforced():
             return _enforced(state, event)
         case Settled():
-            if isinstance(event, BlockSeen):
+            if isinstance(event, BlockSeen | Doubted):
                 return state, ()
             raise UnexpectedEvent(state, event)
         case _:
@@ -120,6 +129,8 @@ def transition(state: PayerState, event: PayerEvent) -> Step:
 
 def outstanding(state: PayerState) -> tuple[PayerEffect, ...]:
     """Return what `state` still needs done: after a replay, or when a peer comes back."""
+    if isinstance(state, Opening | Open | Exiting) and state.doubt:
+        return _outstanding_in_doubt(state)
     match state:
         case Opening(key=key, amount=amount):
             return (SubmitOpen(key=key, amount=amount),)
@@ -143,12 +154,28 @@ def outstanding(state: PayerState) -> tuple[PayerEffect, ...]:
             assert_never(state)
 
 
+def _outstanding_in_doubt(state: Opening | Open | Exiting) -> tuple[PayerEffect, ...]:
+    """What needs no knowledge of what was signed: to ask for it, and to leave."""
+    match state:
+        case Opening(key=key):
+            return (AskOpened(key=key),)
+        case Open(account=account, leaving=leaving):
+            return (AskNewest(key=account.key), *((SubmitExit(key=account.key),) if leaving else ()))
+        case Exiting(account=account):
+            return (AskNewest(key=account.key), *_withdrawal_of(state))
+
+
 def _opening(state: Opening, event: PayerEvent) -> Step:
     match event:
         case OpenConfirmed(key=key, deposit=deposit):
             if key != state.key:
                 raise WrongChannel("another channel was opened than the one that was asked for")
-            return Open(account=Account(key=key, rules=state.rules, deposit=deposit), ledger=Ledger()), ()
+            account = Account(key=key, rules=state.rules, deposit=deposit)
+            return _told(Open(account=account, ledger=Ledger(), doubt=state.doubt))
+        case Doubted():
+            return _told(replace(state, doubt=True))
+        case NewestShown() if state.doubt:  # the chain says that nothing was opened under this key
+            return _told(replace(state, doubt=False))
         case BlockSeen():
             return state, ()
         case _:
@@ -171,7 +198,7 @@ def _open(state: Open, event: PayerEvent) -> Step:
         case CloseRequested(close_by=close_by):
             return _closing(state, close_by)
         case ExitConfirmed(exits_at=exits_at):
-            exiting = Exiting(account=state.account, ledger=state.ledger, exits_at=exits_at)
+            exiting = Exiting(account=state.account, ledger=state.ledger, exits_at=exits_at, doubt=state.doubt)
             return exiting, outstanding(exiting)
         case BlockSeen(time=time):
             account = _at(state.account, time)
@@ -204,6 +231,8 @@ def _enforced(state: Enforced, event: PayerEvent) -> Step:
             return replace(state, account=account), ()
         case EnforceConfirmed():
             return _settled_on_voucher(state.account, event)
+        case Doubted():  # no voucher counts any more
+            return state, ()
         case BlockSeen(time=time):
             after = replace(state, account=_at(state.account, time))
             return after, _withdrawal_of(after)
@@ -217,17 +246,23 @@ def _either(state: Open | Exiting, event: PayerEvent) -> Step:
     """Apply what means the same before and during an exit."""
     account = state.account
     match event:
+        case Doubted():
+            return _told(replace(state, doubt=True))
+        case NewestShown() if state.doubt:
+            return _told(replace(state, ledger=catch_up(account, state.ledger, event), doubt=False))
         case PaymentDue(award=award, due=due):
+            require_known(state)
             return _with_ledger(state, pay(state.ledger, award, due))
         case HoldReleased(award=award):
+            require_known(state)
             return _with_ledger(state, release(state.ledger, award))
         case VoucherAcknowledged(sequence=sequence):
             return replace(state, ledger=acknowledge(state.ledger, sequence)), ()
         case ClaimConfirmed(claimed=claimed):
-            return replace(state, account=replace(account, claimed=claimed)), ()
-        case PresentConfirmed(cumulative=cumulative, held=held):
+            return _seen(state, replace(account, claimed=claimed))
+        case PresentConfirmed(sequence=sequence, cumulative=cumulative, held=held):
             reserved = Amount(cumulative + held if held else 0)
-            return replace(state, account=replace(account, reserved=reserved)), ()
+            return _seen(state, replace(account, reserved=reserved, presented=sequence))
         case EnforceConfirmed():
             return _settled_on_voucher(account, event)
         case CloseConfirmed(to_payee=to_payee):
@@ -236,7 +271,18 @@ def _either(state: Open | Exiting, event: PayerEvent) -> Step:
             raise UnexpectedEvent(state, event)
 
 
+def _seen(state: Open | Exiting, account: Account) -> Step:
+    """Note what the chain saw; a voucher that this side can't remember puts the channel in doubt."""
+    doubt = state.doubt or chain_knows_more(account, state.ledger)
+    return replace(state, account=account, doubt=doubt), ()
+
+
+def _told(state: PayerState) -> Step:
+    return state, outstanding(state)
+
+
 def _promised(state: Open, event: HoldRequested) -> Step:
+    require_known(state)
     if state.leaving:
         raise ExitPending("this side is leaving the channel and promises nothing new")
     if state.close is not None:
@@ -248,6 +294,7 @@ def _promised(state: Open, event: HoldRequested) -> Step:
 
 
 def _topping_up(state: Open, amount: Amount) -> Step:
+    require_known(state)
     if state.leaving:
         raise ExitPending("the channel takes no money while an exit is pending")
     target = (state.top_up_to or state.account.deposit) + amount
@@ -259,6 +306,7 @@ def _topping_up(state: Open, amount: Amount) -> Step:
 
 
 def _closing(state: Open, close_by: UnixTime) -> Step:
+    require_known(state)
     if state.ledger.held:
         raise WorkOutstanding("tasks are in flight; close when they are paid and their holds released")
     close = Close(channel=state.account.channel, cumulative=state.ledger.cumulative, close_by=close_by)

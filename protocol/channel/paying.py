@@ -14,6 +14,7 @@ from protocol.channel.chain import (
     TopUpConfirmed,
     WithdrawConfirmed,
 )
+from protocol.channel.holds import Holds
 from protocol.channel.ledger import Ledger
 from protocol.channel.objects import ChannelKey, ChannelRules, Close, Hold, Voucher, channel_id
 from protocol.identity import Address, Digest
@@ -79,6 +80,42 @@ class CloseRequested:
     close_by: UnixTime
 
 
+@tagged(23)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubted:
+    """More may have been signed than this side knows of: its journal was restored, or somebody has seen more."""
+
+
+@tagged(24)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestShown:
+    """The payee showed the newest voucher that it holds, checked by `verify_shown`; None if it holds none.
+
+    Attributes:
+        voucher: Signed by this side.
+        holds: The holds behind it.
+        now: The node's clock.
+    """
+
+    voucher: Voucher | None
+    holds: Holds
+    now: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskNewest:
+    """Ask the payee for the newest voucher that it holds, once the chain is known up to now."""
+
+    key: ChannelKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOpened:
+    """Ask the chain whether this counter was used, once it is known up to now."""
+
+    key: ChannelKey
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOpen:
     """Open `key` with `amount`. At most one transaction for one key: the counter makes a second fail."""
@@ -127,11 +164,12 @@ class SubmitWithdraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """The deposit is not confirmed yet."""
+    """The deposit is not confirmed yet. `doubt`: it may have been opened, and used, without this side's knowledge."""
 
     key: ChannelKey
     amount: Amount
     rules: ChannelRules
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +183,7 @@ class Account:
         claimed: What the payee was paid so far.
         reserved: What the payee would have in all if every presented hold were enforced in full; 0 without any. The
             payer can't take it before the hold period is over.
+        presented: Sequence of the voucher presented last; 0 for none.
         now: Time of the newest confirmed block.
     """
 
@@ -152,6 +191,7 @@ class Account:
     rules: ChannelRules
     deposit: Amount
     claimed: Amount = Amount(0)
+    presented: Uint64 = 0
     reserved: Amount = Amount(0)
     now: UnixTime = UnixTime(0)
 
@@ -171,6 +211,7 @@ class Open:
         top_up_to: The deposit that a pending top-up reaches, if any.
         leaving: Whether an exit was asked for.
         close: A proposed close that still counts, if any.
+        doubt: Whether more may have been signed than `ledger` says.
     """
 
     account: Account
@@ -178,6 +219,7 @@ class Open:
     top_up_to: Amount | None = None
     leaving: bool = False
     close: Close | None = None
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +230,13 @@ class Exiting:
         account: The money on chain.
         ledger: The money promised and paid off chain.
         exits_at: Last second of the challenge.
+        doubt: Whether more may have been signed than `ledger` says.
     """
 
     account: Account
     ledger: Ledger
     exits_at: UnixTime
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,5 +273,9 @@ PayerEvent: TypeAlias = (
     | TopUpRequested
     | ExitRequested
     | CloseRequested
+    | Doubted
+    | NewestShown
 )
-PayerEffect: TypeAlias = SubmitOpen | SubmitTopUp | SendVoucher | SendClose | SubmitExit | SubmitWithdraw
+PayerEffect: TypeAlias = (
+    AskNewest | AskOpened | SubmitOpen | SubmitTopUp | SendVoucher | SendClose | SubmitExit | SubmitWithdraw
+)

@@ -4,6 +4,7 @@ Amounts are token base units, times unix seconds, unless a name says otherwise. 
 """
 
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
+from node.api.views.backup import BackupProgress
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import AuctionFormatName, FinalState, RailName, TaskFilter, TaskState
 from node.api.views.status import (
@@ -41,6 +42,7 @@ __all__ = [
     "AuctionVerdict",
     "AuctionView",
     "AwardView",
+    "BackupProgress",
     "BidRevealed",
     "BidView",
     "BidderCommitted",

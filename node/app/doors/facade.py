@@ -1,13 +1,14 @@
 """All doors in one hand: the `NodeFacade` of a running node."""
 
 from node.app.doors.auctions import AuctionDoors
+from node.app.doors.backup import BackupDoors
 from node.app.doors.money import MoneyDoors
 from node.app.doors.status import StatusDoors
 from node.app.doors.tasks import TaskDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StatusDoors):
+class Doors(TaskDoors, AuctionDoors, MoneyDoors, BackupDoors, StatusDoors):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:

@@ -14,6 +14,7 @@ from node.api.views import (
     AuctionVerdict,
     AuctionView,
     AwardView,
+    BackupProgress,
     BidderCommitted,
     BidderVerdict,
     BidRevealed,
@@ -116,6 +117,7 @@ class FakeNode:
     stopped: bool = False
     watchers: int = 0
     uploads: int = 0
+    backups: list[tuple[str, str, bool]] = field(default_factory=list[tuple[str, str, bool]])
     flood: bool = False
     verdict: AuctionVerdict | None = None
 
@@ -144,6 +146,13 @@ class FakeNode:
 
     async def node_stop(self) -> None:
         self.stopped = True
+
+    async def node_backup(self, path: str, config: str, *, blobs: bool) -> AsyncGenerator[BackupProgress, None]:
+        self.backups.append((path, config, blobs))
+        for done in (0, 5):
+            yield BackupProgress(stage="files", done=done, total=10)
+        await trio.Path(path).write_bytes(b"0123456789")
+        yield BackupProgress(stage="done", done=10, total=10)
 
     async def blob_has(self, digest: ContentDigest) -> bool:
         return digest in self.blobs

@@ -149,7 +149,7 @@ def test_every_door_can_be_described_and_the_fake_has_them_all() -> None:
     assert {method.name for method in described.values()} == names
     assert {name for name in names if hasattr(FakeNode, name)} == names
     streams = {name for name, method in described.items() if method.is_stream}
-    assert streams == {"task.watch", "blob.read"}
+    assert streams == {"task.watch", "blob.read", "node.backup"}
     assert described["blob.put"].chunks == "chunks"
     for method in described.values():
         for hint in method.params.values():

@@ -13,8 +13,15 @@ from node.chain.events import ChannelOpened
 from node.chain.gateway import open_gateway
 from node.chain.profile import GWEI
 from node.chain.rpc import Json, hexed
-from node.chain.transaction_book import NonceLost, TransactionAbandoned, TransactionConfirmed, TransactionSigned
-from node.chain.transactor import InvalidRequest, Request, Transactor
+from node.chain.transaction_book import (
+    HistoryForgotten,
+    NonceLost,
+    TransactionAbandoned,
+    TransactionConfirmed,
+    TransactionIntended,
+    TransactionSigned,
+)
+from node.chain.transactor import FateUnknown, InvalidRequest, Request, Transactor
 from protocol.identity import Address
 from protocol.signing.keccak import keccak256
 from protocol.spending import Cap, SpendingCapExceeded
@@ -349,3 +356,37 @@ async def test_confirmation_waits_for_the_depth_that_the_profile_wants(world: Wo
             await world.mine()
             with trio.fail_after(PATIENCE_S):
                 await finished.wait()
+
+
+@pytest.mark.parametrize("known", [TransactionIntended, TransactionSigned])
+async def test_after_a_restore_a_transaction_that_was_in_hand_is_not_signed_under_another_nonce(
+    world: World, known: type
+) -> None:
+    records = Records()
+    async with world.transactor(records) as transactor:
+        await transactor.send(transfer(world, 7, "gift"))
+    # The backup was made while it was in hand; since then it was carried out, under a nonce that another one has too.
+    backup = Records([each for each in records.records if isinstance(each, TransactionIntended | known)])
+    if known is TransactionSigned:
+        backup.records[-1] = replace(backup.records[-1], raw=b"\x02" + b"replaced since")  # pyright: ignore[reportCallIssue]
+    backup.records.append(HistoryForgotten())
+    async with world.transactor(backup) as transactor:
+        await eventually(lambda: not transactor.in_hand())
+        assert await world.chain.token_balance(PAYEE) == 7
+        assert isinstance(backup.records[-1], TransactionAbandoned)
+        await transactor.send(transfer(world, 7, "gift"))  # asked for again by somebody who knows better
+    assert await world.chain.token_balance(PAYEE) == 14
+    async with world.transactor(backup) as transactor:
+        assert not transactor.in_hand()
+
+
+async def test_after_a_restore_who_still_waits_for_a_transaction_of_before_hears_that_its_fate_is_unknown(
+    world: World,
+) -> None:
+    records = Records()
+    async with world.transactor(records) as transactor:
+        await transactor.send(transfer(world, 7, "gift"))
+    backup = Records([*records.of(TransactionIntended), HistoryForgotten()])
+    async with world.transactor(backup) as transactor:
+        with pytest.raises(FateUnknown, match="may have been done meanwhile"):
+            await transactor.send(transfer(world, 7, "gift"))

@@ -4,6 +4,7 @@ The money is followed to the base unit: on chain, in every voucher that was ever
 """
 
 from contextlib import suppress
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,15 +14,20 @@ from protocol.channel import payee as payee_side
 from protocol.channel import payer as payer_side
 from protocol.channel.chain import ChainEvent, ExitConfirmed, OpenConfirmed
 from protocol.channel.errors import ChannelError
+from protocol.channel.ledger import Ledger
 from protocol.channel.objects import Close, Hold, Voucher
 from protocol.channel.payee import exposure_of, may_begin, start_receiving
 from protocol.channel.payer import start_opening
 from protocol.channel.paying import (
+    AskNewest,
+    AskOpened,
     CloseRequested,
+    Doubted,
     Exiting,
     ExitRequested,
     HoldReleased,
     HoldRequested,
+    NewestShown,
     Open,
     PayerEffect,
     PayerEvent,
@@ -153,7 +159,7 @@ class BothSides(RuleBasedStateMachine):
                 self.kept.append(message)
             case SendClose(close=close):
                 self.closes.append(sign_struct(PAYER, DOMAIN, close))
-            case SubmitExit() | SubmitTopUp() | SubmitWithdraw() | SubmitOpen():
+            case SubmitExit() | SubmitTopUp() | SubmitWithdraw() | SubmitOpen() | AskNewest() | AskOpened():
                 pass  # performed by a rule, later
 
     def payee_does(self, effect: PayeeEffect) -> None:
@@ -418,10 +424,56 @@ class WatchfulPayee(BothSides):
             assert self.chain.deposit >= cumulative + held
 
 
+class ForgetfulPayer(BothSides):
+    """The payer is restored from a backup now and then: what the payee holds is all that is left of what it signed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backups: list[Ledger] = []
+
+    def to_payer(self, event: PayerEvent) -> bool:
+        if isinstance(event, PaymentDue) and isinstance(self.payer, Open | Exiting):
+            mine = next((each for each in self.payer.ledger.promises if each.award == event.award), None)
+            if mine is not None and mine.price != self.prices[event.award][0]:
+                return False  # who has forgotten the award has forgotten the task, and pays nothing for it
+        done = super().to_payer(event)
+        if isinstance(self.payer, Open | Exiting) and not self.payer.doubt:
+            self.backups.append(self.payer.ledger)
+        return done
+
+    @precondition(lambda self: self.backups)
+    @rule(data=st.data())
+    def is_restored(self, data: st.DataObject) -> None:
+        if isinstance(self.payer, Open | Exiting):
+            self.payer = replace(self.payer, ledger=data.draw(st.sampled_from(self.backups)))
+            self.link.clear()
+            self.closes.clear()
+            assert self.to_payer(Doubted())
+
+    @rule()
+    def is_shown(self) -> None:
+        if not (isinstance(self.payer, Open | Exiting) and self.payer.doubt):
+            return
+        if isinstance(self.payee, Receiving | Defending):
+            purse = self.payee.purse
+            voucher = purse.best.value if purse.best else None
+            now = UnixTime(self.chain.time)
+            assert self.to_payer(NewestShown(voucher=voucher, holds=purse.holds, now=now))
+            assert self.payer.ledger.cumulative >= purse.cumulative
+
+    @invariant()
+    def nothing_is_sent_in_doubt(self) -> None:
+        if isinstance(self.payer, Open | Exiting) and self.payer.doubt:
+            effects = payer_side.outstanding(self.payer)
+            assert not any(isinstance(effect, SendVoucher | SendClose | SubmitTopUp) for effect in effects)
+
+
 BUDGET = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestBothSides = BothSides.TestCase
 TestBothSides.settings = BUDGET
 TestCheatingPayee = CheatingPayee.TestCase
 TestCheatingPayee.settings = BUDGET
+TestForgetfulPayer = ForgetfulPayer.TestCase
+TestForgetfulPayer.settings = BUDGET
 TestWatchfulPayee = WatchfulPayee.TestCase
 TestWatchfulPayee.settings = BUDGET

@@ -210,12 +210,12 @@ def test_claims_after_a_presentation_eat_into_the_reserve(claimed: int, withdraw
         ClaimConfirmed(claimed=Amount(claimed)),
         BlockSeen(time=UnixTime(501)),
     )
-    assert outstanding(state) == (SubmitWithdraw(key=KEY),)
+    assert SubmitWithdraw(key=KEY) in outstanding(state)
     less = run(state, WithdrawConfirmed(amount=Amount(withdrawn - 1)))
-    assert outstanding(less) == (SubmitWithdraw(key=KEY),)
+    assert SubmitWithdraw(key=KEY) in outstanding(less)
     gone = run(state, WithdrawConfirmed(amount=Amount(withdrawn)))
     # With nothing reserved beyond what is claimed, one more withdrawal closes the channel.
-    assert bool(outstanding(gone)) == (claimed >= 42)
+    assert (SubmitWithdraw(key=KEY) in outstanding(gone)) == (claimed >= 42)
 
 
 def test_a_channel_that_was_paid_out_in_full_is_closed_after_the_challenge() -> None:
