@@ -40,6 +40,7 @@ from node.market.task_table import TaskTable, find_offer_of_award
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
 from node.networking.network import Network, open_network
+from node.networking.peers.store import NETWORK_SCHEMA, SqlPeerStore
 from node.networking.settings import NetworkSettings
 from node.operations.clock import Clock, SystemClock
 from node.operations.health import HealthRegistry
@@ -117,7 +118,7 @@ async def _open_base(stack: AsyncExitStack, settings: Settings, password: str) -
             settings.node.data_dir,
             clock=clock,
             projections=(OpenStreams(), TaskTable(), EarningTable(), ConductTable()),
-            schema_parts=(CHAIN_SCHEMA,),
+            schema_parts=(CHAIN_SCHEMA, NETWORK_SCHEMA),
             blob_quota_bytes=settings.storage.blob_quota_bytes,
         )
     )
@@ -179,7 +180,15 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     )
     directory = Directory(base.deployment.market_domain, clock.unix_time)
     discovery = await stack.enter_async_context(
-        open_discovery(network, directory, DiscoverySettings(bootstrap=settings.bootstrap), own=own, random=chance)
+        open_discovery(
+            network,
+            directory,
+            DiscoverySettings(bootstrap=settings.bootstrap),
+            own=own,
+            random=chance,
+            store=SqlPeerStore(base.storage),
+            clock=clock.unix_time,
+        )
     )
     network.serve_blobs(GrantedBlobs(base.storage, directory))
     return network, directory, WalletPeers(network, discovery, base.storage)
