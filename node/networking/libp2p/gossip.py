@@ -8,7 +8,9 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
 - the sequence numbers: they began at the second of the start, so that a node that restarts within it repeats numbers
   that its peers have seen, and its messages vanish;
 - the table of seen messages: unbounded, on the wall clock, with a thread of its own;
-- the sending loop: a peer that does not read holds its queue and its stream for ever.
+- the sending loop: a peer that does not read holds its queue and its stream for ever;
+- `_handle_dead_peer`: when our stream to a peer broke, what was queued was lost, and so was the memory of its topics,
+  which it had no reason to tell again: it got nothing more while the connection lasted.
 """
 
 import random
@@ -32,11 +34,12 @@ from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
 from node.networking.errors import MessageTooLarge, PeerUnreachable
+from node.networking.libp2p.history import HISTORY_S
 from node.networking.libp2p.router import MESHSUB, Router
 from node.networking.libp2p.secure import Identity
 from node.networking.libp2p.switch import ProtocolStream, Switch
 from node.networking.libp2p.yamux import StreamReset
-from node.networking.limits import Buckets, TokenBucket
+from node.networking.limits import Buckets, Rate, TokenBucket
 from node.networking.settings import NetworkSettings
 from node.networking.verdict import Verdict
 from protocol.errors import ProtocolError
@@ -49,7 +52,7 @@ SEEN_S: Final = 120.0
 MAX_SEEN: Final = 100_000
 """Two minutes at 800 new messages a second; above that the oldest go first. About 20 MB when full."""
 OUTBOUND_QUEUE: Final = 256
-"""Messages that wait for one peer. A full queue drops: gossip repairs itself by IHAVE."""
+"""Messages that wait for one peer. What a full queue drops is offered again later (owed.py)."""
 SEND_TIMEOUT_S: Final = 30.0
 MAX_SUBSCRIPTIONS_PER_RPC: Final = 64
 MAX_SUBSCRIPTIONS_PER_PEER: Final = 64
@@ -196,7 +199,10 @@ class Gossip(Pubsub):
         self._validators: dict[str, TopicValidator] = {}
         self._sinks: dict[str, TopicSink] = {}
         self._forwarded: Buckets[tuple[PeerId, str]] = Buckets(settings.gossip_rate)
-        self._authored: Buckets[tuple[PeerId, str]] = Buckets(settings.author_rate)
+        # After a stall, what an author said meanwhile arrives at once.
+        author = settings.author_rate
+        patient = Rate(per_s=author.per_s, burst=author.burst + author.per_s * HISTORY_S)
+        self._authored: Buckets[tuple[PeerId, str]] = Buckets(patient)
         self._own_pace: dict[str, TokenBucket] = {}
         self._inbound: dict[PeerId, ProtocolStream] = {}
         switch.handle(MESHSUB, self._serve)
@@ -247,6 +253,25 @@ class Gossip(Pubsub):
     def _forget(self, peer: PeerId) -> None:
         self._inbound.pop(peer, None)
         self._handle_dead_peer(ID.from_base58(peer))
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        """Our stream to a peer broke. What was queued is owed to it; its topics hold while its stream to us lasts."""
+        queue = self.peer_queues.get(peer_id)
+        topics = [topic for topic, members in self.peer_topics.items() if peer_id in members]
+        super()._handle_dead_peer(peer_id)
+        router = cast("Router", self.router)
+        while queue is not None and (rpc := queue._queue.pop()) is not None:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            router.owed.note(peer_id, rpc)
+        if PeerId(peer_id.to_base58()) in self._inbound:
+            for topic in topics:
+                self.handle_subscription(peer_id, rpc_pb2.RPC.SubOpts(subscribe=True, topicid=topic))
+
+    async def handle_sending_messages(self, peer_id: ID, stream: Any, queue: RpcQueue) -> None:
+        """Write what is queued for a peer; what the stream broke on is owed."""
+        while (rpc := await queue.pop()) is not None:
+            if not await self.write_msg(stream, rpc):
+                cast("Router", self.router).owed.note(peer_id, rpc)
+                return
 
     async def _handle_new_peer(self, peer_id: ID) -> None:
         await super()._handle_new_peer(peer_id)
