@@ -53,8 +53,8 @@ class Directory:
             verify_announcement(self._domain, announcement, now=int(self._clock()))
             if known is not None and known.record.value.sequence >= announcement.record.value.sequence:
                 return False
-            if known is not None:
-                self._unconfirm(known)
+            if known is not None and known.peer != peer:
+                self._unconfirm(known)  # else both have said that they belong together, and the newer record agrees
         # Of all whose word it is, a record counts with the one that tells least: else a flood would carry along, and
         # then push out, the honest records that it repeats.
         is_better_told = known is None or source == peer or self._is_told_less(group, wallet)

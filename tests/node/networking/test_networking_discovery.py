@@ -94,6 +94,13 @@ def test_a_wallet_that_moves_to_another_peer_leaves_the_old_one() -> None:
     assert directory.wallet_of(peer(6)) == address_of(wallet_key(1))
 
 
+def test_a_newer_record_heard_from_others_does_not_make_a_peer_a_stranger() -> None:
+    directory = Directory(DOMAIN, Wall())
+    directory.learn(announcement(1, peer(5), sequence=1), source=peer(5))
+    directory.learn(announcement(1, peer(5), sequence=2), source=peer(9))
+    assert directory.wallet_of(peer(5)) == address_of(wallet_key(1))
+
+
 def test_a_record_is_forgotten_when_it_expires() -> None:
     wall = Wall()
     directory = Directory(DOMAIN, wall)
