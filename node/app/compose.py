@@ -39,6 +39,8 @@ from node.market.requester import RequesterParts, open_requester
 from node.market.task_table import TaskTable, find_offer_of_award
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
+from node.networking.mdns.finder import open_finder
+from node.networking.mdns.lan import open_lan
 from node.networking.network import Network, open_network
 from node.networking.peers.store import NETWORK_SCHEMA, SqlPeerStore
 from node.networking.settings import NetworkSettings
@@ -190,6 +192,9 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
             clock=clock.unix_time,
         )
     )
+    if settings.mdns:
+        lan = await stack.enter_async_context(open_lan(settings.listen_host))
+        await stack.enter_async_context(open_finder(network, lan, random=chance))
     network.serve_blobs(GrantedBlobs(base.storage, directory))
     return network, directory, WalletPeers(network, discovery, base.storage)
 

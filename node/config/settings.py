@@ -64,6 +64,9 @@ class NetworkSettings(Section):
         examples=[["/dns4/node.example/tcp/4600"]],
     )
     max_peers: int = Field(default=64, ge=1, le=4096, description="Most connections at a time.")
+    mdns: bool = Field(
+        default=False, description="Look for other nodes on the local network, and be found by them (multicast DNS)."
+    )
 
 
 class ChainSettings(Section):

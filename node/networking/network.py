@@ -93,6 +93,11 @@ class Network:
         places = [parse_peer_address(text) for text in self._settings.announce] or self._switch.listening
         return tuple(str(place.at(self.peer_id)) for place in places)
 
+    @property
+    def listening(self) -> tuple[str, ...]:
+        """The addresses really bound, without the peer id."""
+        return tuple(map(str, self._switch.listening))
+
     # Topics
 
     async def publish(self, topic: str, data: bytes) -> None:
