@@ -102,6 +102,19 @@ async def test_a_flood_of_records_from_one_source_displaces_only_itself() -> Non
     assert sum(book.find(peer(number)) is not None for number in range(1000, 3000)) == MAX_HEARD_FROM_ONE
 
 
+async def test_a_flood_does_not_carry_along_the_honest_peers_that_it_repeats() -> None:
+    book = make_book()
+    for number in range(1, 21):
+        hear(book, number, f"/ip4/20.{number}.0.1/tcp/1", origin="sybil")
+    for number in range(1, 6):
+        hear(book, number, f"/ip4/20.{number}.0.1/tcp/1", origin="honest")
+    for number in range(1, 6):
+        hear(book, number, f"/ip4/20.{number}.0.1/tcp/1", origin="sybil")
+    for number in range(1000, 1500):
+        hear(book, number, "/ip4/66.6.6.6/tcp/1", origin="sybil")
+    assert [number for number in range(1, 21) if book.find(peer(number))] == [1, 2, 3, 4, 5]
+
+
 async def test_many_sources_together_leave_each_honest_one_its_share() -> None:
     book = make_book()
     for number in range(1, 41):

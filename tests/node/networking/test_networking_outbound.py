@@ -7,6 +7,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
+from node.networking.addresses import parse_peer_address
 from node.networking.discovery import METHOD
 from node.networking.libp2p.yamux import SILENCE_S
 from node.networking.network import Network
@@ -144,6 +145,17 @@ async def test_peers_that_connect_to_us_take_no_slot(lab: Any, autojump_clock: M
         )
         await trio.sleep(60)
         assert node.chosen == {honest.network.peer_id}
+
+
+async def test_a_peer_that_connected_while_we_were_about_to_dial_it_takes_no_slot(
+    lab: Any, autojump_clock: MockClock
+) -> None:
+    async with lab.member(1) as node, lab.member(2, node.network.addresses[0]) as other:
+        await trio.sleep(60)
+        assert node.network.is_connected(other.network.peer_id)
+        place = parse_peer_address(other.network.addresses[0])
+        await node.discovery.outbound._dial([place])
+        assert node.chosen == frozenset()
 
 
 async def test_a_peer_that_a_request_made_us_dial_takes_no_slot(lab: Any, autojump_clock: MockClock) -> None:
