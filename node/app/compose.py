@@ -33,7 +33,10 @@ from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
+from node.networking.mdns.finder import open_finder
+from node.networking.mdns.lan import open_lan
 from node.networking.network import Network, open_network
+from node.networking.peers.store import NETWORK_SCHEMA, SqlPeerStore
 from node.networking.settings import NetworkSettings
 from node.operations.clock import Clock, SystemClock
 from node.operations.health import HealthRegistry
@@ -131,7 +134,7 @@ async def _open_base(
             settings.node.data_dir,
             clock=clock,
             projections=projections(),
-            schema_parts=(CHAIN_SCHEMA,),
+            schema_parts=(CHAIN_SCHEMA, NETWORK_SCHEMA),
             blob_quota_bytes=settings.storage.blob_quota_bytes,
             on_commit=witness.instruments.on_commit,
         )
@@ -199,8 +202,19 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     )
     directory = Directory(base.deployment.market_domain, clock.unix_time)
     discovery = await stack.enter_async_context(
-        open_discovery(network, directory, DiscoverySettings(bootstrap=settings.bootstrap), own=own, random=chance)
+        open_discovery(
+            network,
+            directory,
+            DiscoverySettings(bootstrap=settings.bootstrap),
+            own=own,
+            random=chance,
+            store=SqlPeerStore(base.storage),
+            clock=clock.unix_time,
+        )
     )
+    if settings.mdns:
+        lan = await stack.enter_async_context(open_lan(settings.listen_host))
+        await stack.enter_async_context(open_finder(network, lan, random=chance))
     network.serve_blobs(GrantedBlobs(base.storage, directory))
     return network, directory, WalletPeers(network, discovery, base.storage)
 

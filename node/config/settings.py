@@ -85,6 +85,9 @@ class NetworkSettings(Section):
         default=0.0, description="Most that files fetched from others take, in MiB a second; 0 for no limit."
     )
     download_mib_s_per_peer: MibPerSecond = Field(default=0.0, description="The same for each peer.")
+    mdns: bool = Field(
+        default=False, description="Look for other nodes on the local network, and be found by them (multicast DNS)."
+    )
 
 
 class ChainSettings(Section):

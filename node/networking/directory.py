@@ -7,16 +7,18 @@ Two questions, two strengths of answer:
   alone, so anybody can sign one that names somebody else's host key; only the peer can say that it is meant.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
+from itertools import zip_longest
+from random import Random
 from typing import Final
 
+from node.networking.peers.fair_table import FairTable
 from protocol.identity import Address, PeerId
 from protocol.node_record import NodeAnnouncement, verify_announcement
 from protocol.signing.eip712 import Domain
 
 MAX_RECORDS: Final = 4096
-"""Wallets known. Above it the record that was refreshed longest ago goes: a wallet costs nothing to make."""
+"""Wallets known. A wallet costs nothing to make: above it, whose word brought the most records loses its oldest."""
 
 
 class Directory:
@@ -26,11 +28,17 @@ class Directory:
         """Verify for the market's `domain`, at the unix seconds of `clock`."""
         self._domain = domain
         self._clock = clock
-        self._records: OrderedDict[Address, NodeAnnouncement] = OrderedDict()
+        self._records: FairTable[Address, NodeAnnouncement] = FairTable(MAX_RECORDS)
         self._confirmed: dict[PeerId, Address] = {}
 
-    def learn(self, announcement: NodeAnnouncement, *, source: PeerId) -> bool:
+    def learn(self, announcement: NodeAnnouncement, *, source: PeerId | None, origin: Hashable = None) -> bool:
         """Verify an announcement that `source` handed us; return whether it is news.
+
+        Args:
+            announcement: As decoded.
+            source: Who told it; None if this node kept it itself.
+            origin: What `source` is counted with, for who tells much displaces only what came the same way; by default
+                `source` alone.
 
         Raises:
             BadSignature: Its wallet did not sign it.
@@ -38,20 +46,25 @@ class Directory:
             BadPeerId: It names no host key.
         """
         wallet, peer = announcement.wallet, announcement.peer
+        group = source if origin is None else origin
         known = self._records.get(wallet)
-        if known != announcement:
+        is_news = known != announcement
+        if is_news:
             verify_announcement(self._domain, announcement, now=int(self._clock()))
             if known is not None and known.record.value.sequence >= announcement.record.value.sequence:
                 return False
-            if known is not None:
-                self._unconfirm(known)
-            self._records[wallet] = announcement
-            self._records.move_to_end(wallet)
-            if len(self._records) > MAX_RECORDS:
-                self._unconfirm(self._records.popitem(last=False)[1])
-        if source == peer:
+            if known is not None and known.peer != peer:
+                self._unconfirm(known)  # else both have said that they belong together, and the newer record agrees
+        # Of all whose word it is, a record counts with the one that tells least: else a flood would carry along, and
+        # then push out, the honest records that it repeats.
+        is_better_told = known is None or source == peer or self._is_told_less(group, wallet)
+        if is_news or is_better_told:
+            counted = group if is_better_told else self._records.group_of(wallet)
+            for dropped in self._records.put(wallet, announcement, group=counted):
+                self._unconfirm(dropped)
+        if source == peer and wallet in self._records:
             self._confirmed[peer] = wallet
-        return known != announcement
+        return is_news
 
     def find(self, wallet: Address) -> NodeAnnouncement | None:
         """Return the newest announcement of `wallet`, if it has not expired."""
@@ -72,11 +85,32 @@ class Directory:
         """Return every announcement that has not expired, the least recently learnt first."""
         return tuple(each for each in self._records.values() if self._is_fresh(each))
 
+    def sample(self, count: int, random: Random, *, without: Collection[PeerId]) -> list[NodeAnnouncement]:
+        """Return at most `count` announcements to tell others: only such as their peers have shown themselves.
+
+        What is merely hearsay is not passed on, so a record that costs nothing does not spread by itself. And each
+        network has its turn, so that many of one network don't fill the answer.
+        """
+        networks: dict[Hashable, list[NodeAnnouncement]] = {}
+        for peer, wallet in self._confirmed.items():
+            announcement = self.find(wallet)
+            if announcement is not None and announcement.peer == peer and peer not in without:
+                networks.setdefault(self._records.group_of(wallet), []).append(announcement)
+        queues = list(networks.values())
+        random.shuffle(queues)
+        for queue in queues:
+            random.shuffle(queue)
+        turns = zip_longest(*queues)
+        return [each for turn in turns for each in turn if each is not None][:count]
+
     def expire(self) -> None:
         """Forget announcements that have expired."""
         for announcement in [each for each in self._records.values() if not self._is_fresh(each)]:
-            del self._records[announcement.wallet]
+            self._records.pop(announcement.wallet)
             self._unconfirm(announcement)
+
+    def _is_told_less(self, group: Hashable, wallet: Address) -> bool:
+        return self._records.is_smaller(group, self._records.group_of(wallet))
 
     def _is_fresh(self, announcement: NodeAnnouncement) -> bool:
         return int(self._clock()) <= announcement.record.value.expires

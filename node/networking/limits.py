@@ -86,8 +86,8 @@ class Conduct:
     """Strikes against peers, and who is banned for how long.
 
     A peer may collect `STRIKES`, one is forgiven every minute; one more, and it is banned for `BAN_S`. A ban is a
-    matter of this node alone and is forgotten when it restarts: a peer id costs nothing to make, so bans only slow a
-    peer down, and what protects the node are the limits.
+    matter of this node alone: a peer id costs nothing to make, so bans only slow a peer down, and what protects the
+    node are the limits.
     """
 
     def __init__(self) -> None:
@@ -117,3 +117,8 @@ class Conduct:
             return True
         del self._bans[peer]
         return False
+
+    def bans(self) -> dict[PeerId, float]:
+        """Return who is refused now, and for how many seconds more."""
+        now = trio.current_time()
+        return {peer: until - now for peer, until in self._bans.items() if until > now}

@@ -1,7 +1,7 @@
 """A network inside one process: for tests and the simulator, on a virtual clock, without sockets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -21,6 +21,7 @@ class Endpoint:
 
     serve: Serve
     nursery: trio.Nursery
+    host: str
 
 
 class MemoryNetwork:
@@ -40,6 +41,7 @@ class MemoryNetwork:
         self.latency_s = latency_s
         self.is_cut = is_cut
         self.endpoints: dict[int, Endpoint] = {}
+        self.places: dict[tuple[str, int], int] = {}
         self.numbers = count(1)
         self._healed = trio.Event()
 
@@ -55,11 +57,16 @@ class MemoryNetwork:
 
 
 class MemoryTransport:
-    """The transport of one node of a `MemoryNetwork`, at one endpoint number."""
+    """The transport of one node of a `MemoryNetwork`, at one endpoint number.
 
-    def __init__(self, network: MemoryNetwork) -> None:
+    With `host`, an IP address, others see the node there, and it can listen at TCP addresses of that host: for what
+    depends on who comes from where.
+    """
+
+    def __init__(self, network: MemoryNetwork, host: str | None = None) -> None:
         self._network = network
         self.number = next(network.numbers)
+        self.host = host or f"memory-{self.number}"
 
     async def listen(
         self,
@@ -69,16 +76,21 @@ class MemoryTransport:
         task_status: trio.TaskStatus[PeerAddress] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept connections until cancelled; `/memory/0` stands for this transport's own number."""
-        number = address.port or self.number
+        number = self.number if address.kind != "memory" else address.port or self.number
         if number in self._network.endpoints:
             raise PortInUse(str(address), number)
         async with trio.open_nursery() as nursery:
-            self._network.endpoints[number] = Endpoint(serve, nursery)
+            self._network.endpoints[number] = Endpoint(serve, nursery, self.host)
+            place = PeerAddress(kind="memory", host="", port=number)
+            if address.kind != "memory":
+                place = replace(address, port=address.port or number)
+                self._network.places[(place.host, place.port)] = number
             try:
-                task_status.started(PeerAddress(kind="memory", host="", port=number))
+                task_status.started(place)
                 await trio.sleep_forever()
             finally:
                 del self._network.endpoints[number]
+                self._network.places.pop((place.host, place.port), None)
 
     async def dial(self, address: PeerAddress) -> tuple[trio.abc.Stream, str]:
         """Connect to the endpoint with the number of `address`.
@@ -86,18 +98,21 @@ class MemoryTransport:
         Raises:
             OSError: Nobody listens there, or the link is cut.
         """
-        await trio.sleep(self._network.latency_s(self.number, address.port))
-        endpoint = self._network.endpoints.get(address.port)
-        if address.kind != "memory" or endpoint is None or self._network.is_cut(self.number, address.port):
+        number = address.port
+        if address.kind != "memory":
+            number = self._network.places.get((address.host, address.port), 0)
+        await trio.sleep(self._network.latency_s(self.number, number))
+        endpoint = self._network.endpoints.get(number)
+        if endpoint is None or self._network.is_cut(self.number, number):
             raise OSError(f"nobody listens at {address}")
-        ours, theirs = stream_pair(self._network, self.number, address.port)
+        ours, theirs = stream_pair(self._network, self.number, number)
 
         async def serve() -> None:
             async with theirs:
-                await endpoint.serve(theirs, f"memory-{self.number}")
+                await endpoint.serve(theirs, self.host)
 
         endpoint.nursery.start_soon(serve)
-        return ours, f"memory-{address.port}"
+        return ours, endpoint.host
 
 
 class MemoryStream(trio.abc.Stream):

@@ -4,7 +4,7 @@ Nothing of libp2p is visible here; `node/networking/libp2p` is the only place th
 """
 
 import random as random_module
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -18,13 +18,16 @@ from node.networking.blob_gather import GroupStore
 from node.networking.blob_source import BlobSource
 from node.networking.blobs import PROTOCOLS as BLOB_PROTOCOLS
 from node.networking.blobs import Blobs, BlobSink, Reach
-from node.networking.errors import BadPeerAddress, PeerUnreachable
+from node.networking.errors import PeerUnreachable
 from node.networking.libp2p.gossip import Gossip
 from node.networking.libp2p.identify import answer_identify_and_ping
 from node.networking.libp2p.router import MESHSUB
 from node.networking.libp2p.secure import Identity
-from node.networking.libp2p.switch import Switch
+from node.networking.libp2p.switch import Connection, Switch
 from node.networking.limits import Conduct
+from node.networking.peers.book import PeerBook
+from node.networking.peers.groups import network_group
+from node.networking.peers.score import MISCONDUCT
 from node.networking.requests import PROTOCOL as REQUEST_PROTOCOL
 from node.networking.requests import Handler, Requests
 from node.networking.settings import NetworkSettings
@@ -39,7 +42,6 @@ log = structlog.get_logger(__name__)
 
 DELIVERY_QUEUE: Final = 1024
 """Accepted messages of one topic that wait for `deliver`. A full queue drops the newest, and counts."""
-MAX_KNOWN_ADDRESSES: Final = 4096
 
 Clock: TypeAlias = Callable[[], float]
 """Unix seconds; whole ones will do."""
@@ -69,8 +71,11 @@ class PeerInfo:
 class Network:
     """One node's place in the network. Made by `open_network`, and good until that context ends."""
 
-    def __init__(self, switch: Switch, gossip: Gossip, settings: NetworkSettings, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, switch: Switch, gossip: Gossip, settings: NetworkSettings, book: PeerBook, nursery: trio.Nursery
+    ) -> None:
         self.peer_id: PeerId = switch.identity.peer
+        self.book = book
         self.dropped: dict[str, int] = {}
         self._switch = switch
         self._gossip = gossip
@@ -79,14 +84,21 @@ class Network:
         self._requests = Requests(switch, settings, nursery)
         self._blobs = Blobs(switch, settings)
         self._topics: dict[str, trio.CancelScope] = {}
-        self._addresses: dict[PeerId, tuple[PeerAddress, ...]] = {}
         switch.on_disconnected.append(self._requests.forget)
+        switch.on_dialled.append(self._note_dialled)
+        switch.on_strike.append(lambda peer, weight: book.note_news(peer, MISCONDUCT * weight))
+        switch.score_of = book.score_of
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where others reach this node, each with `/p2p/` and the peer id: what is announced, or what was bound."""
         places = [parse_peer_address(text) for text in self._settings.announce] or self._switch.listening
         return tuple(str(place.at(self.peer_id)) for place in places)
+
+    @property
+    def listening(self) -> tuple[str, ...]:
+        """The addresses really bound, without the peer id."""
+        return tuple(map(str, self._switch.listening))
 
     # Topics
 
@@ -232,35 +244,69 @@ class Network:
             BadPeerAddress: `address` can't be read.
             PeerUnreachable: Nobody answers there, or somebody else.
         """
-        place = parse_peer_address(address)
-        connection = await self._switch.connect([place])
-        self.learn_addresses(connection.peer, (address,))
+        connection = await self._switch.connect([parse_peer_address(address)])
         return connection.peer
 
     async def connect_peer(self, peer: PeerId) -> None:
-        """Connect to `peer` at the addresses that are known of it.
+        """Connect to `peer` at the addresses that are known of it, back-off or not.
 
         Raises:
             PeerUnreachable: None is known, or none answers.
         """
         if not self._switch.is_connected(peer):
-            places = self._addresses.get(peer)
+            places = self.book.places_of(peer)
             if not places:
                 raise PeerUnreachable(peer, "not connected, and no address of it is known")
-            await self._switch.connect(places)
+            await self._dial(peer, places)
 
-    def learn_addresses(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
-        """Remember where `peer` can be dialled, in place of what was known. What can't be read is left out."""
-        places: list[PeerAddress] = []
-        for text in addresses:
-            try:
-                places.append(parse_peer_address(text).at(peer))
-            except BadPeerAddress as error:
-                log.debug("network.address_skipped", peer=peer, why=str(error))
-        self._addresses.pop(peer, None)
-        self._addresses[peer] = tuple(places)
-        if len(self._addresses) > MAX_KNOWN_ADDRESSES:
-            del self._addresses[next(iter(self._addresses))]
+    async def connect_at(self, places: Sequence[PeerAddress]) -> PeerId:
+        """Connect to one peer at some of its addresses, the best first.
+
+        Raises:
+            PeerUnreachable: None answers as that peer.
+        """
+        peer = places[0].peer
+        connection = await (self._switch.connect(places) if peer is None else self._dial(peer, places))
+        return connection.peer
+
+    def learn_addresses(self, peer: PeerId, addresses: Sequence[str], *, source: PeerId) -> None:
+        """Take note that `source` says where `peer` can be dialled. What can't be read is left out.
+
+        What a peer says of itself replaces what others said; what others say only adds.
+        """
+        if peer == self.peer_id:
+            return
+        origin = self.origin_of(source)
+        # A stranger from the open network can't know private addresses: they would be our neighbours'.
+        self.book.hear(peer, addresses, origin=origin, is_own=source == peer, is_near=origin == source)
+
+    def origin_of(self, peer: PeerId) -> str:
+        """Return what `peer` is counted with: its public network, else itself."""
+        connections = self._switch.connections.get(peer)
+        return (network_group(connections[0].host) if connections else None) or peer
+
+    def dialled_group(self, peer: PeerId) -> str | None:
+        """Return what `peer` is counted with, if there is a connection that we dialled; else None."""
+        for connection in self._switch.connections.get(peer, ()):
+            if connection.is_dialler:
+                return network_group(connection.host) or peer
+        return None
+
+    def is_banned(self, peer: PeerId) -> bool:
+        """Whether `peer` is refused now."""
+        return self._switch.conduct.is_banned(peer)
+
+    def bans(self) -> dict[PeerId, float]:
+        """Return who is refused now, and for how many seconds more."""
+        return self._switch.conduct.bans()
+
+    def on_banned(self, call: Callable[[PeerId], None]) -> None:
+        """Have `call` called, without waiting, whenever a peer is banned."""
+        self._switch.on_banned.append(call)
+
+    def protect(self, peers: Collection[PeerId]) -> None:
+        """Have the connections to `peers`, and to nobody else, make room for no other."""
+        self._switch.protected = set(peers)
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return who is connected now."""
@@ -297,13 +343,26 @@ class Network:
             await connection.ended.wait()
 
     async def ban(self, peer: PeerId, *, for_s: float) -> None:
-        """Disconnect `peer` and refuse it for `for_s` seconds, or until the node restarts."""
-        self._switch.conduct.ban(peer, for_s=for_s)
+        """Disconnect `peer` and refuse it for `for_s` seconds. A ban outlives the process where peers are stored."""
+        self._switch.ban(peer, for_s=for_s)
         await self.disconnect(peer)
 
     def strike(self, peer: PeerId, why: str, *, weight: float = 1.0) -> None:
         """Count misconduct that a service saw: ten strikes in short order are a ban for ten minutes."""
         self._switch.strike(peer, why, weight=weight)
+
+    async def _dial(self, peer: PeerId, places: Sequence[PeerAddress]) -> Connection:
+        try:
+            return await self._switch.connect(places)
+        except PeerUnreachable:
+            self.book.note_unreachable(peer)
+            raise
+
+    def _note_dialled(self, place: PeerAddress, connection: Connection | None) -> None:
+        if connection is not None:
+            self.book.note_dialled(place.at(connection.peer))
+        else:
+            self.book.note_failed(place)
 
     async def _reach(self, peer: PeerId) -> None:
         if not self._switch.is_connected(peer):
@@ -328,6 +387,7 @@ async def open_network(
     clock: Clock,
     random: random_module.Random,
     transport: Transport | None = None,
+    book: PeerBook | None = None,
 ) -> AsyncGenerator[Network, None]:
     """Listen, and take part until the context ends; then every connection and socket is closed.
 
@@ -337,6 +397,7 @@ async def open_network(
         clock: Unix seconds. Only the sequence numbers of gossip come from it; all else runs on trio's clock.
         random: Chance for the mesh, and for the sequence numbers.
         transport: TCP if None.
+        book: Whom this node knows; an empty one if None.
 
     Raises:
         PortInUse: Another program holds a port of `settings.listen`.
@@ -351,7 +412,7 @@ async def open_network(
         # Two starts within a second, or a clock that went back a little, still begin far apart.
         start = (int(clock()) << 32) + random.getrandbits(31)
         gossip = Gossip(switch, settings, nursery, sequence_start=start, rng=random)
-        network = Network(switch, gossip, settings, nursery)
+        network = Network(switch, gossip, settings, book or PeerBook(clock, random), nursery)
         answer_identify_and_ping(switch, (MESHSUB, REQUEST_PROTOCOL, *BLOB_PROTOCOLS))
         try:
             for place in listen:

@@ -185,6 +185,11 @@ class WalletChain:
         """See `Chain`."""
         return (await self._read()).counters.get(payer, 0) + 1
 
+    async def confirmed_block(self) -> int:
+        """See `Chain`."""
+        await self._read()
+        return self._chain.confirmed.number
+
     async def token_balance(self, owner: Address) -> Amount:
         """See `Chain`."""
         return Amount((await self._read()).tokens.get(owner, 0))

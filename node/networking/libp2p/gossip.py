@@ -9,8 +9,8 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
   that its peers have seen, and its messages vanish;
 - the table of seen messages: unbounded, on the wall clock, with a thread of its own;
 - the sending loop: a peer that does not read holds its queue and its stream for ever;
-- the death of the stream that we write on, while the peer stays connected (docs/adr/1323): it was noticed at the next
-  message, which was lost, and with it went the peer's subscriptions, which it never tells twice.
+- the death of the stream that we write on, while the peer stays connected (docs/adr/1323, 1343): it was noticed at the
+  next message; what was queued was lost, and with it the peer's subscriptions, which it never tells twice.
 """
 
 import random
@@ -34,11 +34,12 @@ from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
 from node.networking.errors import MessageTooLarge, PeerUnreachable
+from node.networking.libp2p.history import HISTORY_S
 from node.networking.libp2p.router import MESHSUB, Router
 from node.networking.libp2p.secure import Identity
 from node.networking.libp2p.switch import ProtocolStream, Switch
 from node.networking.libp2p.yamux import StreamReset
-from node.networking.limits import Buckets, TokenBucket
+from node.networking.limits import Buckets, Rate, TokenBucket
 from node.networking.settings import NetworkSettings
 from node.networking.verdict import Verdict
 from protocol.errors import ProtocolError
@@ -51,7 +52,7 @@ SEEN_S: Final = 120.0
 MAX_SEEN: Final = 100_000
 """Two minutes at 800 new messages a second; above that the oldest go first. About 20 MB when full."""
 OUTBOUND_QUEUE: Final = 256
-"""Messages that wait for one peer. A full queue drops: gossip repairs itself by IHAVE."""
+"""Messages that wait for one peer. What a full queue drops is offered again later (owed.py)."""
 SEND_TIMEOUT_S: Final = 30.0
 REGREET_S: Final = 1.0
 """Well below the three seconds of messages that are said again to who is greeted again."""
@@ -201,7 +202,10 @@ class Gossip(Pubsub):
         self._validators: dict[str, TopicValidator] = {}
         self._sinks: dict[str, TopicSink] = {}
         self._forwarded: Buckets[tuple[PeerId, str]] = Buckets(settings.gossip_rate)
-        self._authored: Buckets[tuple[PeerId, str]] = Buckets(settings.author_rate)
+        # After a stall, what an author said meanwhile arrives at once.
+        author = settings.author_rate
+        patient = Rate(per_s=author.per_s, burst=author.burst + author.per_s * HISTORY_S)
+        self._authored: Buckets[tuple[PeerId, str]] = Buckets(patient)
         self._own_pace: dict[str, TokenBucket] = {}
         self._inbound: dict[PeerId, ProtocolStream] = {}
         switch.handle(MESHSUB, self._serve)
@@ -253,6 +257,13 @@ class Gossip(Pubsub):
         self._inbound.pop(peer, None)
         self._handle_dead_peer(ID.from_base58(peer))
 
+    async def handle_sending_messages(self, peer_id: ID, stream: Any, queue: RpcQueue) -> None:
+        """Write what is queued for a peer; what the stream broke on is owed."""
+        while (rpc := await queue.pop()) is not None:
+            if not await self.write_msg(stream, rpc):
+                cast("Router", self.router).owed.note(peer_id, rpc)
+                return
+
     async def _handle_new_peer(self, peer_id: ID) -> None:
         before = self.peers.get(peer_id)
         await super()._handle_new_peer(peer_id)
@@ -270,18 +281,22 @@ class Gossip(Pubsub):
             self._handle_dead_peer(peer_id)
 
     def _handle_dead_peer(self, peer_id: ID) -> None:
-        """Let go of a peer that we can't write to; if it is still connected, greet it again.
+        """Let go of a peer that we can't write to, owing it what was queued; if it is still connected, greet it again.
 
         What it is subscribed to was told on a stream of its own. That it has ended is for `_serve` to notice.
         """
+        queue = self.peer_queues.get(peer_id)
         if not self._peer_is_connected(peer_id):
             super()._handle_dead_peer(peer_id)
-            return
-        if self.peers.pop(peer_id, None) is not None:
-            self.peer_queues.pop(peer_id).close()
-            self.router.remove_peer(peer_id)
-            self._replayed_recent_topics.pop(peer_id, None)  # what was queued for it is said again
-        self._schedule_peer_stream_retry(peer_id)
+        else:
+            if self.peers.pop(peer_id, None) is not None:
+                self.peer_queues.pop(peer_id).close()
+                self.router.remove_peer(peer_id)
+                self._replayed_recent_topics.pop(peer_id, None)  # what is recent is said again at once
+            self._schedule_peer_stream_retry(peer_id)
+        owed = cast("Router", self.router).owed
+        while queue is not None and (rpc := queue._queue.pop()) is not None:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            owed.note(peer_id, rpc)
 
     async def _peer_stream_retry_task(self, peer_id: ID) -> None:
         """Greet a peer again, after a pause: one that drops each stream of ours would have us open them without end."""

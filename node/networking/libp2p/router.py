@@ -6,6 +6,8 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
 - `_emit_control_msgs`: grafts of one peer were also sent to the next ones.
 - `publish`: queued each message for each peer outside the topic, and kept the time of every delivery, for ever.
 - `handle_ihave`, `handle_iwant`: unbounded in the ids that one control message may carry.
+- the cache of messages: unbounded in bytes, and with no limit on how often one peer is given the same message.
+- `_handle_dropped_rpc`: what a full queue drops is lost to a peer of the mesh for good; here it is offered again.
 - `heartbeat`: an exception ends it, and with it the mesh; the "adaptive" parts of later versions are left out.
 - everything that attached a freshly signed peer record to each message, which the receiver had to verify.
 """
@@ -13,7 +15,7 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
 import random
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import libp2p.pubsub.gossipsub as stock
 import structlog
@@ -23,6 +25,9 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 
+from node.networking.libp2p.history import HISTORY_S, History
+from node.networking.libp2p.owed import Owed
+
 log = structlog.get_logger(__name__)
 
 MESHSUB: Final = TProtocol("/meshsub/1.1.0")
@@ -30,12 +35,12 @@ DEGREE: Final = 6
 DEGREE_LOW: Final = 4
 DEGREE_HIGH: Final = 12
 HEARTBEAT_S: Final = 1
-HISTORY_HEARTBEATS: Final = 5
-GOSSIP_HEARTBEATS: Final = 3
 MAX_CONTROL_ENTRIES: Final = 256
 """Grafts, prunes and lists of ids in one RPC. There are about ten topics, so honest peers stay far below."""
 MAX_IDS: Final = 512
 """Message ids in one list: more than our own history holds at the rates that we accept."""
+ROOM: Final = 64
+"""A queue with fewer messages waiting (of 256) has room for what its peer missed."""
 _EPOCH: Final = 1_000_000_000
 
 
@@ -67,14 +72,15 @@ class Router(GossipSub):
             degree_high=DEGREE_HIGH,
             heartbeat_interval=HEARTBEAT_S,
             heartbeat_initial_delay=0.1,
-            gossip_window=GOSSIP_HEARTBEATS,
-            gossip_history=HISTORY_HEARTBEATS,
             do_px=False,
             adaptive_gossip_enabled=False,
             spam_protection_enabled=False,
             eclipse_protection_enabled=False,
         )
         self._rng = rng
+        self.history = History()
+        self.mcache = cast("Any", self.history)
+        self.owed = Owed(self.history)
 
     async def heartbeat(self) -> None:
         """Keep the mesh for ever."""
@@ -91,7 +97,9 @@ class Router(GossipSub):
         grafts, prunes = self.mesh_heartbeat()
         self.fanout_heartbeat()
         await self._emit_control_msgs(grafts, prunes, self.gossip_heartbeat())
-        self.mcache.shift()
+        await self._offer_what_is_owed()
+        self.history.shift()
+        self.owed.tidy()
         self._periodic_security_cleanup()
         now = _TrioTime.time()
         for resting in self.back_off.values():  # stock drops one only when that peer comes again
@@ -119,6 +127,24 @@ class Router(GossipSub):
         excluded = set(minus)
         candidates = sorted((peer for peer in pool if peer not in excluded), key=lambda peer: peer.to_bytes())
         return self._rng.sample(candidates, max(0, min(num_to_select, len(candidates))))
+
+    async def _offer_what_is_owed(self) -> None:
+        """Tell peers whose queues have room again the ids of what they missed."""
+        for peer in self.owed:
+            if not self._has_room(peer):
+                continue
+            offer = self.owed.next_offer(peer)
+            if offer:
+                ihave = [rpc_pb2.ControlIHave(topicID=topic, messageIDs=ids) for topic, ids in offer.items()]
+                await self.emit_control_message(rpc_pb2.ControlMessage(ihave=ihave), peer)
+
+    def _has_room(self, peer: ID) -> bool:
+        queue = None if self.pubsub is None else self.pubsub.peer_queues.get(peer)
+        return queue is not None and len(queue) < ROOM
+
+    def _handle_dropped_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, reason: str) -> None:
+        super()._handle_dropped_rpc(peer_id, rpc, reason)
+        self.owed.note(peer_id, rpc)
 
     async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
         """Act on control messages about topics that we are in, as many as an honest peer would send.
@@ -171,8 +197,10 @@ class Router(GossipSub):
         if not self._check_iwant_rate_limit(sender_peer_id):
             return
         ids = dict.fromkeys(iwant_msg.messageIDs[:MAX_IDS])
-        for message in filter(None, map(self.mcache.get, ids)):
-            self.send_rpc(sender_peer_id, rpc_pb2.RPC(publish=[message]))
+        for message_id in ids:
+            message = self.history.retell(message_id, sender_peer_id)
+            if message is not None:
+                self.send_rpc(sender_peer_id, rpc_pb2.RPC(publish=[message]))
 
     async def emit_iwant(self, msg_ids: Sequence[bytes], to_peer: ID) -> None:
         """Ask `to_peer` for messages."""
@@ -205,7 +233,7 @@ class Router(GossipSub):
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
         """Forward a message that has been validated, once to each peer of the mesh."""
-        self.mcache.put(pubsub_msg)
+        self.history.put(pubsub_msg)
         rpc = rpc_pb2.RPC(publish=[pubsub_msg])
         origin = ID(pubsub_msg.from_id)
         receivers = self._get_peers_to_send(pubsub_msg.topicIDs, msg_forwarder=msg_forwarder, origin=origin)
@@ -215,7 +243,15 @@ class Router(GossipSub):
             self.time_since_last_publish[topic] = int(_TrioTime.time())
 
     async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
-        """Give a peer that joins a topic what was said in the last seconds, so that no offer passes it by."""
-        for message in filter(None, map(self.mcache.get, self.mcache.window(topic))):
+        """Give a peer that joins a topic what was said in the last seconds, so that no offer passes it by.
+
+        Of what was said before, it is told the ids: it may have come back after a stall, or have heard it elsewhere.
+        """
+        recent = self.history.window(topic)
+        for message in filter(None, map(self.history.get, recent)):
             if message.from_id != peer_id.to_bytes():
                 self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message]))
+        older = self.history.window(topic, within_s=HISTORY_S)[: -len(recent) or None][-MAX_IDS:]
+        if older:
+            ihave = rpc_pb2.ControlIHave(topicID=topic, messageIDs=older)
+            await self.emit_control_message(rpc_pb2.ControlMessage(ihave=[ihave]), peer_id)

@@ -14,7 +14,8 @@ for whatever reason, all of it ends. tests/node/networking/test_networking_switc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from dataclasses import replace
+from math import inf
 from typing import Final, TypeAlias
 
 import structlog
@@ -25,7 +26,9 @@ from node.networking.errors import PeerUnreachable
 from node.networking.libp2p.negotiation import NegotiationFailed, propose, respond
 from node.networking.libp2p.secure import HandshakeFailed, Identity, secure
 from node.networking.libp2p.yamux import MuxedConnection, MuxedStream, MuxError, StreamReset
-from node.networking.limits import Conduct, Rate, TokenBucket
+from node.networking.limits import Buckets, Conduct, Rate, TokenBucket
+from node.networking.peers.admission import Held, choose_victim
+from node.networking.peers.groups import host_group, network_group
 from node.networking.settings import NetworkSettings
 from node.networking.transport import Transport
 from protocol.errors import ProtocolError
@@ -46,19 +49,10 @@ STREAM_RATE: Final = Rate(per_s=50, burst=300)
 """Streams that a peer may open: the services of this node use long-lived ones."""
 DIAL_RESERVE: Final = 8
 """One part in so many of `max_connections` is kept for dialling, so that a full node can still choose whom it knows."""
-
-
-def host_group(host: str) -> str:
-    """Return what counts as one machine: an IPv4 address, or the /64 that any IPv6 customer has for himself."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, IPv4Address):
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((int(address) >> 64 << 64, 64)))
+MIN_DIAL_RESERVE: Final = 8
+"""And at least these, unless that were more than half: the connections that discovery chooses (outbound.py)."""
+HANDSHAKE_SHARE: Final = 4
+"""One network may hold one part in so many of the unfinished handshakes, so that it can't shut out all others."""
 
 
 class ProtocolStream:
@@ -124,6 +118,11 @@ class Connection:
         self.scope.cancel()
 
 
+ARRIVAL_RATE: Final = Rate(per_s=10, burst=100)
+"""Connections from one public network: a handshake costs us milliseconds, and the other side little."""
+
+DialReport: TypeAlias = Callable[[PeerAddress, "Connection | None"], None]
+"""Gets an address that was dialled, and the connection or None."""
 StreamHandler: TypeAlias = Callable[[ProtocolStream], Awaitable[None]]
 PeerEvent: TypeAlias = Callable[[PeerId], None]
 
@@ -145,14 +144,20 @@ class Switch:
         self.connections: dict[PeerId, list[Connection]] = {}
         self.on_connected: list[PeerEvent] = []
         self.on_disconnected: list[PeerEvent] = []
+        self.on_dialled: list[DialReport] = []
+        self.on_banned: list[PeerEvent] = []
+        self.on_strike: list[Callable[[PeerId, float], None]] = []
+        self.protected: set[PeerId] = set()
+        """Peers whose connections make room for nobody."""
+        self.score_of: Callable[[PeerId], float] = lambda _peer: 0.0
         self._transport = transport
         self._settings = settings
         self._nursery = nursery
         self._handlers: dict[str, StreamHandler] = {}
         self._dialling: dict[PeerId, trio.Lock] = {}
         self._hosts: Counter[str] = Counter()
-        self._inbound = 0
-        self._handshakes = 0
+        self._handshakes: Counter[str | None] = Counter()
+        self._arrivals: Buckets[str] = Buckets(ARRIVAL_RATE)
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
         """Run `handler` for each stream that a peer opens for `protocol`."""
@@ -194,21 +199,30 @@ class Switch:
             usable = self._usable(expected)
             if usable is not None:
                 return usable
+        return await self._race(who, addresses)
+
+    async def _race(self, who: str, addresses: Sequence[PeerAddress]) -> Connection:
         found: list[Connection] = []
         reasons: list[str] = []
+        unanswered: list[PeerAddress] = []
         with trio.move_on_after(DIAL_TIMEOUT_S) as deadline:
             async with trio.open_nursery() as nursery:
 
                 async def attempt(address: PeerAddress, failed: trio.Event) -> None:
                     try:
-                        found.append(await self._dial(address))
+                        connection = await self._dial(address)
+                        found.append(connection)
+                        self._report(address, connection)
                         nursery.cancel_scope.cancel()
                     except (OSError, HandshakeFailed) as error:
                         reasons.append(f"{address}: {error}")
+                        self._report(address, None)
+                    unanswered.remove(address)
                     failed.set()
 
                 for address in addresses[:MAX_ADDRESSES_DIALLED]:
                     failed = trio.Event()
+                    unanswered.append(address)
                     nursery.start_soon(attempt, address, failed)
                     with trio.move_on_after(DIAL_STAGGER_S):
                         await failed.wait()
@@ -216,6 +230,8 @@ class Switch:
             return found[0]
         if deadline.cancelled_caught:
             reasons.append(f"no answer within {DIAL_TIMEOUT_S:g} s")
+            for address in unanswered:
+                self._report(address, None)
         raise PeerUnreachable(who, "; ".join(reasons))
 
     async def open_stream(self, peer: PeerId, protocols: Sequence[str]) -> ProtocolStream:
@@ -251,8 +267,23 @@ class Switch:
         """Count misconduct of `peer`, and end its connections when it becomes too much."""
         banned = self.conduct.strike(peer, weight)
         log.info("network.misconduct", peer=peer, why=why, banned=banned)
+        for note in self.on_strike:
+            note(peer, weight)
         if banned:
+            for call in self.on_banned:
+                call(peer)
             self.disconnect(peer)
+
+    def ban(self, peer: PeerId, *, for_s: float) -> None:
+        """Refuse `peer` for `for_s` seconds, and end its connections."""
+        self.conduct.ban(peer, for_s=for_s)
+        for call in self.on_banned:
+            call(peer)
+        self.disconnect(peer)
+
+    def _report(self, address: PeerAddress, connection: Connection | None) -> None:
+        for call in self.on_dialled:
+            call(address, connection)
 
     async def _dial(self, address: PeerAddress) -> Connection:
         stream, host = await self._transport.dial(address)
@@ -264,13 +295,16 @@ class Switch:
 
     async def _serve_inbound(self, stream: trio.abc.Stream, host: str) -> None:
         settings = self._settings
-        inbound_limit = settings.max_connections - settings.max_connections // DIAL_RESERVE
+        network, handshakes = network_group(host), self._handshakes.total()
+        share = max(1, settings.max_handshakes // HANDSHAKE_SHARE)
         if (
-            self._handshakes >= settings.max_handshakes
-            or self._inbound >= inbound_limit
+            handshakes >= settings.max_handshakes
+            or (network is not None and self._handshakes[network] >= share)
             or self._hosts[host_group(host)] >= settings.max_connections_per_host
+            or (network is not None and not self._arrivals.take(network))
+            or self._is_full_for(host)
         ):
-            log.debug("network.inbound_refused", host=host, inbound=self._inbound, handshakes=self._handshakes)
+            log.debug("network.inbound_refused", host=host, handshakes=handshakes)
             return
         with suppress(HandshakeFailed):
             await self._run_connection(stream, host, is_dialler=False, expected=None)
@@ -297,7 +331,6 @@ class Switch:
         """Own one connection from its first byte to its last."""
         group = host_group(host)
         self._hosts[group] += 1
-        self._inbound += not is_dialler
         try:
             connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected)
             self._register(connection)
@@ -307,7 +340,6 @@ class Switch:
             finally:
                 self._unregister(connection)
         finally:
-            self._inbound -= not is_dialler
             self._hosts[group] -= 1
             if not self._hosts[group]:
                 del self._hosts[group]
@@ -316,7 +348,8 @@ class Switch:
     async def _upgrade(
         self, stream: trio.abc.Stream, host: str, *, is_dialler: bool, expected: PeerId | None
     ) -> Connection:
-        self._handshakes += not is_dialler
+        network = network_group(host)
+        self._handshakes[network] += not is_dialler
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT_S):
                 peer, wire = await secure(stream, self.identity, is_dialler=is_dialler, expected=expected)
@@ -329,16 +362,70 @@ class Switch:
             log.exception("network.handshake_crashed", host=host)
             raise HandshakeFailed(f"handshake crashed: {type(error).__name__}") from error
         finally:
-            self._handshakes -= not is_dialler
+            self._handshakes[network] -= not is_dialler
+            if not self._handshakes[network]:
+                del self._handshakes[network]
         if peer == self.identity.peer:
             raise HandshakeFailed("that is this node itself")
         if self.conduct.is_banned(peer):
             raise HandshakeFailed(f"{peer} is banned here for misconduct")
         if len(self.connections.get(peer, ())) >= self._settings.max_connections_per_peer:
             raise HandshakeFailed(f"{peer} has {self._settings.max_connections_per_peer} connections already")
-        if sum(map(len, self.connections.values())) >= self._settings.max_connections:
-            raise HandshakeFailed(f"all {self._settings.max_connections} connections of this node are in use")
-        return Connection(peer, MuxedConnection(wire, is_dialler=is_dialler), host=host, is_dialler=is_dialler)
+        connection = Connection(peer, MuxedConnection(wire, is_dialler=is_dialler), host=host, is_dialler=is_dialler)
+        self._make_room(connection)
+        return connection
+
+    def _inbound(self) -> tuple[list[Connection], int]:
+        """Return the connections that peers have opened, and how many there may be.
+
+        They never take the places that are kept for dialling.
+        """
+        limit = self._settings.max_connections
+        reserve = max(limit // DIAL_RESERVE, min(MIN_DIAL_RESERVE, limit // 2))
+        return [each for each in self._alive() if not each.is_dialler], limit - reserve
+
+    def _alive(self) -> list[Connection]:
+        return [each for peer in self.connections.values() for each in peer if not each.scope.cancel_called]
+
+    def _is_full_for(self, host: str) -> bool:
+        """Whether a stranger from `host` would displace nobody: then the handshake can be saved."""
+        inbound, limit = self._inbound()
+        if len(inbound) < limit:
+            return False
+        stranger = Held(group=network_group(host) or host, score=0.0, opened_at=trio.current_time())
+        return self._find_victim(inbound, stranger) is None
+
+    def _make_room(self, newcomer: Connection) -> None:
+        """End a connection if there are as many as may be, or refuse `newcomer`. Raises `HandshakeFailed`."""
+        inbound, inbound_limit = self._inbound()
+        alive, limit = self._alive(), self._settings.max_connections
+        if len(alive) < limit and (newcomer.is_dialler or len(inbound) < inbound_limit):
+            return
+        held = self._held(newcomer)
+        if newcomer.is_dialler:
+            # We chose it: it counts with nobody and is no worse than any. It displaces what came to us before it
+            # displaces what we dialled.
+            held = replace(held, group=newcomer, score=inf)
+            dialled = [each for each in alive if each.is_dialler]
+            victim = self._find_victim(inbound, held) or self._find_victim(dialled, held)
+        else:
+            victim = self._find_victim(inbound, held)
+        if victim is None:
+            raise HandshakeFailed(f"all {limit} connections of this node are in use")
+        log.info("network.evicted", peer=victim.peer, host=victim.host)
+        victim.end()
+
+    def _find_victim(self, connections: Sequence[Connection], newcomer: Held) -> Connection | None:
+        exposed = [each for each in connections if each.peer not in self.protected]
+        index = choose_victim([self._held(each) for each in exposed], newcomer)
+        return None if index is None else exposed[index]
+
+    def _held(self, connection: Connection) -> Held:
+        return Held(
+            group=network_group(connection.host) or connection.peer,
+            score=self.score_of(connection.peer),
+            opened_at=connection.opened_at,
+        )
 
     async def _run_streams(self, connection: Connection) -> None:
         with connection.scope:

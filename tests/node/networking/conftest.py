@@ -13,14 +13,22 @@ import structlog
 import trio
 
 from node.networking.addresses import parse_peer_address
+from node.networking.directory import Directory
+from node.networking.discovery import Discovery, DiscoverySettings, open_discovery
 from node.networking.libp2p.negotiation import propose
 from node.networking.libp2p.secure import Identity, secure
 from node.networking.libp2p.yamux import MuxedConnection, MuxedStream
 from node.networking.memory import MemoryNetwork, MemoryTransport
 from node.networking.network import Network, open_network
+from node.networking.peers.stored import PeerStore
 from node.networking.settings import NetworkSettings
+from protocol.identity import Address, PeerId
+from protocol.node_record import NodeAnnouncement, NodeBody, announce_node, host_public_key
+from protocol.signing.ecdsa import address_of
+from protocol.signing.eip712 import Domain
 
 WALL_CLOCK = 1_800_000_000.0
+DOMAIN = Domain(chain_id=31337, verifying_contract=Address(b"\x11" * 20))
 
 
 @dataclass
@@ -39,30 +47,92 @@ class Attacker:
 
 
 @dataclass
+class Member:
+    """A node that takes part in discovery."""
+
+    network: Network
+    directory: Directory
+    discovery: Discovery
+    wallet: Address
+
+    @property
+    def chosen(self) -> frozenset[PeerId]:
+        """Who holds a slot."""
+        return frozenset(self.discovery.outbound.chosen)
+
+
+@dataclass
 class Lab:
     memory: MemoryNetwork = field(default_factory=MemoryNetwork)
     now: float = WALL_CLOCK
+    started_at: float = 0.0
 
     @asynccontextmanager
     async def node(self, number: int, *, chance: int = 0, **settings: Any) -> AsyncGenerator[Network, None]:
         """A node whose host key is made of `number`, on a memory transport of its own."""
-        options: dict[str, Any] = {"listen": ("/memory/0",), "hash_in_threads": False, **settings}
+        host: str | None = settings.pop("host", None)
+        listen = "/memory/0" if host is None else f"/ip4/{host}/tcp/4600"
+        options: dict[str, Any] = {"listen": (listen,), "hash_in_threads": False, **settings}
         chosen = NetworkSettings(**options)
-        transport = MemoryTransport(self.memory)
+        transport = MemoryTransport(self.memory, host)
         async with open_network(
             chosen,
             host_key(number),
-            clock=lambda: self.now,
+            clock=self.wall,
             random=random.Random(f"{number} {chance}"),
             transport=transport,
         ) as network:
             yield network
 
+    def wall(self) -> float:
+        return self.now + trio.current_time() - self.started_at
+
     @asynccontextmanager
-    async def attacker(self, victim: Network, number: int = 200) -> AsyncGenerator[Attacker, None]:
+    async def member(
+        self,
+        number: int,
+        *bootstrap: str,
+        target: int = 8,
+        chance: int = 0,
+        store: PeerStore | None = None,
+        **settings: Any,
+    ) -> AsyncGenerator[Member, None]:
+        """A node that looks for others, with the wallet `number`."""
+        key = number.to_bytes(32)
+        async with self.node(number, chance=chance, **settings) as network:
+            place = network.addresses[0].partition("/p2p/")[0]
+
+            def own() -> NodeAnnouncement:
+                return announce_node(
+                    key,
+                    DOMAIN,
+                    wallet=address_of(key),
+                    host_key=host_public_key(network.peer_id),
+                    body=NodeBody(addresses=(place,)),
+                    sequence=int(self.wall()),
+                    expires=int(self.wall()) + 3600,
+                )
+
+            directory = Directory(DOMAIN, self.wall)
+            async with open_discovery(
+                network,
+                directory,
+                DiscoverySettings(bootstrap=bootstrap, target_peers=target),
+                own=own,
+                random=random.Random(f"{number} {chance}"),
+                store=store,
+                clock=self.wall,
+            ) as discovery:
+                yield Member(network, directory, discovery, address_of(key))
+
+    @asynccontextmanager
+    async def attacker(
+        self, victim: Network, number: int = 200, *, key: bytes = b"", host: str | None = None
+    ) -> AsyncGenerator[Attacker, None]:
         """An authenticated connection to `victim` that runs nothing but the muxer."""
-        stream = await self.dial_raw(victim)
-        _, wire = await secure(stream, Identity(host_key(number)), is_dialler=True, expected=victim.peer_id)
+        stream, _ = await MemoryTransport(self.memory, host).dial(parse_peer_address(victim.addresses[0]))
+        identity = Identity(key or host_key(number))
+        _, wire = await secure(stream, identity, is_dialler=True, expected=victim.peer_id)
         attacker = Attacker(MuxedConnection(wire, is_dialler=True), wire)
 
         async def run() -> None:
@@ -86,8 +156,8 @@ def host_key(number: int) -> bytes:
 
 
 @pytest.fixture
-def lab() -> Lab:
-    return Lab()
+async def lab() -> Lab:
+    return Lab(started_at=trio.current_time())
 
 
 @pytest.fixture

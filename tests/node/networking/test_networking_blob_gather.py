@@ -368,7 +368,7 @@ async def test_a_holder_that_vanishes_leaves_its_groups_to_the_others(
             while leaving.served < after_mib * MIB:
                 await trio.sleep(0.1)
             await it.holders[0].disconnect(it.asker.peer_id)
-            it.asker.learn_addresses(it.holders[0].peer_id, ())
+            it.asker.learn_addresses(it.holders[0].peer_id, (), source=it.holders[0].peer_id)
 
         nursery.start_soon(vanish)
         crate = Crate(data)

@@ -94,6 +94,13 @@ def test_a_wallet_that_moves_to_another_peer_leaves_the_old_one() -> None:
     assert directory.wallet_of(peer(6)) == address_of(wallet_key(1))
 
 
+def test_a_newer_record_heard_from_others_does_not_make_a_peer_a_stranger() -> None:
+    directory = Directory(DOMAIN, Wall())
+    directory.learn(announcement(1, peer(5), sequence=1), source=peer(5))
+    directory.learn(announcement(1, peer(5), sequence=2), source=peer(9))
+    assert directory.wallet_of(peer(5)) == address_of(wallet_key(1))
+
+
 def test_a_record_is_forgotten_when_it_expires() -> None:
     wall = Wall()
     directory = Directory(DOMAIN, wall)
@@ -127,6 +134,38 @@ def test_the_directory_is_bounded_and_forgets_the_stalest(monkeypatch: pytest.Mo
     assert [each.wallet for each in directory.all()] == [address_of(wallet_key(number)) for number in (2, 3, 4)]
     assert directory.wallet_of(peer(1)) is None
     assert MAX_RECORDS >= 1000
+
+
+def test_only_what_peers_showed_themselves_is_told_and_each_network_has_its_turn() -> None:
+    directory = Directory(DOMAIN, Wall())
+    for number in range(1, 4):
+        directory.learn(announcement(number, peer(number)), source=peer(number), origin=f"network {number}")
+    for number in range(10, 60):
+        directory.learn(announcement(number, peer(number)), source=peer(number), origin="crowd")
+    for number in range(100, 160):
+        directory.learn(announcement(number, peer(number)), source=peer(1), origin="network 1")
+    for seed in range(20):
+        told = [each.peer for each in directory.sample(8, random.Random(seed), without=[peer(2)])]
+        assert len(set(told)) == 8
+        assert {peer(1), peer(3)} <= set(told)
+        assert not set(told) & {peer(number) for number in (2, *range(100, 160))}
+
+
+def test_a_flood_of_records_displaces_only_what_came_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.networking.directory.MAX_RECORDS", 30)
+    directory = Directory(DOMAIN, Wall())
+    for number in range(1, 11):
+        directory.learn(announcement(number, peer(number)), source=peer(number), origin=f"network {number}")
+    repeated = announcement(11, peer(11))
+    directory.learn(repeated, source=peer(99), origin="crowd")
+    for number in range(90, 100):
+        directory.learn(announcement(number, peer(number)), source=peer(99), origin="crowd")
+    directory.learn(repeated, source=peer(1), origin="network 1")
+    for number in range(100, 200):
+        directory.learn(announcement(number, peer(number)), source=peer(99), origin="crowd")
+    assert all(directory.wallet_of(peer(number)) for number in range(1, 11))
+    assert directory.peer_of(repeated.wallet) == peer(11)
+    assert len(directory.all()) == 30
 
 
 @dataclass
@@ -224,6 +263,20 @@ async def test_a_peer_that_tells_a_forged_record_gets_a_strike_and_is_not_believ
         await trio.sleep(20)
         assert node.directory.peer_of(address_of(wallet_key(50))) is None
         assert node.directory.peer_of(address_of(wallet_key(51))) == peer(51)
+        assert logged("network.misconduct")
+
+
+async def test_a_record_of_another_peer_is_not_taken_for_its_own(
+    lab: Any, autojump_clock: MockClock, logged: Callable[[str], list[Any]]
+) -> None:
+    async with lab.node(1) as liar, discovering(lab, 2, liar.addresses[0]) as node:
+
+        async def lie(_peer: PeerId, _body: bytes) -> bytes:
+            return encode(PeersExchange(own=announcement(51, peer(51))))
+
+        liar.serve(METHOD, lie, max_request=100_000)
+        await trio.sleep(20)
+        assert node.directory.all() == ()
         assert logged("network.misconduct")
 
 
