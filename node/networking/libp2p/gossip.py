@@ -294,9 +294,10 @@ class Gossip(Pubsub):
                 self.router.remove_peer(peer_id)
                 self._replayed_recent_topics.pop(peer_id, None)  # what is recent is said again at once
             self._schedule_peer_stream_retry(peer_id)
-        owed = cast("Router", self.router).owed
+        router = cast("Router", self.router)
+        router.note_left(peer_id)
         while queue is not None and (rpc := queue._queue.pop()) is not None:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-            owed.note(peer_id, rpc)
+            router.owed.note(peer_id, rpc)
 
     async def _peer_stream_retry_task(self, peer_id: ID) -> None:
         """Greet a peer again, after a pause: one that drops each stream of ours would have us open them without end."""

@@ -25,7 +25,7 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 
-from node.networking.libp2p.history import HISTORY_S, History
+from node.networking.libp2p.history import HISTORY_S, History, id_of
 from node.networking.libp2p.owed import Owed
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,12 @@ class Router(GossipSub):
         self.history = History()
         self.mcache = cast("Any", self.history)
         self.owed = Owed(self.history)
+        self._left: dict[ID, float] = {}
+        self._unheard: dict[bytes, None] = {}
+
+    def note_left(self, peer: ID) -> None:
+        """Our stream to `peer` broke: if it comes back soon, it is told what it missed."""
+        self._left[peer] = trio.current_time()
 
     async def heartbeat(self) -> None:
         """Keep the mesh for ever."""
@@ -100,6 +106,9 @@ class Router(GossipSub):
         await self._offer_what_is_owed()
         self.history.shift()
         self.owed.tidy()
+        since = trio.current_time() - HISTORY_S
+        self._left = {peer: at for peer, at in self._left.items() if at > since}
+        self._unheard = {each: None for each in self._unheard if self.history.get(each) is not None}
         self._periodic_security_cleanup()
         now = _TrioTime.time()
         for resting in self.back_off.values():  # stock drops one only when that peer comes again
@@ -237,7 +246,10 @@ class Router(GossipSub):
         rpc = rpc_pb2.RPC(publish=[pubsub_msg])
         origin = ID(pubsub_msg.from_id)
         receivers = self._get_peers_to_send(pubsub_msg.topicIDs, msg_forwarder=msg_forwarder, origin=origin)
-        for peer in sorted(receivers, key=ID.to_bytes):  # an order that a simulation can repeat
+        receivers = sorted(receivers, key=ID.to_bytes)  # an order that a simulation can repeat
+        if not receivers and self.pubsub is not None and origin == self.pubsub.my_id:
+            self._unheard[id_of(pubsub_msg)] = None
+        for peer in receivers:
             self.send_rpc(peer, rpc)
         for topic in pubsub_msg.topicIDs:
             self.time_since_last_publish[topic] = int(_TrioTime.time())
@@ -245,13 +257,17 @@ class Router(GossipSub):
     async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
         """Give a peer that joins a topic what was said in the last seconds, so that no offer passes it by.
 
-        Of what was said before, it is told the ids: it may have come back after a stall, or have heard it elsewhere.
+        With it goes what we said to nobody. A peer that was here before is told the ids of what it may have missed; a
+        newcomer is not: js-libp2p asks for all of that, and hears nothing more from whoever told it.
         """
         recent = self.history.window(topic)
-        for message in filter(None, map(self.history.get, recent)):
+        older = self.history.window(topic, within_s=HISTORY_S)[: -len(recent) or None]
+        unheard = [each for each in older if each in self._unheard]
+        for message in filter(None, map(self.history.get, (*unheard, *recent))):
+            self._unheard.pop(id_of(message), None)
             if message.from_id != peer_id.to_bytes():
                 self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message]))
-        older = self.history.window(topic, within_s=HISTORY_S)[: -len(recent) or None][-MAX_IDS:]
-        if older:
-            ihave = rpc_pb2.ControlIHave(topicID=topic, messageIDs=older)
+        missed = [each for each in older if each not in unheard][-MAX_IDS:]
+        if missed and peer_id in self._left:
+            ihave = rpc_pb2.ControlIHave(topicID=topic, messageIDs=missed)
             await self.emit_control_message(rpc_pb2.ControlMessage(ihave=[ihave]), peer_id)

@@ -45,13 +45,13 @@ market.join()
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 
-async function until (what, seconds, probe) {
+async function until (what, seconds, probe, seen = () => '') {
   for (const end = Date.now() + seconds * 1000; Date.now() < end;) {
     const found = await probe()
     if (found) return found
     await sleep(0.1)
   }
-  throw new Error(`after ${seconds} s not yet: ${what}`)
+  throw new Error(`after ${seconds} s not yet: ${what}${seen()}`)
 }
 
 const auctionOf = (task) => until(`the offer ${task}`, 60, () => market.auctions.get(task))
@@ -86,7 +86,7 @@ const commands = {
     return until(`${awards} awards of ${task} that follow`, 60, () => {
       if (auction.awards.length < awards || auction.bids.size < auction.leaves.length) return undefined
       return shown(market.verify(auction))
-    })
+    }, () => `; heard ${auction.awards.length} awards, ${auction.bids.size} bids of ${auction.leaves.length}, ${JSON.stringify(market.judged)}`)
   },
 
   /** The same, with the transcript changed in the ways that a cheating requester might try: all must be found out. */
