@@ -25,8 +25,6 @@ class Owed:
     """Who is owed what."""
 
     def __init__(self, history: History) -> None:
-        self.dropped = 0
-        """How often a message did not find room, ever."""
         self._history = history
         self._debts: OrderedDict[ID, OrderedDict[bytes, None]] = OrderedDict()
 
@@ -40,7 +38,6 @@ class Owed:
         debts = self._debts.setdefault(peer, OrderedDict())
         self._debts.move_to_end(peer)
         for message in rpc.publish:
-            self.dropped += 1
             debts[id_of(message)] = None
             if len(debts) > MAX_OWED:
                 debts.popitem(last=False)

@@ -14,6 +14,7 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
 
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
 
@@ -39,6 +40,8 @@ MAX_CONTROL_ENTRIES: Final = 256
 """Grafts, prunes and lists of ids in one RPC. There are about ten topics, so honest peers stay far below."""
 MAX_IDS: Final = 512
 """Message ids in one list: more than our own history holds at the rates that we accept."""
+MAX_LEFT: Final = 1024
+"""Peers of which it is remembered that our stream to them broke."""
 ROOM: Final = 64
 """A queue with fewer messages waiting (of 256) has room for what its peer missed."""
 _EPOCH: Final = 1_000_000_000
@@ -81,12 +84,15 @@ class Router(GossipSub):
         self.history = History()
         self.mcache = cast("Any", self.history)
         self.owed = Owed(self.history)
-        self._left: dict[ID, float] = {}
+        self._left: OrderedDict[ID, float] = OrderedDict()
         self._unheard: dict[bytes, None] = {}
 
     def note_left(self, peer: ID) -> None:
         """Our stream to `peer` broke: if it comes back soon, it is told what it missed."""
         self._left[peer] = trio.current_time()
+        self._left.move_to_end(peer)
+        if len(self._left) > MAX_LEFT:  # new identities cost nothing: only those that broke off first are forgotten
+            self._left.popitem(last=False)
 
     async def heartbeat(self) -> None:
         """Keep the mesh for ever."""
@@ -107,7 +113,8 @@ class Router(GossipSub):
         self.history.shift()
         self.owed.tidy()
         since = trio.current_time() - HISTORY_S
-        self._left = {peer: at for peer, at in self._left.items() if at > since}
+        while self._left and next(iter(self._left.values())) < since:
+            self._left.popitem(last=False)
         self._unheard = {each: None for each in self._unheard if self.history.get(each) is not None}
         self._periodic_security_cleanup()
         now = _TrioTime.time()
