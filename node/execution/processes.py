@@ -103,7 +103,7 @@ async def open_sandbox_process(
 ) -> AsyncGenerator[SandboxProcess, None]:
     """Start a process that runs guests, or one that compiles one module. It is killed on the way out.
 
-    It gets nothing of the node's: no environment, no open file but its socket, an empty working folder.
+    It gets nothing of the node's: no environment, no open file but its socket, a working folder that is gone.
 
     Args:
         kind: Which of the two.
@@ -113,12 +113,9 @@ async def open_sandbox_process(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     root = str(Path(node.__path__[0]).parent)
-    with (
-        trio.socket.from_stdlib_socket(ours) as connection,
-        tempfile.TemporaryDirectory(prefix="stoa-empty-") as empty,
-        tempfile.TemporaryFile() as words,
-    ):
-        with theirs:
+    with trio.socket.from_stdlib_socket(ours) as connection, tempfile.TemporaryFile() as words:
+        # The folder is gone once the process stands in it: there nothing can be made, and a killed node leaves nothing.
+        with theirs, tempfile.TemporaryDirectory(prefix="stoa-empty-") as nowhere:
             arguments = [root, kind, str(theirs.fileno()), str(memory_bytes), str(cpu_s)]
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-I", "-B", "-X", "utf8", "-c", _BOOTSTRAP, *arguments],
@@ -127,7 +124,7 @@ async def open_sandbox_process(
                 stderr=words,
                 pass_fds=(theirs.fileno(),),
                 env={},
-                cwd=empty,
+                cwd=nowhere,
                 start_new_session=True,
             )
         try:
