@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from node.app.given_blobs import GivenBlobs
 from node.networking.blob_source import BlobReader, NotServed
 from node.networking.by_wallet import PeersByWallet
 from node.networking.directory import Directory
@@ -30,6 +31,7 @@ class WalletPeers(PeersByWallet):
     def __init__(self, network: Network, discovery: Discovery, storage: Storage) -> None:
         super().__init__(network, discovery)
         self._storage = storage
+        self._given = GivenBlobs(storage.blobs)
 
     async def call(self, wallet: Address, method: str, body: bytes, *, max_response: int | None = None) -> bytes:
         """Send a request; every node serves every method, so a node that does not is still starting."""
@@ -63,9 +65,11 @@ class WalletPeers(PeersByWallet):
         await blobs.keep(digest, keep_until)
         if await blobs.has(digest):
             return
-        async with blobs.open_partial(digest, max_bytes=max_bytes) as partial:
-            await self.gather_blob(wallets, digest, max_bytes=max_bytes, into=partial)
+        async with blobs.open_partial(digest, max_bytes=max_bytes) as partial, self._given.opened(wallets) as bases:
+            await self.gather_blob(wallets, digest, max_bytes=max_bytes, into=partial, bases_of=bases.__getitem__)
             await partial.commit(keep_until=keep_until)
+        for wallet in wallets:
+            self._given.remember(wallet, digest)
 
     async def grant(self, digest: ContentDigest, wallet: Address, until: UnixTime) -> None:
         """See `Peers`."""

@@ -1,11 +1,11 @@
-"""Messages of `/stoa/blobs/2` (docs/spec/networking.md, section 4).
+"""Messages of `/stoa/blobs/3` (docs/spec/networking.md, section 4).
 
 asker                                          server
-greeting: digest, encodings, tree?  ─────────▶  may this peer have it?
+greeting: digest, encodings, tree?, bases  ──▶  may this peer have it?
 orders: want groups, leave groups   ─────────▶
 ◀─────────  status, size
 ◀─────────  one chaining value per MiB, if asked for
-◀─────────  groups: number, encoding, length, bytes
+◀─────────  groups: number, encoding, base, length, bytes
 """
 
 import struct
@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Final
 
+from node.networking.blob_bases import MAX_BASES
 from node.networking.errors import PeerMisbehaved
 from node.networking.streams import Stream
 from node.storage.blake3_tree import GROUP_BYTES
 from protocol.identity import ContentDigest, PeerId
 
-PROTOCOL: Final = "/stoa/blobs/2"
+PROTOCOL: Final = "/stoa/blobs/3"
 MAX_WANTED: Final = 64
 """Groups that an asker may have ordered and not got."""
 LAST_GROUP: Final = 2**32 - 1
 """Number that stands for the last group, for an asker that does not know the size yet."""
-_GREETING: Final = struct.Struct("!32sBB")
+_GREETING: Final = struct.Struct("!32sBBB")
+_DIGEST_BYTES: Final = 32
 _ANSWER: Final = struct.Struct("!BQ")
 _ORDER: Final = struct.Struct("!BII")
-_GROUP: Final = struct.Struct("!IBI")
+_GROUP: Final = struct.Struct("!IBBI")
 
 
 class Status(IntEnum):
@@ -42,6 +44,8 @@ class Encoding(IntEnum):
 
     PLAIN = 0
     ZSTD = 1
+    DELTA = 2
+    """One zstd frame whose dictionary is a window of a base (`blob_bases`)."""
     LEFT = 255
     """No bytes follow: the asker left the group before it was begun. So every group that was wanted is answered
     once."""
@@ -68,10 +72,12 @@ class Greeting:
     digest: ContentDigest
     accepts: Accepts
     wants_tree: bool
+    bases: tuple[ContentDigest, ...] = ()
+    """Blobs that the asker has and that the server may pack groups against, at most `MAX_BASES`."""
 
     def encode(self) -> bytes:
         """Return its bytes."""
-        return _GREETING.pack(self.digest, self.accepts, self.wants_tree)
+        return _GREETING.pack(self.digest, self.accepts, self.wants_tree, len(self.bases)) + b"".join(self.bases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,12 @@ class GroupHead:
     index: int
     encoding: Encoding
     length: int
+    base: int = 0
+    """Which of the greeting's bases, from 0; 0 too where the encoding needs none."""
 
     def encode(self) -> bytes:
         """Return its bytes."""
-        return _GROUP.pack(self.index, self.encoding, self.length)
+        return _GROUP.pack(self.index, self.encoding, self.base, self.length)
 
 
 async def read_greeting(stream: Stream) -> Greeting:
@@ -107,10 +115,14 @@ async def read_greeting(stream: Stream) -> Greeting:
         StreamClosed: The stream ended.
         PeerMisbehaved: A value that no asker sends.
     """
-    digest, accepts, wants_tree = _GREETING.unpack(await stream.read_exactly(_GREETING.size))
+    digest, accepts, wants_tree, count = _GREETING.unpack(await stream.read_exactly(_GREETING.size))
     if wants_tree > 1:
         raise PeerMisbehaved(f"{stream.peer} greets with {wants_tree} where 0 or 1 belongs")
-    return Greeting(ContentDigest(digest), Accepts(accepts & Accepts.ZSTD), bool(wants_tree))
+    if count > MAX_BASES:
+        raise PeerMisbehaved(f"{stream.peer} names {count} bases, at most {MAX_BASES} are allowed")
+    names = await stream.read_exactly(count * _DIGEST_BYTES)
+    bases = tuple(ContentDigest(names[at : at + _DIGEST_BYTES]) for at in range(0, len(names), _DIGEST_BYTES))
+    return Greeting(ContentDigest(digest), Accepts(accepts & Accepts.ZSTD), bool(wants_tree), bases)
 
 
 def encode_answer(status: Status, size: int = 0) -> bytes:
@@ -156,7 +168,11 @@ async def read_group_head(stream: Stream) -> GroupHead:
         StreamClosed: The stream ended.
         PeerMisbehaved: An unknown encoding, or more bytes than a group has.
     """
-    index, encoding, length = _GROUP.unpack(await stream.read_exactly(_GROUP.size))
-    if encoding not in tuple(Encoding) or length > (0 if encoding == Encoding.LEFT else GROUP_BYTES):
+    index, encoding, base, length = _GROUP.unpack(await stream.read_exactly(_GROUP.size))
+    if (
+        encoding not in tuple(Encoding)
+        or length > (0 if encoding == Encoding.LEFT else GROUP_BYTES)
+        or (base and encoding != Encoding.DELTA)
+    ):
         raise PeerMisbehaved(f"{stream.peer} sends group {index} as {length} bytes in encoding {encoding}")
-    return GroupHead(index, Encoding(encoding), length)
+    return GroupHead(index, Encoding(encoding), length, base)

@@ -19,6 +19,7 @@ import trio
 from node.networking.blob_pool import GroupPool
 from node.networking.blob_receive import STALL_TIMEOUT_S, Wanted
 from node.networking.errors import (
+    BaseUnfit,
     BlobCorrupt,
     BlobUnavailable,
     MessageTooLarge,
@@ -80,7 +81,8 @@ HOLDER_FAILED: Final = (BlobUnavailable, MessageTooLarge, PeerBusy, PeerMisbehav
 """What ends the part of one holder. Anything else is about ourselves (the disk, the quota) and ends the transfer."""
 
 OpenSession: TypeAlias = Callable[["HolderTasks"], AbstractAsyncContextManager[Session]]
-"""Reaches the holder whose tasks they are, and opens a stream to it for as long as the context lasts."""
+"""Reaches the holder whose tasks they are, and opens a stream to it for as long as the context lasts. After `BaseUnfit`
+the next one works without bases, so a holder that lies with one is found out by the next group."""
 Strike: TypeAlias = Callable[[PeerId, str, float], None]
 
 
@@ -158,6 +160,8 @@ class Gathering:
                 continue
             try:
                 await self._run_session(peer)
+            except BaseUnfit as error:
+                log.warning("blob.base_unfit", peer=peer, base=error.base.hex(), why=str(error))
             except HOLDER_FAILED as error:
                 self._failures[peer] = error
                 log.info("blob.holder_failed", peer=peer, digest=self.wanted.digest.hex(), why=str(error))

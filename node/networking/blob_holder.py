@@ -1,10 +1,12 @@
-"""The asking side of `/stoa/blobs/2`: one holder, asked for groups as long as there are some for it."""
+"""The asking side of `/stoa/blobs/3`: one holder, asked for groups as long as there are some for it."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import trio
 
 from node.networking.bandwidth import Bandwidth
+from node.networking.blob_bases import Base, read_window
 from node.networking.blob_codec import unpack
 from node.networking.blob_frames import LAST_GROUP, Encoding, Greeting, GroupHead, Order, OrderKind, read_group_head
 from node.networking.blob_receive import (
@@ -16,10 +18,11 @@ from node.networking.blob_receive import (
     sent_wrong_bytes,
 )
 from node.networking.blob_source import Hashing
-from node.networking.errors import BlobCorrupt, PeerMisbehaved
+from node.networking.errors import BaseUnfit, BlobCorrupt, PeerMisbehaved
 from node.networking.streams import Stream, StreamClosed
 from node.networking.together import run_together
 from node.storage.blake3_tree import CV_BYTES, BlobTree, group_count
+from protocol.errors import StorageError
 
 PIPELINE: Final = 4
 """Groups that a holder is asked for ahead, so that it never waits for an order."""
@@ -49,8 +52,17 @@ class Tasks(Protocol):
 class HolderSession:
     """One stream to one holder."""
 
-    def __init__(self, stream: Stream, wanted: Wanted, tasks: Tasks, *, hashing: Hashing, bandwidth: Bandwidth) -> None:
-        self._stream, self._wanted, self._tasks = stream, wanted, tasks
+    def __init__(
+        self,
+        stream: Stream,
+        wanted: Wanted,
+        tasks: Tasks,
+        *,
+        hashing: Hashing,
+        bandwidth: Bandwidth,
+        bases: Sequence[Base] = (),
+    ) -> None:
+        self._stream, self._wanted, self._tasks, self._bases = stream, wanted, tasks, bases
         self._hashing, self._bandwidth = hashing, bandwidth
         self._under_way: dict[int, bool] = {}
         """Groups that were ordered and are not answered, and whether each was left since."""
@@ -65,6 +77,7 @@ class HolderSession:
         Raises:
             BlobUnavailable: It doesn't have the blob, or not for us.
             BlobCorrupt: It sent other bytes than the digest says.
+            BaseUnfit: What came is not what it should be beside our base; either may be at fault.
             MessageTooLarge: The blob is over `max_bytes`.
             PeerBusy: It has no room for us.
             PeerMisbehaved: It broke the protocol.
@@ -72,7 +85,8 @@ class HolderSession:
             StreamClosed: The stream ended.
         """
         tree = self._tasks.tree
-        start = Greeting(self._wanted.digest, self._wanted.accepts, wants_tree=tree is None).encode()
+        bases = tuple(base.digest for base in self._bases)
+        start = Greeting(self._wanted.digest, self._wanted.accepts, wants_tree=tree is None, bases=bases).encode()
         if tree is None:
             start += Order(OrderKind.WANT, LAST_GROUP).encode()
         with trio.fail_after(STALL_TIMEOUT_S):
@@ -168,19 +182,32 @@ class HolderSession:
     async def _read_body(self, tree: BlobTree, head: GroupHead) -> bytes:
         length = tree.length_of(head.index)
         is_plain = head.encoding is Encoding.PLAIN
-        if is_plain != (head.length == length) or head.length > length or not (is_plain or self._wanted.accepts):
+        has_base = head.encoding is not Encoding.DELTA or head.base < len(self._bases)
+        is_read = is_plain or (self._wanted.accepts and has_base)
+        if is_plain != (head.length == length) or head.length > length or not is_read:
             raise PeerMisbehaved(
                 f"{self._stream.peer} sends {head.length} bytes in encoding {head.encoding} for {length} of a group"
             )
         return await receive_exactly(self._stream, head.length, self._bandwidth)
 
     async def _open(self, tree: BlobTree, head: GroupHead, body: bytes) -> bytes:
-        data = await self._hashing.run(_unpack_and_check, tree, head, body)
+        window = None
+        if head.encoding is Encoding.DELTA:
+            window = await self._window(self._bases[head.base], head.index)
+        data = await self._hashing.run(_unpack_and_check, tree, head, body, window)
+        if data is None and window is not None:
+            raise BaseUnfit(self._stream.peer, self._bases[head.base].digest)
         if data is None:
             raise sent_wrong_bytes(self._stream, tree, head.index)
         return data
 
+    async def _window(self, base: Base, index: int) -> bytes:
+        try:
+            return await read_window(base.reader, index)
+        except StorageError as error:
+            raise BaseUnfit(self._stream.peer, base.digest) from error
 
-def _unpack_and_check(tree: BlobTree, head: GroupHead, body: bytes) -> bytes | None:
-    data = body if head.encoding is Encoding.PLAIN else unpack(body, tree.length_of(head.index))
+
+def _unpack_and_check(tree: BlobTree, head: GroupHead, body: bytes, window: bytes | None) -> bytes | None:
+    data = body if head.encoding is Encoding.PLAIN else unpack(body, tree.length_of(head.index), window)
     return data if data is not None and tree.matches(head.index, data) else None

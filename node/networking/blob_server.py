@@ -1,4 +1,4 @@
-"""The serving side of `/stoa/blobs/2`: one stream is one peer that takes groups of one blob, as it orders them."""
+"""The serving side of `/stoa/blobs/3`: one stream is one peer that takes groups of one blob, as it orders them."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -44,10 +44,13 @@ class BlobServer:
         with trio.fail_after(STALL_TIMEOUT_S):
             greeting = await read_greeting(stream)
         try:
-            async with self._serving.open(greeting.digest, stream.peer) as reader:
+            async with (
+                self._serving.open(greeting.digest, stream.peer) as reader,
+                self._serving.open_bases(greeting.bases, stream.peer) as bases,
+            ):
                 cvs = await self._serving.cvs_of(reader, greeting.digest) if greeting.wants_tree else b""
                 await self._write(stream, encode_answer(Status.OK, reader.size) + cvs)
-                packer = Packer(greeting.accepts, self._hashing)
+                packer = Packer(greeting.accepts, self._hashing, bases)
                 orders = _Orders(stream, group_count(reader.size))
                 await run_together(orders.read, lambda: self._send(stream, reader, orders, packer))
         except NotServed:
@@ -68,11 +71,12 @@ class BlobServer:
         data, packed = b"", None
         if packer.wants(length):
             data = await read_fully(reader, index * GROUP_BYTES, length)
-            packed = await packer.pack(data)
+            packed = await packer.pack(index, data)
         start = trio.current_time()
         if packed is not None:
-            await self._write(stream, GroupHead(index, Encoding.ZSTD, len(packed)).encode() + packed)
-            packer.sent(len(packed), trio.current_time() - start, is_packed=True)
+            head = GroupHead(index, packed.encoding, len(packed.data), packed.base)
+            await self._write(stream, head.encode() + packed.data)
+            packer.sent(len(packed.data), trio.current_time() - start, is_packed=True)
             return
         head = GroupHead(index, Encoding.PLAIN, length).encode()
         if data or not length:

@@ -1,8 +1,8 @@
 """What this node serves of its blobs, to how many at once: shared by both versions of the protocol."""
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
@@ -57,6 +57,7 @@ class Hashing:
     def __init__(self, settings: NetworkSettings) -> None:
         self._in_threads = settings.hash_in_threads
         self._limiter = trio.CapacityLimiter(1)
+        self.one_window = trio.Lock()
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Return `function(*args)`."""
@@ -97,6 +98,21 @@ class Serving:
             self._places[peer] -= 1
             if not self._places[peer]:
                 del self._places[peer]
+
+    @asynccontextmanager
+    async def open_bases(
+        self, digests: Sequence[ContentDigest], peer: PeerId
+    ) -> AsyncGenerator[Sequence[BlobReader | None]]:
+        """Open those of an asker's bases that it may have of us; the others are None, for whatever reason."""
+        async with AsyncExitStack() as stack:
+            bases: list[BlobReader | None] = []
+            for digest in digests:
+                try:
+                    assert self.source is not None, "only what is being served has bases"
+                    bases.append(await stack.enter_async_context(self.source.open(digest, peer)))
+                except NotServed:
+                    bases.append(None)
+            yield bases
 
     async def cvs_of(self, reader: BlobReader, digest: ContentDigest) -> bytes:
         """Return the chaining values of a blob's groups, none if it has but one. Reads it all the first time."""

@@ -17,7 +17,8 @@ from typing import Final, TypeAlias
 import trio
 
 from node.networking.bandwidth import Bandwidth
-from node.networking.blob_frames import PROTOCOL as PROTOCOL_2
+from node.networking.blob_bases import BasesOf
+from node.networking.blob_frames import PROTOCOL as PROTOCOL_3
 from node.networking.blob_gather import CORRUPT_WEIGHT, Gathering, GroupStore, HolderTasks, Session
 from node.networking.blob_holder import HolderSession
 from node.networking.blob_receive import STALL_TIMEOUT_S, Wanted
@@ -25,13 +26,13 @@ from node.networking.blob_server import BlobServer
 from node.networking.blob_source import BlobSource, Hashing, Serving
 from node.networking.blobs_v1 import PROTOCOL as PROTOCOL_1
 from node.networking.blobs_v1 import OldHolderSession, receive_v1, serve_v1
-from node.networking.errors import BlobCorrupt, PeerTimeout, PeerUnreachable
+from node.networking.errors import BaseUnfit, BlobCorrupt, PeerTimeout, PeerUnreachable
 from node.networking.settings import NetworkSettings
 from node.networking.streams import Stream, StreamClosed, Streams
 from node.storage.blake3_tree import GROUP_BYTES
 from protocol.identity import ContentDigest, PeerId
 
-PROTOCOLS: Final = (PROTOCOL_2, PROTOCOL_1)
+PROTOCOLS: Final = (PROTOCOL_3, PROTOCOL_1)
 
 BlobSink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Gets the blob in order, in checked pieces of a MiB; the last may be shorter."""
@@ -48,28 +49,42 @@ class Blobs:
         self._bandwidth = Bandwidth(settings)
         self._serving = Serving(settings, self._hashing)
         streams.handle(PROTOCOL_1, partial(serve_v1, serving=self._serving, bandwidth=self._bandwidth))
-        streams.handle(PROTOCOL_2, BlobServer(self._serving, self._hashing, self._bandwidth).serve_stream)
+        streams.handle(PROTOCOL_3, BlobServer(self._serving, self._hashing, self._bandwidth).serve_stream)
 
     def serve(self, source: BlobSource) -> None:
         """Serve the blobs of `source` from now on."""
         self._serving.source = source
 
     async def gather(
-        self, peers: Sequence[PeerId], digest: ContentDigest, *, max_bytes: int, into: GroupStore, reach: Reach
+        self,
+        peers: Sequence[PeerId],
+        digest: ContentDigest,
+        *,
+        max_bytes: int,
+        into: GroupStore,
+        reach: Reach,
+        bases_of: BasesOf,
     ) -> None:
         """Fetch a blob from all of `peers`; see `Network.gather_blob`."""
         wanted = Wanted(digest, max_bytes)
+        without_bases: set[PeerId] = set()
 
         @asynccontextmanager
         async def open_session(tasks: HolderTasks) -> AsyncGenerator[Session]:
             await reach(tasks.peer)
             stream = await self._open_stream(tasks.peer, PROTOCOLS)
             try:
-                if stream.protocol == PROTOCOL_2:
-                    yield HolderSession(stream, wanted, tasks, hashing=self._hashing, bandwidth=self._bandwidth)
+                if stream.protocol == PROTOCOL_3:
+                    bases = () if tasks.peer in without_bases else bases_of(tasks.peer)
+                    yield HolderSession(
+                        stream, wanted, tasks, hashing=self._hashing, bandwidth=self._bandwidth, bases=bases
+                    )
                 else:
                     again = partial(self._open_stream, tasks.peer, (PROTOCOL_1,))
                     yield OldHolderSession(again, wanted, tasks, hashing=self._hashing, bandwidth=self._bandwidth)
+            except BaseUnfit:
+                without_bases.add(tasks.peer)
+                raise
             finally:
                 stream.reset()
 

@@ -6,6 +6,7 @@ other side knows who asks.
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from node.networking.blob_bases import Base
 from node.networking.blob_gather import GroupStore
 from node.networking.discovery import Discovery
 from node.networking.errors import PeerUnreachable
@@ -29,19 +30,39 @@ class PeersByWallet:
         return await self._network.call(await self._reach(wallet), method, body, max_response=max_response)
 
     async def gather_blob(
-        self, wallets: Sequence[Address], digest: ContentDigest, *, max_bytes: int, into: GroupStore
+        self,
+        wallets: Sequence[Address],
+        digest: ContentDigest,
+        *,
+        max_bytes: int,
+        into: GroupStore,
+        bases_of: Callable[[Address], Sequence[Base]],
     ) -> None:
         """Fetch a blob from the nodes of `wallets`, the most likely first. Raises as `Network.gather_blob` does.
+
+        Args:
+            wallets: Whose nodes are asked.
+            digest: Of the blob.
+            max_bytes: Most that it may have.
+            into: Gets what is missing.
+            bases_of: Gives earlier blobs that came from a wallet's node and may resemble this one.
 
         Raises:
             PeerUnreachable: No record of any of the nodes is known.
         """
-        known = (self._discovery.directory.peer_of(wallet) for wallet in wallets)
+        known = {self._discovery.directory.peer_of(wallet): wallet for wallet in wallets}
         peers = [peer for peer in known if peer is not None]
         if not peers:
             names = ", ".join(map(format_address, wallets))
             raise PeerUnreachable(names, "no record of its node is known")
-        await self._network.gather_blob(peers, digest, max_bytes=max_bytes, into=into, reach=self._reach_peer)
+        await self._network.gather_blob(
+            peers,
+            digest,
+            max_bytes=max_bytes,
+            into=into,
+            reach=self._reach_peer,
+            bases_of=lambda peer: bases_of(known[peer]),
+        )
 
     def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
         """Answer requests; ask `wallet_of` whose they are."""

@@ -5,6 +5,7 @@ TransientError
 ├── PeerTimeout        the peer took longer than the deadline
 ├── PeerBusy           the peer has no room for this request now
 ├── BlobUnavailable    the peer doesn't have the blob, or not for us
+├── BaseUnfit          what the peer packed against an earlier blob is wrong, or our copy of that is
 └── NoHolderLeft       several peers were asked for a blob, and each failed in its way
 ProtocolError
 ├── RemoteRefused      the peer's handler said no, and why
@@ -50,6 +51,14 @@ class BlobUnavailable(TransientError):
     def __init__(self, peer: PeerId, digest: ContentDigest) -> None:
         super().__init__(f"{peer} does not serve blob {digest.hex()}")
         self.peer, self.digest = peer, digest
+
+
+class BaseUnfit(TransientError):
+    """A group that was packed against a base does not come out right: the peer lies, or our copy of the base is bad."""
+
+    def __init__(self, peer: PeerId, base: ContentDigest) -> None:
+        super().__init__(f"what {peer} packed against blob {base.hex()} does not unpack to what it should")
+        self.peer, self.base = peer, base
 
 
 class NoHolderLeft(TransientError):

@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from node.networking.addresses import PeerAddress, parse_peer_address
+from node.networking.blob_bases import BasesOf, no_bases
 from node.networking.blob_gather import GroupStore
 from node.networking.blob_source import BlobSource
 from node.networking.blobs import PROTOCOLS as BLOB_PROTOCOLS
@@ -188,6 +189,7 @@ class Network:
         max_bytes: int,
         into: GroupStore,
         reach: Reach | None = None,
+        bases_of: BasesOf = no_bases,
     ) -> None:
         """Fetch what is missing of a blob from several peers at once, dialling them if need be.
 
@@ -200,6 +202,8 @@ class Network:
             max_bytes: Most that it may have.
             into: Gets each MiB once it is checked, in any order; what it has is not asked for.
             reach: Awaited before a peer is asked; dials it if None.
+            bases_of: Gives, for a peer, earlier blobs that we have of it, at most `MAX_BASES`: of a blob that
+                resembles one of them only the difference is sent.
 
         Raises:
             BlobUnavailable: The only peer that was asked doesn't have it, or not for us.
@@ -210,7 +214,9 @@ class Network:
             PeerBusy: It serves as many blobs as it can.
             NoHolderLeft: More than one peer was asked, and each failed in one of these ways.
         """
-        await self._blobs.gather(peers, digest, max_bytes=max_bytes, into=into, reach=reach or self._reach)
+        await self._blobs.gather(
+            peers, digest, max_bytes=max_bytes, into=into, reach=reach or self._reach, bases_of=bases_of
+        )
 
     async def fetch_blob(
         self, peer: PeerId, digest: ContentDigest, *, max_bytes: int, sink: BlobSink, offset: int = 0

@@ -188,6 +188,6 @@ async def test_a_node_that_has_just_started_is_asked_again_and_any_other_refusal
     discovery: Any = SimpleNamespace(
         directory=SimpleNamespace(peer_of={WALLETS[FRIEND]: FRIEND}.get), introduce=introduce
     )
-    storage: Any = None
+    storage: Any = SimpleNamespace(blobs=None)
     with pytest.raises(error):
         await WalletPeers(network, discovery, storage).call(WALLETS[FRIEND], "task/award", b"")

@@ -30,7 +30,8 @@ from node.storage.blake3_tree import GROUP_BYTES, BlobTree, group_count, group_c
 from protocol.identity import ContentDigest, PeerId
 
 MIB = GROUP_BYTES
-GREETING_BYTES = 34
+GREETING_BYTES = 35
+"""Of an asker without bases."""
 
 
 @cache
@@ -185,10 +186,12 @@ def plain(index: int, body: bytes) -> bytes:
     return GroupHead(index, Encoding.PLAIN, len(body)).encode() + body
 
 
-async def hello(stream: Any, script: Script) -> None:
+async def hello(stream: Any, script: Script, *, has_greeted: bool = False) -> None:
     """Answer as an honest holder does: size, chaining values, last group."""
-    greeting = await stream.read_exactly(GREETING_BYTES + ORDER_BYTES)
-    assert greeting[:32] == script.tree.digest
+    if not has_greeted:
+        greeting = await stream.read_exactly(GREETING_BYTES)
+        assert greeting[:32] == script.tree.digest
+    await stream.read_exactly(ORDER_BYTES)
     last = script.tree.groups - 1
     await stream.write(
         encode_answer(Status.OK, script.tree.size) + script.tree.cvs + plain(last, group(script.data, last))

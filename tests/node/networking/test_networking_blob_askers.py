@@ -143,14 +143,14 @@ async def test_blobs_served_at_once_are_bounded(lab: Any, autojump_clock: MockCl
         assert not crate.missing
 
 
-@pytest.mark.parametrize("byte", [2, 255])
+@pytest.mark.parametrize(("at", "byte"), [(33, 2), (33, 255), (34, 5), (34, 255)])
 async def test_a_greeting_that_no_asker_says_is_a_strike(
-    byte: int, lab: Any, autojump_clock: MockClock, logged: Callable[[str], list[Any]]
+    at: int, byte: int, lab: Any, autojump_clock: MockClock, logged: Callable[[str], list[Any]]
 ) -> None:
     data = blob(3 * MIB)
     async with scene(lab, Shelf(data)) as it, lab.attacker(it.holders[0]) as asker:
         stream = await asker.open(PROTOCOL)
-        await stream.write(greeting(data)[:-1] + bytes([byte]))
+        await stream.write(greeting(data)[:at] + bytes([byte]) + greeting(data)[at + 1 :])
         await trio.sleep(1)
         assert len(logged("network.misconduct")) == 1
 
@@ -159,7 +159,7 @@ async def test_encodings_of_the_future_are_passed_over(lab: Any, autojump_clock:
     data = bytes(2 * MIB)
     async with scene(lab, Shelf(data)) as it, lab.attacker(it.holders[0]) as asker:
         stream = await asker.open(PROTOCOL)
-        await stream.write(greeting(data)[:-2] + b"\xfe\x00" + want(0))
+        await stream.write(greeting(data)[:32] + b"\xfe\x00\x00" + want(0))
         stream.finish()
         assert await read_all(stream) == encode_answer(Status.OK, len(data)) + plain(0, data[:MIB])
 

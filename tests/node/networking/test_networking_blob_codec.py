@@ -49,10 +49,10 @@ async def test_an_asker_that_cannot_unpack_gets_plain_groups() -> None:
 
 
 async def test_text_packs_and_comes_back() -> None:
-    packed = await packer().pack(TEXT)
+    packed = await packer().pack(0, TEXT)
     assert packed is not None
-    assert len(packed) < 0.6 * len(TEXT)
-    assert unpack(packed, len(TEXT)) == TEXT
+    assert len(packed.data) < 0.6 * len(TEXT)
+    assert unpack(packed.data, len(TEXT)) == TEXT
 
 
 async def test_what_is_compressed_already_is_tried_ever_more_rarely() -> None:
@@ -60,17 +60,17 @@ async def test_what_is_compressed_already_is_tried_ever_more_rarely() -> None:
     for group in range(200):
         if it.wants(len(NOISE)):
             tried.append(group)
-            assert await it.pack(NOISE) is None
+            assert await it.pack(0, NOISE) is None
         it.sent(len(NOISE), 1.0, is_packed=False)
     assert tried == [0, 2, 6, 14, 30, 62, 126, 191]
 
 
 async def test_after_noise_text_packs_again() -> None:
     it = packer()
-    assert await it.pack(NOISE) is None
+    assert await it.pack(0, NOISE) is None
     assert not it.wants(len(TEXT))
     assert it.wants(len(TEXT))
-    assert await it.pack(TEXT) is not None
+    assert await it.pack(0, TEXT) is not None
     assert it.wants(len(TEXT))
 
 
@@ -82,9 +82,9 @@ async def test_packing_goes_on_while_it_costs_less_time_than_it_saves(
     it = packer(pack_s=0.005)
     for _ in range(20):
         if it.wants(len(TEXT)):
-            packed = await it.pack(TEXT)
+            packed = await it.pack(0, TEXT)
             assert packed is not None
-            it.sent(len(packed), wire_s * len(packed) / GROUP_BYTES, is_packed=True)
+            it.sent(len(packed.data), wire_s * len(packed.data) / GROUP_BYTES, is_packed=True)
         else:
             it.sent(len(TEXT), wire_s, is_packed=False)
     assert it.wants(len(TEXT)) == pays
@@ -100,13 +100,13 @@ async def test_a_first_group_that_went_into_a_buffer_at_once_does_not_hide_a_slo
 async def test_a_busy_moment_does_not_end_packing_for_good(autojump_clock: MockClock) -> None:
     hashing = SlowHashing(60)
     it = Packer(Accepts.ZSTD, hashing)
-    assert await it.pack(TEXT) is not None
+    assert await it.pack(0, TEXT) is not None
     hashing.seconds = 0.005
     packed = 0
     for _ in range(40):
         wants = it.wants(len(TEXT))
         if wants:
-            await it.pack(TEXT)
+            await it.pack(0, TEXT)
             packed += 1
         it.sent(len(TEXT), 0.1, is_packed=wants)
     assert packed >= 20
@@ -114,7 +114,7 @@ async def test_a_busy_moment_does_not_end_packing_for_good(autojump_clock: MockC
 
 async def test_a_wire_that_becomes_slow_is_noticed(autojump_clock: MockClock) -> None:
     it = packer(pack_s=0.005)
-    packed = await it.pack(TEXT)
+    packed = await it.pack(0, TEXT)
     assert packed is not None
     for _ in range(10):
         it.sent(GROUP_BYTES, 0.0, is_packed=False)

@@ -148,7 +148,7 @@ async def packed_and_no_smaller(stream: Any, script: Script) -> None:
 async def unknown_encoding(stream: Any, script: Script) -> None:
     await hello(stream, script)
     await stream.read_exactly(ORDER_BYTES)
-    await stream.write((0).to_bytes(4) + b"\x07" + (10).to_bytes(4) + bytes(10))
+    await stream.write((0).to_bytes(4) + b"\x07\0" + (10).to_bytes(4) + bytes(10))
 
 
 async def left_unasked(stream: Any, script: Script) -> None:
@@ -160,7 +160,7 @@ async def left_unasked(stream: Any, script: Script) -> None:
 async def left_with_bytes(stream: Any, script: Script) -> None:
     await hello(stream, script)
     await stream.read_exactly(ORDER_BYTES)
-    await stream.write((0).to_bytes(4) + b"\xff" + (10).to_bytes(4) + bytes(10))
+    await stream.write((0).to_bytes(4) + b"\xff\0" + (10).to_bytes(4) + bytes(10))
 
 
 async def unknown_status(stream: Any, _script: Script) -> None:
