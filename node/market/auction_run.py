@@ -14,15 +14,9 @@ from node.storage.machine_log import Machine, MachineLog
 from protocol.errors import ProtocolError, StoaError
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market import auction_events as events
-from protocol.market.auction import (
-    admitted,
-    make_transcript,
-    next_deadline,
-    open_auction,
-    outstanding,
-    transition,
-)
+from protocol.market.auction import make_transcript, open_auction, transition
 from protocol.market.auction_states import AuctionState, Collecting, Decided, Failed, Revealing, explain_failure
+from protocol.market.auction_views import admitted, next_deadline, outstanding
 from protocol.market.award import build_award
 from protocol.market.messages import (
     AwardAnnouncement,

@@ -10,18 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from protocol.errors import ProtocolError
 from protocol.identity import ZERO_DIGEST, Address
-from protocol.market.auction import (
-    KEPT,
-    NotBetter,
-    Repeated,
-    TooMany,
-    WrongAward,
-    admitted,
-    next_deadline,
-    open_auction,
-    outstanding,
-    transition,
-)
+from protocol.market.auction import open_auction, transition
+from protocol.market.auction_awarding import WrongAward
 from protocol.market.auction_events import (
     AuctionEvent,
     AwardMade,
@@ -39,7 +29,9 @@ from protocol.market.auction_events import (
     PublishRoll,
     RevealWindowClosed,
 )
+from protocol.market.auction_hearing import KEPT, NotBetter, Repeated, TooMany
 from protocol.market.auction_states import Collecting, Decided, Failed, FailureReason, Revealing, explain_failure
+from protocol.market.auction_views import admitted, next_deadline, outstanding
 from protocol.market.award import bids_root, build_award
 from protocol.market.errors import UnexpectedEvent, WrongOffer
 from protocol.market.objects import AuctionFormat
