@@ -4,7 +4,7 @@ Every message may come by gossip or straight from its author; both ways lead thr
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -15,6 +15,7 @@ from protocol.identity import Address, Digest, PeerId
 from protocol.market import observer
 from protocol.market.evidence import Conflict
 from protocol.market.messages import (
+    LARGEST,
     AwardAnnouncement,
     BidAnnouncement,
     CommitmentAnnouncement,
@@ -25,6 +26,7 @@ from protocol.market.messages import (
     ProtestAnnouncement,
     RollAnnouncement,
     encode_message,
+    read_message,
     topic_of,
     validate,
 )
@@ -32,7 +34,7 @@ from protocol.market.observer import ObserverFull, ObserverState, heard_of, know
 from protocol.market.transcript import Heard
 from protocol.signing.eip712 import Domain
 from protocol.units import UnixTime
-from protocol.wire.codec import UnknownKind, decode_as
+from protocol.wire.codec import UnknownKind
 from protocol.wire.topics import MarketTopic, topic_name
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,7 +42,6 @@ log = structlog.stdlib.get_logger(__name__)
 MESSAGE_METHOD: Final = "market/message"
 TIDY_EVERY_S: Final = 60.0
 RETELL_S: Final = 0.5
-_LARGEST: Final = max(topic.max_bytes for topic in MarketTopic)
 
 Listener = Callable[[MarketMessage], Awaitable[None]]
 
@@ -117,7 +118,7 @@ class MarketGossip:
                 judge=lambda data, topic=topic: self._judge(topic, data),
                 deliver=self._deliver,
             )
-        self._peers.serve(MESSAGE_METHOD, self._answer, max_request=_LARGEST)
+        self._peers.serve(MESSAGE_METHOD, self._answer, max_request=LARGEST)
 
     async def tidy(self) -> None:
         """Forget auctions that are long over, for ever."""
@@ -190,10 +191,10 @@ class MarketGossip:
         )
 
     async def _deliver(self, data: bytes) -> None:
-        await self._dispatch(_decode(data))
+        await self._dispatch(read_message(data))
 
     async def _answer(self, _peer: PeerId, data: bytes) -> bytes:
-        topic = topic_of(_decode(data))
+        topic = topic_of(read_message(data))
         message = self._validate(topic, data)
         self._observe(message)
         await self._dispatch(message)
@@ -222,12 +223,6 @@ class MarketGossip:
         for effect in effects:
             # Whoever heard both halves has the proof as well, so it is only kept here; the parties publish it.
             log.warning("market.conflict_found", conflict=type(effect.conflict).__name__)
-
-
-def _decode(data: bytes) -> MarketMessage:
-    hint: Any = MarketMessage
-    message: MarketMessage = decode_as(hint, data, max_bytes=_LARGEST)
-    return message
 
 
 def _seen(message: MarketMessage, at: UnixTime) -> observer.ObserverEvent:

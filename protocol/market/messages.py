@@ -8,6 +8,7 @@ honest relay would have passed it on.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, TypeAlias, assert_never
 
 from protocol.identity import Digest
@@ -27,8 +28,11 @@ from protocol.task.manifest import MANIFEST_MAX_BYTES
 from protocol.task.pricing import Rates
 from protocol.task.verification import VERIFICATION_MAX_BYTES
 from protocol.units import UnixTime
-from protocol.wire.codec import MaxLen, decode_as, encode, tagged
+from protocol.wire.codec import MaxLen, TooLarge, decode_as, encode, tagged
 from protocol.wire.topics import MarketTopic
+
+SMALL_BYTES: Final = 512
+"""Commitments, bids and protests, which are most of what is said."""
 
 
 class NotRelayed(RuleBroken):
@@ -148,6 +152,8 @@ class KnownAuction:
     leaves: tuple[RollLeaf, ...] = ()
 
 
+LARGEST: Final = max(topic.max_bytes for topic in MarketTopic)
+
 FindAuction: TypeAlias = Callable[[Digest], KnownAuction | None]
 
 
@@ -168,11 +174,32 @@ def decode_message(topic: MarketTopic, data: bytes) -> MarketMessage:
         DecodeError: Too large for the topic, or not the one encoding of a message.
         WrongTopic: Another topic carries its kind.
     """
-    hint: Any = MarketMessage
-    message: MarketMessage = decode_as(hint, data, max_bytes=topic.max_bytes)
+    message = read_message(data, max_bytes=topic.max_bytes)
     if topic_of(message) is not topic:
         raise WrongTopic(f"{type(message).__name__} on the topic of {topic.value.label}")
     return message
+
+
+def read_message(data: bytes, *, max_bytes: int = LARGEST) -> MarketMessage:
+    """Read a message that came whichever way. What was read last is remembered: it is judged, then handed on.
+
+    Raises:
+        DecodeError: Larger than `max_bytes`, or not the one encoding of a message.
+    """
+    if len(data) > max_bytes:
+        raise TooLarge(f"{len(data)} bytes, at most {max_bytes} are allowed here")
+    return _read_small(data) if len(data) <= SMALL_BYTES else _read_large(data)
+
+
+def _read(data: bytes) -> MarketMessage:
+    hint: Any = MarketMessage
+    message: MarketMessage = decode_as(hint, data, max_bytes=LARGEST)
+    return message
+
+
+# Bounded by bytes, whoever fills them: 2 MiB of small messages, 3 MiB of large ones, read forms included.
+_read_small: Final = lru_cache(maxsize=1024)(_read)
+_read_large: Final = lru_cache(maxsize=32)(_read)
 
 
 def validate(

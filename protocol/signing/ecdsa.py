@@ -4,6 +4,7 @@ A high-s twin of a signature recovers to the same signer, so accepting it would 
 message out of one signed message.
 """
 
+from functools import lru_cache
 from typing import Final, NewType
 
 from coincurve import PrivateKey, PublicKey
@@ -17,6 +18,9 @@ Signature = NewType("Signature", bytes)
 SIGNATURE_BYTES: Final = 65
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HALF_ORDER: Final = _ORDER // 2
+_REMEMBERED: Final = 4096
+"""Signatures whose signer is remembered, some 400 bytes each: what is heard is checked where it is relayed, once more
+where it is kept, and again in a transcript. What does not verify is never remembered."""
 
 
 class BadSignature(ProtocolError):
@@ -36,6 +40,11 @@ def recover(digest: Digest, signature: bytes) -> Address:
     Raises:
         BadSignature: Wrong length, v other than 27 or 28, r or s out of range, high s, or no such point.
     """
+    return _recover(bytes(digest), bytes(signature))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _recover(digest: bytes, signature: bytes) -> Address:
     if len(signature) != SIGNATURE_BYTES:
         raise BadSignature(f"a signature has {SIGNATURE_BYTES} bytes, this has {len(signature)}")
     v = signature[64]

@@ -5,14 +5,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+from sqlalchemy import Connection
+
 from node.market.delivery_run import DELIVERY, DeliveryContext
 from node.market.purchase_run import PURCHASE, PurchaseContext
 from node.market.task_table import list_tasks
 from node.storage.journal import Journal
-from node.storage.machine_log import CLOSED, MAX_RECORD_BYTES, Machine
+from node.storage.machine_log import CLOSED, MAX_RECORD_BYTES, Machine, select_open_streams
 from protocol.channel.chain import ClaimConfirmed, CloseConfirmed, OpenConfirmed
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award
+from protocol.market.observer import ObservedAuction
+from protocol.market.transcript import Transcript, verify_transcript
+from protocol.signing.eip712 import Domain, digest
 from protocol.task import delivery, purchase
 from protocol.task.pricing import highest_part_price
 from protocol.wire.codec import decode_as
@@ -53,6 +58,9 @@ async def check_world(world: World) -> None:
     _check_escrows(world, books)
     _check_channels(world, books)
     _check_agreement(world)
+    for node in world.honest:
+        told = world.statements.broken.get(node.wallet)
+        assert told is None, f"{node.name} {told}"
 
 
 def _check_contracts(world: World) -> None:
@@ -80,7 +88,14 @@ async def _check_tasks_are_over(world: World, node: Node) -> None:
             assert row.state in OVER, f"{node.name}: {row}"
             assert row.spent <= row.budget, f"{node.name}: {row}"
             world.ended[row.state] += 1
-            assert not world.expects_success or row.state == "done", f"{node.name}: {row}"
+            expects_success = world.expects_success or task in world.afterwards
+            assert not expects_success or row.state == "done", f"{node.name}: {row}"
+    left = await node.life.storage.read.query(_select_unfinished)
+    assert not left, f"{node.name} would take up {left} after a restart"
+
+
+def _select_unfinished(connection: Connection) -> tuple[str, ...]:
+    return tuple(stream for prefix in ("purchase/", "delivery/") for stream in select_open_streams(connection, prefix))
 
 
 async def _check_purchases(node: Node, journal: Journal, books: Books) -> None:
@@ -200,7 +215,8 @@ def _channels(world: World) -> dict[Digest, tuple[Address, Address, int]]:
 
 
 def _check_agreement(world: World) -> None:
-    """Two honest nodes that heard an award of an honest requester for one slot and attempt heard the same one."""
+    """Honest nodes that heard an award of an honest requester for one slot and attempt heard the same one, and whoever
+    heard an auction whole finds the same winners and prices."""
     liars = world.liars
     heard: dict[tuple[Digest, int, int], Digest] = {}
     for node in world.honest:
@@ -214,3 +230,24 @@ def _check_agreement(world: World) -> None:
                 place = (offer_id, int(value.slot), int(value.attempt))
                 known = heard.setdefault(place, Digest(award.signed.signature))
                 assert known == award.signed.signature, f"{node.name} heard another award of {offer_id.hex()}"
+            if _recompute(world.chain.rules.market, auction):
+                world.recomputed += 1
+
+
+def _recompute(domain: Domain, auction: ObservedAuction) -> bool:
+    """Work an auction out again from what one node heard, if that was all of it; raise if it comes out otherwise."""
+    attempts = sorted(int(award.signed.value.attempt) for award in auction.awards)
+    if auction.roll is None or attempts != list(range(len(attempts))) or not attempts:
+        return False
+    heard = {digest(domain, bid.signed.value): bid.signed for bid in auction.bids.values()}
+    if any(bid_id not in heard for award in auction.awards for bid_id in award.bid_ids):
+        return False
+    transcript = Transcript(
+        offer=auction.signed_offer,
+        roll=auction.roll,
+        leaves=auction.leaves,
+        bids=tuple(heard[bid_id] for bid_id in auction.awards[0].bid_ids),
+        awards=tuple(award.signed for award in auction.awards),
+    )
+    verify_transcript(domain, transcript)
+    return True

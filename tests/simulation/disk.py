@@ -7,11 +7,22 @@ from typing import Any, Final, TypeVar, cast
 
 import trio
 from outcome import Error
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.util import LRUCache
 
 from node.storage.errors import DiskFull
 from node.storage.writer import Writer
 
 T = TypeVar("T")
+_COMPILED: Final = LRUCache[Any, Any](2048)
+
+
+@event.listens_for(Engine, "engine_connect")
+def _share_compiled(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction] - SQLAlchemy calls it
+    """Compile a statement once for all nodes and lives: each has an engine, which would compile everything again."""
+    connection.execution_options(compiled_cache=_COMPILED)
+
+
 _COMMIT: Final = Writer._commit_group.__name__  # pyright: ignore[reportPrivateUsage]
 
 

@@ -68,6 +68,18 @@ async def crash(world: World, chance: Random, lasts_s: float) -> None:
     await _kill(world, chance.choice(world.nodes), lasts_s)
 
 
+async def crash_at_commit(world: World, chance: Random, lasts_s: float) -> None:
+    """One node dies at one of its next commits, or just before it; and so on, each time that it is back."""
+    node, loses_it = chance.choice(world.nodes), chance.random() < 0.5
+    world.note(f"{node.name} dies at commits for {lasts_s:.0f} s, {'before' if loses_it else 'after'} they are durable")
+    end = trio.current_time() + lasts_s
+    while trio.current_time() < end:
+        node.down_s = chance.uniform(0.1, 10.0)
+        node.die_at_commit(chance.randint(1, 20), loses_it=loses_it)
+        await trio.sleep(chance.uniform(1.0, 15.0))
+    node.spare()
+
+
 async def blackout(world: World, chance: Random, lasts_s: float) -> None:
     """All nodes are killed at once."""
     del chance
@@ -121,6 +133,34 @@ async def chain_stuck(world: World, chance: Random, lasts_s: float) -> None:
     world.chain.is_stuck = False
 
 
+async def chain_down(world: World, chance: Random, lasts_s: float) -> None:
+    """Nobody can reach the chain, which goes on."""
+    del chance
+    world.note(f"nobody can reach the chain for {lasts_s:.0f} s")
+    for node in world.nodes:
+        node.is_away_from_chain = True
+    await trio.sleep(lasts_s)
+    for node in world.nodes:
+        node.is_away_from_chain = False
+
+
+async def wrong_clock(world: World, chance: Random, lasts_s: float) -> None:
+    """One node's clock is off by some seconds, and runs too fast or too slow."""
+    await _set_wrong(world, chance.choice(world.nodes), chance.uniform(-5, 5), chance.uniform(-0.05, 0.05), lasts_s)
+
+
+async def jumping_clock(world: World, chance: Random, lasts_s: float) -> None:
+    """One node's clock jumps, by up to two minutes, and back after a while."""
+    await _set_wrong(world, chance.choice(world.nodes), chance.uniform(-120, 120), 0.0, lasts_s)
+
+
+async def _set_wrong(world: World, node: Node, offset_s: float, drift: float, lasts_s: float) -> None:
+    world.note(f"{node.name}'s clock is off by {offset_s:.1f} s and {drift:.3f} s a second for {lasts_s:.0f} s")
+    node.clock.set_wrong(offset_s=offset_s, drift=drift)
+    await trio.sleep(lasts_s)
+    node.clock.set_right()
+
+
 async def reorganisations(world: World, chance: Random, lasts_s: float) -> None:
     """The newest blocks are replaced, again and again."""
     end = trio.current_time() + lasts_s
@@ -132,8 +172,8 @@ async def reorganisations(world: World, chance: Random, lasts_s: float) -> None:
 
 
 ALL: Final[tuple[Fault, ...]] = (
-    bad_weather, partition, one_way, flapping, slow_node, crash, blackout, full_disk, slow_disk, dying_workers,
-    chain_away, chain_stuck, reorganisations,
+    bad_weather, partition, one_way, flapping, slow_node, crash, crash_at_commit, blackout, full_disk, slow_disk,
+    dying_workers, wrong_clock, jumping_clock, chain_away, chain_down, chain_stuck, reorganisations,
 )  # fmt: skip
 
 

@@ -5,8 +5,13 @@ it was acted on; gossip reaches whoever a chain of relays reaches; a node that i
 """
 
 import bisect
+import heapq
+import itertools
+import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Final, TypeAlias
 
@@ -28,10 +33,15 @@ FULL_MESH: Final = 12
 CHORDS: Final = (-29, -7, -2, -1, 0, 1, 6, 28)
 """Neighbours on the ring, near and far: a message crosses 200 nodes in a few hops."""
 BLOB_METHOD: Final = "blob"
+TICK_S: Final = 0.001
 
 
 Bend: TypeAlias = Callable[[Address | None, str, bytes], Sequence[bytes]]
 """What a liar sends instead of a message to somebody (None: gossip, before it fans out): nothing, others, more."""
+
+
+def _unwitnessed(_sender: Address, _what: str, _data: bytes) -> None:
+    """Nobody listens."""
 
 
 class Lost(TransientError):
@@ -66,9 +76,52 @@ class Network:
     """Extra seconds on all that a node sends."""
     bends: dict[Address, Bend] = field(default_factory=dict[Address, Bend])
     """Of nodes that lie."""
+    witness: Callable[[Address, str, bytes], None] = _unwitnessed
+    """Told of all that a node means to send, before a liar's tongue bends it."""
     sent: int = 0
     failed: int = 0
     """Messages that did not arrive, or late by fault of the line: what excuses a requester that hears too little."""
+
+    _ring: list[Address] = field(default_factory=list[Address])
+    _near: dict[Address, tuple[Address, ...]] = field(default_factory=dict[Address, tuple[Address, ...]])
+    _under_way: list[tuple[float, int, Callable[[], None]]] = field(
+        default_factory=list[tuple[float, int, Callable[[], None]]]
+    )
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _sooner: trio.Event = field(default_factory=trio.Event)
+
+    async def run(self) -> None:
+        """Bring gossip to where it goes, for ever: one task for all, as a crowd has a million messages under way."""
+        heap = self._under_way
+        while True:
+            sooner = self._sooner = trio.Event()
+            with trio.move_on_at(_tick(heap[0][0])) if heap else nullcontext():
+                await sooner.wait()
+            while heap and _tick(heap[0][0]) <= trio.current_time():
+                _, _, arrive = heapq.heappop(heap)
+                arrive()
+
+    def send(self, source: Address, arrive: Callable[[], None]) -> None:
+        """Have a message of `source` arrive when its time has come."""
+        due = trio.current_time() + self.delay(source)
+        if not self._under_way or due < self._under_way[0][0]:
+            self._sooner.set()
+        heapq.heappush(self._under_way, (due, next(self._numbers), arrive))
+
+    def enter(self, endpoint: "Endpoint") -> None:
+        """Be there from now on."""
+        self.nodes[endpoint.wallet] = endpoint
+        self._membership_changed()
+
+    def leave(self, endpoint: "Endpoint") -> None:
+        """Be gone as of now."""
+        if self.nodes.get(endpoint.wallet) is endpoint:
+            del self.nodes[endpoint.wallet]
+            self._membership_changed()
+
+    def _membership_changed(self) -> None:
+        self._ring = sorted(self.nodes)
+        self._near.clear()
 
     def reaches(self, source: Address, target: Address) -> bool:
         """Tell whether a message would arrive but for loss."""
@@ -78,18 +131,21 @@ class Network:
 
     def neighbours(self, wallet: Address) -> tuple[Address, ...]:
         """Return to whom a node passes gossip: to all in a small network, along a ring with chords in a crowd."""
-        others = tuple(each for each in self.nodes if each != wallet)
-        if len(others) <= FULL_MESH:
-            return others
-        ring = sorted(others)
-        place = bisect.bisect(ring, wallet)
-        return tuple({ring[(place + step) % len(ring)]: None for step in CHORDS})
+        known = self._near.get(wallet)
+        if known is None:
+            others = [each for each in self.nodes if each != wallet]
+            if len(others) > FULL_MESH:
+                ring = [each for each in self._ring if each != wallet]
+                place = bisect.bisect(ring, wallet)
+                others = list({ring[(place + step) % len(ring)]: None for step in CHORDS})
+            known = self._near[wallet] = tuple(others)
+        return known
 
     def heal(self) -> None:
         """Good weather, no partitions."""
         self.cut.clear()
         self.slow.clear()
-        self.weather = replace(self.weather, loss=0.0, double=0.0)
+        self.weather = Weather()
 
     def bent(self, source: Address, target: Address | None, what: str, data: bytes) -> Sequence[bytes]:
         """Return what `source` really sends."""
@@ -113,6 +169,11 @@ class Network:
         return 2 if self.chance.random() < self.weather.double else 1
 
 
+def _tick(time: float) -> float:
+    """Return the next moment at which messages arrive: all of a millisecond together, in their order."""
+    return math.ceil(time / TICK_S) * TICK_S
+
+
 def peer_name(wallet: Address) -> PeerId:
     """Return the host of a wallet, in this network."""
     return PeerId(wallet.hex())
@@ -132,14 +193,14 @@ class Endpoint:
     def leave(self) -> None:
         """Gone, as of now: nothing is heard, answered or sent any more."""
         self.is_alive = False
-        if self._network.nodes.get(self.wallet) is self:
-            del self._network.nodes[self.wallet]
+        self._network.leave(self)
 
     # ------------------------------------------------------------------------------------------------ what a node asks
 
     async def call(self, wallet: Address, method: str, body: bytes) -> bytes:
         """See `Peers`."""
         network = self._network
+        network.witness(self.wallet, method, body)
         await trio.sleep(network.delay(self.wallet))
         if not network.reaches(self.wallet, wallet) or not self.is_alive:
             await trio.sleep(REFUSED_AFTER_S)
@@ -235,6 +296,7 @@ class Endpoint:
         await trio.lowlevel.checkpoint()
         if self.is_alive:
             self._heard[data] = None
+            self._network.witness(self.wallet, topic, data)
             for wallet in self._network.neighbours(self.wallet):
                 for bent in self._network.bent(self.wallet, wallet, topic, data):
                     self._pass_on(wallet, topic, bent)
@@ -251,27 +313,26 @@ class Endpoint:
 
     def hear(self, source: Address, topic: str, data: bytes) -> None:
         """Hear a message from a neighbour, a moment later."""
-
-        async def run() -> None:
-            await trio.sleep(self._network.delay(source))
-            handlers = self._topics.get(topic)
-            if data in self._heard or handlers is None or not self.is_alive:
-                return
-            self._heard[data] = None
-            if len(self._heard) > MEMORY:
-                del self._heard[next(iter(self._heard))]
-            judge, deliver = handlers
-            try:
-                relayed = judge(data)
-            except ProtocolError:
-                return
-            if relayed:
-                for wallet in self._network.neighbours(self.wallet):
-                    self._pass_on(wallet, topic, data)
-                try:
-                    await deliver(data)
-                except StoaError:  # as the real network does: what a listener raises is its own affair
-                    return
-
         if self.is_alive and data not in self._heard:
-            self._nursery.start_soon(run)
+            self._network.send(source, partial(self._arrive, topic, data))
+
+    def _arrive(self, topic: str, data: bytes) -> None:
+        handlers = self._topics.get(topic)
+        if data in self._heard or handlers is None or not self.is_alive:
+            return
+        self._heard[data] = None
+        if len(self._heard) > MEMORY:
+            del self._heard[next(iter(self._heard))]
+        judge, deliver = handlers
+        try:
+            relayed = judge(data)
+        except ProtocolError:
+            return
+        if relayed:
+            for wallet in self._network.neighbours(self.wallet):
+                self._pass_on(wallet, topic, data)
+            self._nursery.start_soon(self._deliver, deliver, data)
+
+    async def _deliver(self, deliver: Deliver, data: bytes) -> None:
+        with suppress(StoaError):  # as the real network does: what a listener raises is its own affair
+            await deliver(data)

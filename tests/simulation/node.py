@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -35,6 +36,7 @@ from tests.simulation.chain import SimulatedChain, WalletChain
 from tests.simulation.disk import Crash, Disk
 from tests.simulation.network import Endpoint, Network
 from tests.simulation.sandbox import Sandbox
+from tests.simulation.skew import NodeClock
 
 NO_CAPS: Final = SpendingCaps(per_task=MAX_AMOUNT, per_hour=MAX_AMOUNT, per_day=MAX_AMOUNT, per_peer=MAX_AMOUNT)
 TOKEN: Final = Address(b"\x70" * 20)
@@ -81,7 +83,7 @@ class Node:
     folder: Path
     network: Network
     chain: SimulatedChain
-    clock: TrioClock
+    clock: NodeClock
     chance: Random
     asks: int | None = None
     crashes: dict[int, tuple[int, bool]] = field(default_factory=dict[int, tuple[int, bool]])
@@ -99,12 +101,12 @@ class Node:
     _disk: Disk | None = None
     _born: trio.Event = field(default_factory=trio.Event)
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         """Its wallet's key."""
         return bytes(keccak256(f"simulated wallet {self.name}".encode()))
 
-    @property
+    @cached_property
     def wallet(self) -> Address:
         """Who it is."""
         return address_of(self.key)
@@ -147,6 +149,11 @@ class Node:
         if self._disk is not None:
             self._disk.crash_at = 0
 
+    def die_at_commit(self, commits: int, *, loses_it: bool) -> None:
+        """Die at the commit that is so many from now, or just before it."""
+        if self._disk is not None:
+            self._disk.crash_at, self._disk.loses_it = self._disk.commits + commits, loses_it
+
     def set_disk(self, *, slow_s: float = 0.0, is_full: bool = False) -> None:
         """Change how the disk does, from now on."""
         self.disk_slow_s, self.disk_is_full = slow_s, is_full
@@ -176,7 +183,7 @@ class Node:
                 open_storage(self.folder, clock=self.clock, projections=projections(), run_blocking=disk)
             )
             self.life = await self._open(stack, storage, endpoint)
-            self.network.nodes[self.wallet] = endpoint
+            self.network.enter(endpoint)
             born, self._born = self._born, trio.Event()
             born.set()
             await trio.sleep_forever()

@@ -1,100 +1,20 @@
 """Run simulations: `python -m tests.simulation.run storm --seeds 1000`, or one again: `... storm --seed 17 --story`.
 
-One seed gives one run, to the last message: the virtual clock, trio's scheduler and Python's hashes are all seeded.
+`--jobs 2 --report FILE` takes two processes, and goes on where a run that was broken off has stopped.
 """
 
 import argparse
-import importlib
 import logging
 import os
-import shutil
-import statistics
 import sys
-import tempfile
-import time
-import traceback
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from typing import Any, Final, cast
 
 import structlog
-import trio
-from trio.testing import MockClock
 
-from tests.simulation.checks import check_world
-from tests.simulation.scenarios import NAMED, RANDOM, scenario_of
-from tests.simulation.world import open_world
-
-MEMORY_DISK: Final = Path("/dev/shm")
-HASH_SEED: Final = "0"
-STORY_S: Final = 3_600.0
-"""Virtual seconds that a story may take before it settles."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """How a run ended."""
-
-    ended: Counter[str]
-    story: tuple[str, ...]
-    messages: int
-    virtual_s: float
-
-
-class Violation(AssertionError):
-    """Something did not hold."""
-
-    def __init__(self, scenario: str, seed: str, story: tuple[str, ...], cause: BaseException) -> None:
-        cause = _only_cause(cause)
-        told = "\n".join(story)
-        again = f"PYTHONHASHSEED={HASH_SEED} python -m tests.simulation.run {scenario} --seed {seed} --story"
-        why = "".join(traceback.format_exception(cause.__cause__ or cause))
-        super().__init__(
-            f"{scenario}, seed {seed}: {type(cause).__name__}: {cause}\n{told}\n{why}\nRun it again with: {again}"
-        )
-
-
-def simulate(name: str, seed: str) -> Result:
-    """Run one scenario with one seed, and check it.
-
-    Raises:
-        Violation: What does not hold, the story, and the command that runs it again.
-    """
-    # trio shuffles what is ready at once, on purpose; here that must follow from the seed too.
-    scheduler: Any = importlib.import_module("trio._core._run")
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
-    scheduler._r = Random(f"{seed}/scheduler")
-    story: list[str] = []
-    folder = Path(tempfile.mkdtemp(prefix="stoa-simulation-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None))
-    try:
-        return trio.run(_run, name, seed, folder, story, clock=MockClock(autojump_threshold=0))
-    except (Exception, BaseExceptionGroup) as error:
-        raise Violation(name, seed, tuple(story), error) from error
-    finally:
-        shutil.rmtree(folder)
-
-
-async def _run(name: str, seed: str, folder: Path, story: list[str]) -> Result:
-    async with open_world(seed, folder) as world:
-        world.trace = story
-        with trio.fail_after(STORY_S):
-            await scenario_of(name)(world)
-        await world.settle()
-        await check_world(world)
-        return Result(ended=world.ended, story=tuple(story), messages=world.network.sent, virtual_s=trio.current_time())
-    raise AssertionError("the world ended before the story")
-
-
-def _only_cause(error: BaseException) -> BaseException:
-    """Return what is inside groups of one."""
-    while isinstance(error, BaseExceptionGroup):
-        inner: list[BaseException] = list(cast("Any", error).exceptions)
-        if len(inner) > 1:
-            return cast("BaseException", error)
-        error = inner[0]
-    return error
+from protocol.errors import StoaError
+from tests.simulation.campaign import run_campaign, summarize
+from tests.simulation.scenarios import NAMED, RANDOM
+from tests.simulation.simulate import HASH_SEED, Violation, simulate
 
 
 def main() -> int:
@@ -104,38 +24,38 @@ def main() -> int:
     parser.add_argument("--seed", help="one seed")
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds, from --first on")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that run them")
+    parser.add_argument("--report", type=Path, help="keep what came of each seed here, and run none twice")
     parser.add_argument("--story", action="store_true", help="tell what happened, with the nodes' own logs")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:  # the order of sets follows from it
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation.run", *sys.argv[1:]], _environment())
+        environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED}
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation.run", *sys.argv[1:]], environment)
     level = logging.INFO if options.story else logging.CRITICAL
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
-    names = list(NAMED) if options.scenario == "all" else [options.scenario]
+    if options.story:
+        return _tell(options.scenario, options.seed or str(options.first))
     seeds = [options.seed] if options.seed else [str(options.first + number) for number in range(options.seeds)]
-    seconds, ended, broken = list[float](), Counter[str](), 0
-    for name in names:
-        for seed in seeds:
-            began = time.process_time()
-            try:
-                result = simulate(name, seed)
-            except Violation as violation:
-                broken += 1
-                sys.stdout.write(f"{violation}\n")
-                sys.stdout.flush()
-                continue
-            seconds.append(time.process_time() - began)
-            ended += result.ended
-            if options.story:
-                sys.stdout.write("\n".join((*result.story, "")))
-    sys.stdout.write(
-        f"{len(seconds) + broken} simulations, {broken} violations, tasks {dict(ended)}, "
-        f"median {statistics.median(seconds or [0]):.2f} s of CPU, worst {max(seconds, default=0):.2f} s\n"
-    )
-    return 1 if broken else 0
+    broken = False
+    for name in list(NAMED) if options.scenario == "all" else [options.scenario]:
+        try:
+            outcomes = run_campaign(name, seeds, jobs=options.jobs, report=options.report)
+        except StoaError as error:
+            sys.stderr.write(f"{error}\n{error.advice}\n")
+            return 2
+        sys.stdout.write(summarize(name, outcomes))
+        broken = broken or any(outcome.violation for outcome in outcomes)
+    return int(broken)
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONHASHSEED": HASH_SEED}
+def _tell(name: str, seed: str) -> int:
+    try:
+        result = simulate(name, seed)
+    except Violation as violation:
+        sys.stdout.write(f"{violation}\n")
+        return 1
+    sys.stdout.write("\n".join((*result.story, "")))
+    return 0
 
 
 if __name__ == "__main__":

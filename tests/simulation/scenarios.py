@@ -6,47 +6,19 @@ from typing import Final, TypeAlias
 
 import trio
 
-from protocol.channel.messages import RELEASE_METHOD, VOUCHER_METHOD
-from protocol.market.messages import AwardAnnouncement, BidAnnouncement, CommitmentAnnouncement, RollAnnouncement
-from protocol.market.objects import AuctionFormat
+from protocol.channel.messages import VOUCHER_METHOD
+from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, RollAnnouncement
 from protocol.task.messages import FUNDING_METHOD, PAYMENT_METHOD, RECEIPT_METHOD
-from protocol.units import ONE_TOKEN
 from protocol.wire.topics import MarketTopic, topic_name
 from tests.simulation import faults, liars
 from tests.simulation.faults import Fault, storm
 from tests.simulation.network import Weather
 from tests.simulation.node import Node
-from tests.simulation.world import PURSE, RULES, World, make_wish
+from tests.simulation.stages import CHEAPEST, STORM_S, WARM_UP_S, has_award, people, trade
+from tests.simulation.storms import random_storm
+from tests.simulation.world import PURSE, RULES, World
 
 Scenario: TypeAlias = Callable[[World], Awaitable[None]]
-WARM_UP_S: Final = 20.0
-"""Until the first block is confirmed."""
-STORM_S: Final = 120.0
-CHEAPEST: Final = 100_000
-SMALL: Final = 2 * ONE_TOKEN
-LARGE: Final = 12 * ONE_TOKEN
-"""Above the threshold: through escrow."""
-
-
-async def people(world: World, *, requesters: int = 1, providers: int = 3) -> tuple[list[Node], list[Node]]:
-    """Let nodes join, each provider a little dearer, and wait until all are up and see the chain."""
-    buying = [world.join(f"requester-{number}", purse=PURSE) for number in range(requesters)]
-    selling = [world.join(f"provider-{number}", asks=CHEAPEST + 5_000 * number) for number in range(providers)]
-    for node in world.nodes:
-        await node.alive()
-    await trio.sleep(WARM_UP_S)
-    return buying, selling
-
-
-async def trade(world: World, buying: list[Node], *, tasks: int = 2, every_s: float = 25.0) -> None:
-    """Submit tasks, small and large by turns."""
-    for number in range(tasks):
-        node = buying[number % len(buying)]
-        budget = LARGE if number % 2 else SMALL
-        form = (AuctionFormat.SEALED_SECOND_PRICE, AuctionFormat.SEALED_FIRST_PRICE, AuctionFormat.OPEN)[number % 3]
-        wish = make_wish(f"task-{number}", parts=world.chance.randint(1, 4), budget=budget, form=form)
-        await world.submit(node, wish)
-        await trio.sleep(every_s)
 
 
 def stormy(*kinds: Fault, count: int = 4, tasks: int = 2) -> Scenario:
@@ -165,33 +137,15 @@ async def vanishing_provider(world: World) -> None:
     """The cheapest provider leaves for ever once it has an award."""
     buying, selling = await people(world)
     cheapest = selling[0]
-    world.nursery.start_soon(liars.vanish, world, cheapest, lambda: _has_award(cheapest))
+    world.nursery.start_soon(liars.vanish, world, cheapest, lambda: has_award(cheapest))
     await trade(world, buying)
 
 
 async def vanishing_requester(world: World) -> None:
     """A requester leaves for ever once a provider has taken its award."""
     buying, selling = await people(world, requesters=2)
-    world.nursery.start_soon(liars.vanish, world, buying[0], lambda: any(_has_award(node) for node in selling))
+    world.nursery.start_soon(liars.vanish, world, buying[0], lambda: any(has_award(node) for node in selling))
     await trade(world, buying, tasks=4)
-
-
-async def random_storm(world: World) -> None:
-    """Anything, with anybody."""
-    chance = world.chance
-    world.network.weather = Weather(delay_s=chance.uniform(0.01, 0.3), loss=chance.choice((0.0, 0.02, 0.1)))
-    buying, selling = await people(world, requesters=chance.randint(1, 3), providers=chance.randint(1, 6))
-    if chance.random() < 0.5:
-        make = chance.choice(LIES)
-        liar = chance.choice((*buying[1:], *selling[1:]) or selling)
-        liars.lie(world, liar, make(world, liar))
-        world.note(f"{liar.name} lies")
-    for node in world.nodes:
-        if chance.random() < 0.3:
-            node.crashes = {life: (chance.randint(1, 40), chance.random() < 0.5) for life in range(2, 5)}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(storm, world, chance, count=chance.randint(1, 8), within_s=STORM_S))
-        nursery.start_soon(partial(trade, world, buying, tasks=chance.randint(1, 6), every_s=chance.uniform(1.0, 30.0)))
 
 
 def crowd(nodes: int) -> Scenario:
@@ -205,23 +159,6 @@ def crowd(nodes: int) -> Scenario:
 
     return run
 
-
-def _has_award(node: Node) -> bool:
-    return node.life is not None and bool(node.life.trading.provider.deliveries)
-
-
-LIES: Final = (
-    liars.equivocating,
-    liars.withholding(BidAnnouncement),
-    liars.withholding(RollAnnouncement, from_odd_only=True),
-    liars.withholding(AwardAnnouncement, from_odd_only=True),
-    liars.silent_about(PAYMENT_METHOD, VOUCHER_METHOD),
-    liars.silent_about(FUNDING_METHOD),
-    liars.silent_about(RECEIPT_METHOD),
-    liars.silent_about(RELEASE_METHOD),
-    liars.replaying,
-    liars.forging,
-)
 
 NAMED: Final[dict[str, Scenario]] = {
     "calm": calm,

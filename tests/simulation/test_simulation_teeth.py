@@ -12,7 +12,7 @@ from node.payments.ports import Fact
 from protocol.identity import Address
 from protocol.task import delivery
 from tests.simulation.contracts_model import Contracts
-from tests.simulation.run import Violation, simulate
+from tests.simulation.simulate import Violation, simulate
 
 
 def found(name: str, *, seeds: int = 6) -> str:

@@ -35,6 +35,8 @@ from tests.simulation.disk import Crash
 from tests.simulation.network import Network
 from tests.simulation.node import KEEP_S, Node, make_template
 from tests.simulation.sandbox import ENGINE
+from tests.simulation.skew import NodeClock
+from tests.simulation.statements import Statements
 
 EPOCH: Final = UnixTime(1_800_000_000)
 RULES: Final = Rules(
@@ -54,6 +56,9 @@ TASKS_END_WITHIN_S: Final = 1_800.0
 MONEY_ENDS_WITHIN_S: Final = 6_000.0
 """After the last task: challenge and hold period of a channel whose payee never comes back, and reading the chain."""
 LOOK_S: Final = 1.0
+CALM_S: Final = 15.0
+"""From the last fault to the next task: auctions in which somebody still bids are over, and the chain is seen again."""
+MOST_AFTERWARDS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,7 @@ class World:
     chain: SimulatedChain
     folder: Path
     nursery: trio.Nursery
+    statements: Statements
     nodes: list[Node] = field(default_factory=list[Node])
     liars: set[Address] = field(default_factory=set[Address])
     submitted: list[Submitted] = field(default_factory=list[Submitted])
@@ -83,6 +89,10 @@ class World:
     """Nothing happened that excuses a task which is not done."""
     ended: Counter[str] = field(default_factory=Counter[str])
     """How many tasks of honest nodes ended how."""
+    recomputed: int = 0
+    """Auctions that an honest node heard whole, and worked out again with the same end."""
+    afterwards: list[Submitted] = field(default_factory=list[Submitted])
+    """Tasks that were submitted when all was well again."""
 
     @property
     def honest(self) -> list[Node]:
@@ -97,7 +107,9 @@ class World:
         """Add a node before the world begins to turn."""
         folder = self.folder / name
         shutil.copytree(self.folder / "template", folder)
-        clock = self.clock if not skew_s else TrioClock.starting_at(UnixTime(self.clock.now() + skew_s))
+        clock = NodeClock(self.clock, self.network)
+        if skew_s:
+            clock.set_wrong(offset_s=skew_s)
         node = Node(
             name=f"{self.seed}/{name}",
             folder=folder,
@@ -135,14 +147,12 @@ class World:
         for node in self.nodes:
             node.is_away_from_chain = False
             node.failing = 0.0
+            node.clock.set_right()
             node.spare()
-        with trio.move_on_after(TASKS_END_WITHIN_S) as scope:
-            while any(self._is_working(node) for node in self.honest):
-                self._check_alive()
-                await trio.sleep(LOOK_S)
-        if scope.cancelled_caught:
-            raise NotHealed(f"tasks are open {TASKS_END_WITHIN_S:g} s after the last fault")
+        await self._see_tasks_end()
         self.note("all tasks are over")
+        await self._trade_again()
+        await self._see_tasks_end()
         with trio.move_on_after(MONEY_ENDS_WITHIN_S) as scope:
             async with trio.open_nursery() as nursery:
                 for node in self.nodes:
@@ -156,6 +166,24 @@ class World:
         self.note("all contracts are empty")
         for node in self.honest:
             await node.alive()
+
+    async def _see_tasks_end(self) -> None:
+        with trio.move_on_after(TASKS_END_WITHIN_S) as scope:
+            while any(self._is_working(node) for node in self.honest):
+                self._check_alive()
+                await trio.sleep(LOOK_S)
+        if scope.cancelled_caught:
+            raise NotHealed(f"tasks are open {TASKS_END_WITHIN_S:g} s after the last fault")
+
+    async def _trade_again(self) -> None:
+        """Have honest requesters ask once more, now that nothing is wrong: whoever would still sell must be able to."""
+        for node in [each for each in self.honest if each.asks is None][:MOST_AFTERWARDS]:
+            await trio.sleep(CALM_S)
+            if any(_sells_to(each, node) for each in self.honest):
+                offer = await self.submit(node, make_wish(f"afterwards of {node.name}", parts=1))
+                if offer is None:
+                    raise NotHealed(f"{node.name} can't submit a task although nothing is wrong any more")
+                self.afterwards.append(self.submitted[-1])
 
     def _is_money_out(self) -> bool:
         """Tell whether a contract holds money that somebody will come for: not that of a requester who is gone."""
@@ -197,6 +225,11 @@ class World:
             else:
                 return
             await trio.sleep(20 * LOOK_S)
+
+
+def _sells_to(provider: Node, requester: Node) -> bool:
+    life = provider.life
+    return provider.asks is not None and life is not None and not life.trading.gossip.strikes_of(requester.wallet)
 
 
 class NotHealed(AssertionError):
@@ -261,7 +294,10 @@ async def open_world(seed: str, folder: Path) -> AsyncGenerator[World, None]:
             chain=chain,
             folder=folder,
             nursery=nursery,
+            statements=Statements(rules=RULES),
         )
+        world.network.witness = world.statements.hear
         nursery.start_soon(chain.run)
+        nursery.start_soon(world.network.run)
         yield world
         nursery.cancel_scope.cancel()
