@@ -22,7 +22,7 @@ from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
 from node.app.trading import TradingParts, open_trading, projections
-from node.chain.chain import Chain, open_chain
+from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
 from node.chain.event_store import CHAIN_SCHEMA, SqlEventStore
@@ -88,7 +88,7 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
 
     Raises:
         ConfigError: What the user must change: a wrong password, a port in use, another chain, a folder in use.
-        TransientError: The chain can't be reached.
+        TransientError: The chain can't be reached, and never was.
     """
     async with AsyncExitStack() as stack:
         clock, chance = SystemClock(), SystemRandomSource()
@@ -156,7 +156,9 @@ async def _open_base(
             now=clock.now,
         )
     )
-    chain = await stack.enter_async_context(open_chain(chain_profile(settings), settings.chain.endpoint, deployment))
+    chain = await stack.enter_async_context(
+        open_chain_or_wait(chain_profile(settings), settings.chain.endpoint, deployment, storage.cursors)
+    )
     return _Base(
         settings=settings,
         clock=clock,

@@ -4,6 +4,9 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
+import trio
+
 from node.chain import events as seen
 from node.chain.chain import Chain
 from node.chain.contract import Sent
@@ -16,6 +19,7 @@ from node.payments.errors import EscrowGone, OutOfGas
 from node.payments.ports import Delivery, Fact, FactEvent, Mark, Rewound
 from protocol.channel import chain as channel_facts
 from protocol.channel.objects import ChannelKey, ChannelRules, Close, Voucher
+from protocol.errors import TransientError
 from protocol.escrow import record as escrow_facts
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award
@@ -25,7 +29,10 @@ from protocol.units import Amount, UnixTime
 
 GAS_OF_A_CALL: Final = 250_000
 """More than any of our calls takes (tests/contracts measures them)."""
+ASK_AGAIN_S: Final = 1.0
 _PLACE: Final = struct.Struct(">qQQ")
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class ContractChain:
@@ -186,7 +193,7 @@ class ContractFacts:
         while True:
             match await self._subscription.receive():
                 case IndexedEvent() as indexed:
-                    fact = await self._fact(indexed)
+                    fact = await self._fact_at_last(indexed)
                     if fact is not None:
                         return fact
                 case BlockConfirmed(number=number, time=time, position=position):
@@ -194,6 +201,16 @@ class ContractFacts:
                     return Mark(number=number, time=time, place=place)
                 case BlocksReverted(to=to):
                     return Rewound(to=to)
+
+    async def _fact_at_last(self, indexed: IndexedEvent) -> Fact | None:
+        """Return the fact, asking for as long as it takes: none is skipped, and a chain that is away stops nobody."""
+        while not self._subscription.is_reverted:
+            try:
+                return await self._fact(indexed)
+            except TransientError as error:
+                log.warning("chain.fact_waits", block=indexed.position.block, reason=str(error))
+                await trio.sleep(ASK_AGAIN_S)
+        return None  # its block is lost, and that is told next
 
     async def _fact(self, indexed: IndexedEvent) -> Fact | None:
         event, position = indexed.event, indexed.position

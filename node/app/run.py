@@ -21,7 +21,7 @@ def run_node(settings: Settings, password: str) -> None:
 
     Raises:
         ConfigError: What the user must change.
-        TransientError: The chain can't be reached.
+        TransientError: The chain can't be reached, and never was.
     """
     redactor = Redactor()
     redactor.add(password)

@@ -3,17 +3,27 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Protocol, cast
+
+import structlog
+import trio
 
 from node.chain.abi import Abi, UndecodableLog, load_artifact
 from node.chain.deployment import Deployment
 from node.chain.errors import CodeMismatch, ContractMissing, ProtocolMismatch, Reverted, RpcRefused, WrongChain
 from node.chain.profile import ChainProfile
 from node.chain.rpc import Json, Rpc, hexed, members, open_rpc, quantity, read_address, read_digest, unformatted
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, TransientError
 from protocol.identity import Address, Digest, format_address
 from protocol.signing.eip712 import domain_separator
+from protocol.signing.keccak import keccak256
 from protocol.units import Amount, UnixTime
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+FIRST_LOOK_S: Final = 10.0
+"""How long a start waits for a chain that was checked before."""
+LOOK_AGAIN_MOST_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,15 +187,101 @@ async def open_chain(profile: ChainProfile, rpc_url: str, deployment: Deployment
         ChainUnreachable: Nobody answers at `rpc_url`.
         ChainTimeout: Somebody accepts the connection and does not answer.
     """
-    if deployment.chain_id != profile.chain_id:
-        raise WrongChain("the deployments file", expected=profile.chain_id, actual=deployment.chain_id)
+    _verify_profile(profile, deployment)
     async with open_rpc(rpc_url) as rpc:
         chain = Chain(rpc, profile, deployment)
-        actual = quantity(await rpc.call("eth_chainId"))
-        if actual != profile.chain_id:
-            raise WrongChain(rpc.url, expected=profile.chain_id, actual=actual)
-        await _verify_contracts(chain)
+        await _verify(chain)
         yield chain
+
+
+class CheckedBefore(Protocol):
+    """Remembers, over restarts, that a chain was checked."""
+
+    async def get(self, name: str) -> bytes | None:
+        """Return what was set."""
+        ...
+
+    async def set(self, name: str, value: bytes | None) -> None:
+        """Set a value durably."""
+        ...
+
+
+CHECKED: Final = "chain.checked"
+
+
+@asynccontextmanager
+async def open_chain_or_wait(
+    profile: ChainProfile, rpc_url: str, deployment: Deployment, checked: CheckedBefore
+) -> AsyncGenerator[Chain, None]:
+    """Connect as `open_chain` does; if nobody answers, and these contracts were checked before, go on without.
+
+    What was checked can't change: contracts have no owner who could exchange their code. So a chain that is away at a
+    start is as one that goes away later: every call fails with `ChainUnreachable`, until somebody answers and is
+    checked all over. The block ends with a ConfigError if what answers then is not what was meant.
+
+    Raises:
+        ConfigError: As `open_chain`, at once or while the block runs.
+        ChainUnreachable, ChainTimeout: Nobody answers, and no start before this one has seen these contracts.
+    """
+    _verify_profile(profile, deployment)
+    fingerprint = _fingerprint(profile, deployment)
+    async with open_rpc(rpc_url) as rpc:
+        behind = Chain(rpc.bar(), profile, deployment)
+        if await checked.get(CHECKED) != fingerprint:
+            await _verify(behind)
+            await checked.set(CHECKED, fingerprint)
+            rpc.unbar()
+        else:
+            failure = "it is slow to answer"
+            with trio.move_on_after(FIRST_LOOK_S):
+                try:
+                    await _verify(behind)
+                    rpc.unbar()
+                except TransientError as error:
+                    failure = str(error)
+            if rpc.away_since is not None:
+                log.warning("chain.away_at_start", reason=failure)
+        async with trio.open_nursery() as nursery:
+            if rpc.away_since is not None:
+                nursery.start_soon(_wait_for, behind, rpc)
+            yield Chain(rpc, profile, deployment)
+            nursery.cancel_scope.cancel()
+
+
+async def _wait_for(behind: Chain, rpc: Rpc) -> None:
+    """Look until the chain answers; check it, and let everybody speak to it."""
+    failures = 0
+    while True:
+        await trio.sleep(min(behind.profile.poll_s * 2 ** min(failures, 8), LOOK_AGAIN_MOST_S))
+        try:
+            await _verify(behind)
+        except TransientError as error:
+            failures += 1
+            log.debug("chain.still_away", reason=str(error))
+        else:
+            log.info("chain.back", away_since=rpc.away_since)
+            rpc.unbar()
+            return
+
+
+def _fingerprint(profile: ChainProfile, deployment: Deployment) -> bytes:
+    """Return a digest of all that `_verify` compares the chain with."""
+    hashes = [load_artifact(name).code_hash for name in ("Escrow", "PaymentChannel", "TestToken")]
+    least = (profile.chain_id, profile.min_challenge, profile.min_hold_period, profile.min_pace)
+    addresses = (deployment.escrow, deployment.payment_channel, deployment.token)
+    return keccak256(b"".join((*addresses, *hashes, *(number.to_bytes(8, "big") for number in least))))
+
+
+def _verify_profile(profile: ChainProfile, deployment: Deployment) -> None:
+    if deployment.chain_id != profile.chain_id:
+        raise WrongChain("the deployments file", expected=profile.chain_id, actual=deployment.chain_id)
+
+
+async def _verify(chain: Chain) -> None:
+    actual = quantity(await chain.rpc.call("eth_chainId"))
+    if actual != chain.profile.chain_id:
+        raise WrongChain(chain.rpc.url, expected=chain.profile.chain_id, actual=actual)
+    await _verify_contracts(chain)
 
 
 async def _verify_contracts(chain: Chain) -> None:

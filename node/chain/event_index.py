@@ -95,9 +95,19 @@ class Subscription:
     def __init__(self, index: "EventIndex", position: Position) -> None:
         self._index, self._position = index, position
         self._waiting: deque[RawLog] = deque()
+        self._has_told_block = False
+
+    @property
+    def is_reverted(self) -> bool:
+        """Whether blocks were lost of which this reader has not been told yet."""
+        return len(self._index.reverts) > self._position.epoch
 
     async def receive(self) -> Delivery:
-        """Return what comes next, waiting for it if need be."""
+        """Return what comes next, waiting for it if need be.
+
+        The newest block is told at first even if the reader had come so far before: it has to know the chain's time,
+        and the chain may be away.
+        """
         while True:
             reverts = self._index.reverts[self._position.epoch :]
             if reverts:
@@ -110,16 +120,21 @@ class Subscription:
                     return delivery
                 continue
             changed, last = self._index.changed, self._index.last
-            if last is None or (last.number <= self._position.block and self._position.index == LAST_INDEX):
+            if last is None or (self._has_come_to(last) and self._has_told_block):
                 await changed.wait()
                 continue
             logs = await self._index.store.logs_after(self._position, up_to=last.number, limit=BATCH)
-            if len(self._index.reverts) > self._position.epoch:
+            if self.is_reverted:
                 continue  # what was just read may be of the lost blocks
             self._waiting.extend(logs)
             if not logs:
-                self._position = replace(self._position, block=last.number, index=LAST_INDEX)
+                if not self._has_come_to(last):
+                    self._position = replace(self._position, block=last.number, index=LAST_INDEX)
+                self._has_told_block = True
                 return BlockConfirmed(number=last.number, hash=last.hash, time=last.time, position=self._position)
+
+    def _has_come_to(self, last: Checkpoint) -> bool:
+        return last.number <= self._position.block and self._position.index == LAST_INDEX
 
     def _revert(self, reverts: Sequence[int]) -> BlocksReverted | None:
         """Go back as far as the index has since; None if this reader had not come that far."""

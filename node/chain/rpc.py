@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from node.chain.errors import ProtocolMismatch
+from node.chain.errors import ChainTimeout, ChainUnreachable, ProtocolMismatch, RpcRefused
 from node.chain.trio_provider import (
     CONNECT_TIMEOUT_S,
     MAX_CONNECTIONS,
@@ -21,8 +21,10 @@ from node.chain.trio_provider import (
     public_address,
 )
 from node.chain.web3_library import AsyncWeb3, RPCEndpoint
+from node.operations.clock import SystemClock
 from protocol.errors import ConfigError
 from protocol.identity import Address, Digest
+from protocol.units import UnixTime
 
 __all__ = [
     "Json",
@@ -37,6 +39,10 @@ __all__ = [
 ]
 
 
+_SERVER_ERRORS: Final = range(500, 600)
+"""HTTP. The codes of JSON-RPC are negative."""
+
+
 class Rpc:
     """One chain's node. Made by `open_rpc`; safe to share between tasks."""
 
@@ -44,23 +50,58 @@ class Rpc:
         # No middleware: the stock ones need asyncio, send requests of their own or resolve names that we never use.
         self._web3: Final = AsyncWeb3(provider, middleware=[])
         self._provider: Final = provider
+        self._now: Final = SystemClock().now
+        self._is_barred = False
+        self.away_since: UnixTime | None = None
+        """Since when no request was answered, None while they are."""
 
     @property
     def url(self) -> str:
         """Address without credentials or path, which may hold an access key."""
         return self._provider.public_url
 
+    def bar(self) -> "Rpc":
+        """Refuse all calls until `unbar`, as if nobody answered; return another door to the same node, which is open.
+
+        Nothing that an unknown chain says may be acted on: who checks it goes through the other door.
+        """
+        self._is_barred = True
+        self._note_silence()
+        return Rpc(self._provider)
+
+    def unbar(self) -> None:
+        """Let calls through."""
+        self._is_barred, self.away_since = False, None
+
     async def call(self, method: str, *params: Json) -> Json:
         """Call `method` and return its result.
 
         Raises:
-            ChainUnreachable: Nobody answers, or the connection broke.
+            ChainUnreachable: Nobody answers, the connection broke, or calls are barred.
             ChainTimeout: No answer within `RPC_TIMEOUT_S`.
             Reverted: A contract said no; not decoded yet (see `Abi.decode_error`).
             RpcRefused: The node answered with another error.
             ProtocolMismatch: The answer is no JSON-RPC, or too long.
         """
-        return cast("Json", await self._web3.manager.coro_request(RPCEndpoint(method), list(params)))
+        if self._is_barred:
+            raise ChainUnreachable(self.url, "it has not answered since this node was started")
+        try:
+            result = await self._web3.manager.coro_request(RPCEndpoint(method), list(params))
+        except (ChainUnreachable, ChainTimeout):
+            self._note_silence()
+            raise
+        except RpcRefused as error:
+            if error.code in _SERVER_ERRORS:  # what stands before the node answers, the node does not
+                self._note_silence()
+            else:
+                self.away_since = None
+            raise
+        self.away_since = None
+        return cast("Json", result)
+
+    def _note_silence(self) -> None:
+        if self.away_since is None:
+            self.away_since = self._now()
 
 
 @asynccontextmanager

@@ -66,6 +66,8 @@ class TrioProvider(AsyncJSONBaseProvider):
         if fields.get("error") is not None:
             raise _translate(method, fields["error"])
         if fields.get("id") != identity or fields.get("jsonrpc") != "2.0" or "result" not in fields:
+            if status >= httpx.codes.BAD_REQUEST:  # a gateway's own words, in JSON: the node behind it may come back
+                raise RpcRefused(method, status, f"HTTP status {status}")
             raise ProtocolMismatch(self.public_url, f"{method} was not answered in JSON-RPC")
         # Some nodes add `"error": null`, which web3 refuses beside a result.
         return cast("RPCResponse", {"jsonrpc": "2.0", "id": identity, "result": fields["result"]})

@@ -63,7 +63,7 @@ async def lay_out(
 
     Args:
         folder: Must not hold a network yet.
-        providers: 1 to 8.
+        providers: 1 or more.
         rpc_url: Of the local chain.
         deployments: File with the contracts' addresses.
         overrides: Settings of every node, by dotted name.

@@ -36,6 +36,12 @@ class NodeProcess:
         """Whether the process is there."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """Of the newest process, dead or alive."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Start the process and wait until its control socket answers.
 

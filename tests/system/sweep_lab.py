@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias, cast
 
 import trio
 
@@ -20,11 +20,16 @@ from tests.system.crash_lab import check_books
 from tests.system.system_lab import ROOT, Lab, make_monte_carlo
 
 Moment = Literal["before", "after"]
+Case: TypeAlias = tuple[str, str, int, Moment]
+"""Who dies, on which rail, at which commit, on which side of it."""
+NOT_REACHED: Final = "not reached"
+BEYOND: Final = 3
+"""Tasks differ by a commit or two; after so many steps in a row that none reached, none reaches the next."""
 PARTS: Final = 2
 FRESH_S: Final = 5
 OVER: Final = ("done", "failed", "cancelled")
-START_TIMEOUT_S: Final = 90.0
-OVER_TIMEOUT_S: Final = 150.0
+START_TIMEOUT_S: Final = 240.0
+OVER_TIMEOUT_S: Final = 300.0
 POLL_S: Final = 0.05
 
 
@@ -168,3 +173,35 @@ def make_mortal(lab: Lab) -> Generator[Sweep]:
             mortals[place.name] = Mortal(place)
             stack.callback(mortals[place.name].end)
         yield Sweep(lab, mortals)
+
+
+class SweepRecord:
+    """Which cases of a long sweep are done, in a file, so that it may be interrupted, or run by several processes.
+
+    A line a case: `<victim> <rail> <step> <moment> <what the commit brought at which it died>`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def note(self, case: Case, died: str) -> None:
+        """Note a case that went well."""
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(" ".join((*map(str, case), died or NOT_REACHED)) + "\n")
+
+    def reason_to_skip(self, case: Case) -> str:
+        """Say why a case need not run: it did, or the tasks are over before that step. Empty if it must."""
+        if self._path is None or not self._path.exists():
+            return ""
+        told = dict(map(_parse_line, self._path.read_text().splitlines()))
+        if case in told:
+            return "done before"
+        victim, rail, step, moment = case
+        before = [told.get((victim, rail, step - back, moment), "") for back in range(1, BEYOND + 1)]
+        return "no task has so many commits" if all(died == NOT_REACHED for died in before) else ""
+
+
+def _parse_line(line: str) -> tuple[Case, str]:
+    victim, rail, step, moment, died = line.split(" ", 4)
+    return (victim, rail, int(step), cast("Moment", moment)), died

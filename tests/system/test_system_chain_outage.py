@@ -10,7 +10,9 @@ import trio
 
 from node.api.client import open_client
 from node.api.facade import NodeFacade
+from node.api.views import NodeStatus
 from node.devnet.devnet import TERMS as DEVNET_TERMS
+from node.devnet.layout import NodePlace
 from protocol.identity import format_address
 from protocol.units import Seconds
 from tests.system.crash_lab import (
@@ -25,6 +27,8 @@ from tests.system.crash_lab import (
 from tests.system.system_lab import Lab
 
 PROVIDERS = 1
+OVERRIDES = {"requester.patience_s": 60.0}
+"""A provider that starts again while the chain hangs takes longer than usual."""
 TERMS = replace(DEVNET_TERMS, challenge=Seconds(480))
 """A view of the chain may be two minutes old then (M6)."""
 OUTAGE_S = 4.0
@@ -99,3 +103,40 @@ async def test_providers_found_by_auction_or_hired_while_the_chain_is_silent_are
     after = await lab.assert_books_balance(before)
     income = lab.income(before, after)
     assert (income["requester"], income[lab.devnet.providers[0].name]) == (-spent, spent)
+
+
+async def test_nodes_that_are_killed_and_started_while_the_chain_is_silent_end_their_task_and_say_since_when(
+    lab: Lab, tmp_path: Path
+) -> None:
+    before = await lab.snapshot()
+    path = make_task(tmp_path / "task", budget=CHANNEL_BUDGET)
+    task = await lab.submit(path)
+    await lab.watch(lab.requester, task, part_delivered(0))
+    killed = (lab.devnet.providers[0], lab.requester)
+    with stopped_chain(lab):
+        for place in killed:
+            await lab.kill(place)
+        async with trio.open_nursery() as nursery:
+            for place in killed:
+                nursery.start_soon(lab.start, place)
+        detail = await lab.wait_ended(task)
+        check_paid_once(detail)
+        await check_result(lab, path, detail, tmp_path / "out")
+        for place in killed:
+            status = await status_of(place)
+            assert (status.chain_reachable, status.chain_away_since is None) == (False, False)
+            assert status.confirmed_at > 0  # what it saw before it died
+            assert any("has not answered since" in warning for warning in status.warnings), status.warnings
+        ran = await lab.cli(lab.requester, "status")
+        assert "away since" in ran.out, ran.text
+
+    async def is_back() -> bool:
+        return [(await status_of(place)).chain_away_since for place in killed] == [None, None]
+
+    await lab.until("both have found their chain again", is_back)
+    await check_books(lab, before, detail)
+
+
+async def status_of(place: NodePlace) -> NodeStatus:
+    async with open_client(place.socket) as client:
+        return await client.call(NodeFacade.node_status)

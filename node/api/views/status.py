@@ -73,6 +73,7 @@ class NodeStatus:
 
     Attributes:
         listening: Multiaddresses with the peer id, as others dial them.
+        chain_away_since: Since when the chain has answered nothing, this run; None while it answers.
         confirmed_at: Time of the newest confirmed block; 0 before the first.
         gas_balance: For transaction fees.
         open_tasks: Bought and not over.
@@ -89,6 +90,7 @@ class NodeStatus:
     connected_peers: int
     chain_id: int
     chain_reachable: bool
+    chain_away_since: UnixTime | None
     confirmed_block: int
     confirmed_at: UnixTime
     token_balance: Amount

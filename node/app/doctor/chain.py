@@ -1,5 +1,6 @@
 """The chain: whether it is the right one, answers, is up to date, and has money of ours."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import trio
@@ -11,6 +12,7 @@ from node.app.identity import LIFETIME_S
 from node.app.terms import chain_profile
 from node.chain.chain import Block, Chain, open_chain
 from node.chain.deployment import Deployment, load_deployment
+from node.chain.errors import ChainTimeout, ChainUnreachable
 from node.chain.token import Token
 from node.operations.clock import SystemClock
 from node.wallet import key_files
@@ -32,7 +34,27 @@ async def check_chain(patient: Patient) -> list[Finding]:
     deployment = await trio.to_thread.run_sync(
         load_deployment, settings.chain.deployments or settings.node.data_dir / "deployments.json"
     )
-    # Raises, with what to do, for: no answer, another chain, no contract, other code, periods too short.
+    # Raises, with what to do, for: another chain, no contract, other code, periods too short; no answer is told below.
+    try:
+        return await _examine(patient, deployment)
+    except (ChainUnreachable, ChainTimeout) as error:
+        return [broken("chain", f"{error}{_missed_by(patient)}", "check chain.rpc_url, and that its node runs")]
+
+
+def _missed_by(patient: Patient) -> str:
+    """Say what the running node makes of a chain that is away."""
+    status = patient.running.status if patient.running else None
+    if status is None or status.chain_away_since is None:
+        return ""
+    since = datetime.fromtimestamp(status.chain_away_since, tz=UTC)
+    return (
+        f"; the running node has missed it since {since:%Y-%m-%d %H:%M:%S UTC}, goes on off-chain within its caps, and"
+        " settles what it owes when the chain is back"
+    )
+
+
+async def _examine(patient: Patient, deployment: Deployment) -> list[Finding]:
+    settings = patient.settings
     async with open_chain(chain_profile(settings), settings.chain.endpoint, deployment) as chain:
         head = await chain.head()
         found = [

@@ -1,6 +1,7 @@
 """The doors to the node itself: its state, its peers, and what it sells."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
@@ -53,6 +54,7 @@ class StatusDoors:
             connected_peers=len(node.network.peers()),
             chain_id=deployment.chain_id,
             chain_reachable=reachable,
+            chain_away_since=node.chain.rpc.away_since,
             confirmed_block=feed.number,
             confirmed_at=feed.time,
             token_balance=tokens,
@@ -168,7 +170,7 @@ class StatusDoors:
         node = self._node
         warnings: list[str] = []
         if not reachable:
-            warnings.append("the chain does not answer; trading goes on while the last confirmed view is fresh")
+            warnings.append(_told_away(node))
         due = sum(channel.earned - channel.claimed for channel in node.payments.payee.channels())
         if reachable and gas < LOW_GAS_WEI:
             claims = ", and there are payments to claim" if due > 0 else ""
@@ -176,6 +178,21 @@ class StatusDoors:
         if not node.network.peers():
             warnings.append("no peer is connected: set network.bootstrap, or use `stoa peers connect`")
         return warnings
+
+
+def _told_away(node: Node) -> str:
+    since = node.chain.rpc.away_since
+    told = "" if since is None else f" since {_clock_time(since)}"
+    seen = node.payments.feed.time
+    view = f"the last confirmed view is of {_clock_time(seen)}" if seen else "no block was seen yet"
+    return (
+        f"the chain has not answered{told}, and {view}: what is open off-chain goes on within the caps, new work is"
+        " taken while that view is fresh, and what needs the chain waits and is done when it is back"
+    )
+
+
+def _clock_time(at: UnixTime) -> str:
+    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _hex(node: Node) -> str:

@@ -135,6 +135,9 @@ class Readings:
         if feed.number:
             age_s = max(0, clock.now() - feed.time)
             yield gauge("stoa_chain_view_age_seconds", "Age of that block by this node's clock", age_s)
+        since = self._node.chain.rpc.away_since
+        away_s = 0 if since is None else max(0, clock.now() - since)
+        yield gauge("stoa_chain_away_seconds", "For how long the chain has answered nothing; 0 while it does", away_s)
         in_hand = self._node.transactor.in_hand()
         waiting = sum(bool(each.waits_for) for each in in_hand)
         yield gauge("stoa_transactions", "Transactions queued or on their way", len(in_hand))

@@ -35,6 +35,7 @@ def status(context: typer.Context) -> None:
 def _render(status: NodeStatus) -> RenderableType:
     selling = status.selling
     chain = f"{status.chain_id}, block {status.confirmed_block} confirmed ({moment(status.confirmed_at)})"
+    since = "" if status.chain_away_since is None else f" since {moment(status.chain_away_since)}"
     sells = "finishing what it has" if selling.draining else "yes" if selling.enabled else "no"
     lines: list[RenderableType] = [
         facts(
@@ -43,7 +44,7 @@ def _render(status: NodeStatus) -> RenderableType:
             ("host", status.peer),
             ("listening", "\n".join(status.listening) or "(not yet)"),
             ("peers", f"{status.connected_peers} connected"),
-            ("chain", chain if status.chain_reachable else Text(f"{chain}, not reachable now", style="red")),
+            ("chain", chain if status.chain_reachable else Text(f"{chain}, away{since}", style="red")),
             ("balance", f"{dollars(status.token_balance)}, {native(status.gas_balance)} for fees"),
             ("buying", f"{status.open_tasks} tasks open"),
             ("selling", f"{sells}; {selling.busy} of {selling.workers} workers busy, {status.open_deliveries} awards"),

@@ -132,6 +132,7 @@ class FakeNode:
             connected_peers=3,
             chain_id=31337,
             chain_reachable=True,
+            chain_away_since=None,
             confirmed_block=42,
             confirmed_at=NOW,
             token_balance=Amount(12_345_678),

@@ -284,7 +284,7 @@ async def test_a_chain_that_is_silent_another_or_without_contracts_is_said(
     folder: Path, local_chain: tuple[str, Deployment]
 ) -> None:
     url, deployment = local_chain
-    state, text = (await told(check_chain, patient(folder, chain__rpc_url="http://127.0.0.1:1")))["it"]
+    state, text = (await told(check_chain, patient(folder, chain__rpc_url="http://127.0.0.1:1")))["chain"]
     assert (state, "127.0.0.1:1" in text) == ("broken", True)
     state, text = (await told(check_chain, patient(folder, chain__profile="sepolia", chain__rpc_url=url)))["it"]
     assert (state, "11155111" in text) == ("broken", True)

@@ -232,3 +232,19 @@ async def test_a_log_of_the_wrong_range_or_of_another_shape_is_not_stored(world:
         torn: RawLog = replace(raw, data=raw.data[:-1])
         with pytest.raises(ProtocolMismatch, match="never make"):
             index._check(torn, raw.block, raw.block)  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_reader_that_had_come_to_the_newest_block_is_told_of_it_again_and_of_nothing_else(
+    world: World, tmp_path: Path
+) -> None:
+    async with indexing(world, tmp_path) as (index, _):
+        await world.mine()
+        last = await next_of(index.subscribe(), BlockConfirmed)
+        assert isinstance(last, BlockConfirmed)
+        again = index.subscribe(last.position)
+        with trio.fail_after(PATIENCE_S):
+            assert await again.receive() == last
+        await world.mine()
+        following = await next_of(again, BlockConfirmed)
+        assert isinstance(following, BlockConfirmed)
+        assert following.number > last.number

@@ -36,7 +36,9 @@ DEPLOYMENT = Deployment(
 
 
 @asynccontextmanager
-async def node_that(answers: Callable[[Request], object]) -> AsyncGenerator[tuple[Rpc, list[Request]], None]:
+async def node_that(
+    answers: Callable[[Request], object], status: int = 200
+) -> AsyncGenerator[tuple[Rpc, list[Request]], None]:
     """A chain's node that answers as it is told; requests are kept."""
     requests: list[Request] = []
 
@@ -51,7 +53,8 @@ async def node_that(answers: Callable[[Request], object]) -> AsyncGenerator[tupl
             received = b""
             requests.append(json.loads(body))
             answer = json.dumps(answers(requests[-1])).encode()
-            await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer))
+            head = b"HTTP/1.1 %d OK\r\ncontent-length: %d\r\n\r\n" % (status, len(answer))
+            await stream.send_all(head + answer)
 
     async with trio.open_nursery() as nursery:
         listeners: Sequence[trio.SocketListener] = await nursery.start(
@@ -99,6 +102,13 @@ async def test_an_answer_to_something_else_is_refused(answer: object) -> None:
     async with node_that(lambda _: answer) as (rpc, _):
         with pytest.raises(ProtocolMismatch, match="not answered in JSON-RPC"):
             await rpc.call("eth_chainId")
+
+
+async def test_a_gateway_whose_node_is_gone_is_no_other_chain_even_if_it_says_so_in_json() -> None:
+    async with node_that(lambda _: {"message": "no healthy upstream"}, status=503) as (rpc, _):
+        with pytest.raises(RpcRefused, match="HTTP status 503"):
+            await rpc.call("eth_chainId")
+        assert rpc.away_since is not None
 
 
 @pytest.mark.parametrize(
