@@ -45,6 +45,7 @@ from node.networking.frames import (
 from node.networking.limits import Buckets
 from node.networking.settings import NetworkSettings
 from node.networking.streams import Stream, StreamClosed, Streams
+from node.networking.turns import PER_REQUEST
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import PeerId
 
@@ -227,6 +228,7 @@ class Requests:
         while True:
             frame = await read_frame(stream)
             if frame.kind is Kind.REQUEST:
+                await stream.spend(PER_REQUEST)
                 await self._begin(frame, stream.peer, outgoing, scopes, nursery)
             elif frame.kind is Kind.CANCEL and frame.number in scopes:
                 scopes[frame.number].cancel()

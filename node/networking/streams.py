@@ -43,6 +43,10 @@ class Stream(Protocol):
         """Drop the stream, now."""
         ...
 
+    async def spend(self, units: float) -> None:
+        """Count work that the peer causes, beside that of reading (turns.py); wait when it is others' turn."""
+        ...
+
 
 class Streams(Protocol):
     """Opens and accepts streams."""

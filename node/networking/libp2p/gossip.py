@@ -41,6 +41,7 @@ from node.networking.libp2p.switch import ProtocolStream, Switch
 from node.networking.libp2p.yamux import StreamReset
 from node.networking.limits import Buckets, Rate, TokenBucket
 from node.networking.settings import NetworkSettings
+from node.networking.turns import PER_GOSSIP, PER_JUDGEMENT
 from node.networking.verdict import Verdict
 from protocol.errors import ProtocolError
 from protocol.identity import PeerId
@@ -336,20 +337,20 @@ class Gossip(Pubsub):
             start = 0
             while (frame := _frame_at(buffer, start)) is not None:
                 body_start, start = frame
-                await self._handle_frame(bytes(memoryview(buffer)[body_start:start]), stream.peer, peer_id)
+                await self._handle_frame(bytes(memoryview(buffer)[body_start:start]), stream, peer_id)
             del buffer[:start]
             chunk = await stream.read()
             if not chunk:
                 return
             buffer += chunk
 
-    async def _handle_frame(self, frame: bytes, peer: PeerId, peer_id: ID) -> None:
+    async def _handle_frame(self, frame: bytes, stream: ProtocolStream, peer_id: ID) -> None:
         try:
             rpc = rpc_pb2.RPC.FromString(frame)
         except DecodeError as error:
             raise ProtocolError("malformed gossip") from error
         for message in rpc.publish:
-            await self._receive(message, peer, peer_id)
+            await self._receive(message, stream, peer_id)
         if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
             raise ProtocolError(f"{len(rpc.subscriptions)} subscriptions in one message")
         for change in rpc.subscriptions:
@@ -361,8 +362,10 @@ class Gossip(Pubsub):
             except ValueError as error:
                 raise ProtocolError(str(error)) from error
 
-    async def _receive(self, message: rpc_pb2.Message, forwarder: PeerId, forwarder_id: ID) -> None:
+    async def _receive(self, message: rpc_pb2.Message, stream: ProtocolStream, forwarder_id: ID) -> None:
         """Check, deliver and relay one message; the cheap checks first."""
+        forwarder = stream.peer
+        await stream.spend(PER_GOSSIP)
         if len(message.topicIDs) != 1:
             raise ProtocolError("a message that is not on exactly one topic")
         topic = message.topicIDs[0]
@@ -372,6 +375,9 @@ class Gossip(Pubsub):
             self._switch.strike(forwarder, f"floods {topic}", weight=0.01)
             return
         if self._is_msg_seen(message) or message.from_id == self._identity.id.to_bytes():
+            return
+        await stream.spend(PER_JUDGEMENT)
+        if self._is_msg_seen(message):  # it came from another peer, while this one waited for its turn
             return
         author = self._verify_author(message)
         # Seen only now: else a forged copy would shut out the real message. And before the validator: else copies

@@ -18,10 +18,11 @@ from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
 from multiaddr import Multiaddr
-from noise.exceptions import NoiseInvalidMessage
+from noise.exceptions import NoiseInvalidMessage, NoiseValueError
 
 from node.networking.libp2p.negotiation import propose, respond
 from node.networking.libp2p.yamux import MuxError
+from node.networking.turns import PER_BYTE, PER_MESSAGE, Spend, spend_nothing
 from protocol.identity import PeerId
 from protocol.node_record import host_public_key
 
@@ -93,6 +94,7 @@ class SecureWire:
 
     def __init__(self, session: SecureSession, peer: PeerId) -> None:
         self.peer = peer
+        self.spend: Spend = spend_nothing
         self._messages = session.conn
 
     async def read(self, _limit: int = 0) -> bytes:
@@ -104,6 +106,7 @@ class SecureWire:
         try:
             while True:
                 message = await self._messages.read_msg()
+                await self.spend(PER_MESSAGE + len(message) * PER_BYTE)
                 if message:  # an empty one is legal, and no end
                     return message
         except BaseLibp2pError:  # an end of file is an "incomplete read" of the next message
@@ -123,25 +126,31 @@ class SecureWire:
             raise MuxError("the connection broke") from error
 
 
-class _Buffered:
+class Wire:
     """A wire with the leftovers of negotiation: multistream tokens and the muxer's first frames may share a message."""
 
     def __init__(self, wire: SecureWire) -> None:
         self._wire = wire
         self._rest = b""
 
+    def count_for(self, spend: Spend) -> None:
+        """From now on, reading is work that somebody causes."""
+        self._wire.spend = spend
+
     async def read(self, limit: int = RECEIVE_BYTES) -> bytes:
+        """Return 1 to `limit` bytes, none at the end. Raises `MuxError`."""
         data = self._rest or await self._wire.read()
         self._rest = data[limit:]
         return data[:limit]
 
     async def write(self, data: bytes) -> None:
+        """Encrypt and send `data`. Raises `MuxError`."""
         await self._wire.write(data)
 
 
 async def secure(
     stream: trio.abc.Stream, identity: Identity, *, is_dialler: bool, expected: PeerId | None
-) -> tuple[PeerId, _Buffered]:
+) -> tuple[PeerId, Wire]:
     """Authenticate the other side and agree on the muxer; return who it is and the wire for the muxer.
 
     Nothing is sent in the clear but the protocol's name. The caller sets the deadline and closes `stream`.
@@ -166,12 +175,14 @@ async def secure(
         else:
             await respond(raw, [NOISE])
             session = await identity.noise.secure_inbound(raw)
-    except (BaseLibp2pError, NoiseInvalidMessage, InvalidTag, ValueError, trio.BrokenResourceError) as error:
-        # ValueError: a handshake payload that is no protobuf, or a key that is no curve point
+    except (
+        BaseLibp2pError, NoiseInvalidMessage, NoiseValueError, InvalidTag, ValueError, trio.BrokenResourceError
+    ) as error:  # fmt: skip
+        # A message too short to hold a key; a payload that is no protobuf, a key that is no curve point (ValueError)
         raise HandshakeFailed(f"handshake failed: {error or type(error).__name__}") from error
     assert isinstance(session, SecureSession)
     peer = PeerId(session.get_remote_peer().to_base58())
     host_public_key(peer)  # Ed25519 only: a record of this network can't name another kind
-    wire = _Buffered(SecureWire(session, peer))
+    wire = Wire(SecureWire(session, peer))
     await (propose(wire, [YAMUX]) if is_dialler else respond(wire, [YAMUX]))
     return peer, wire

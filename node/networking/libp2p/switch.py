@@ -31,6 +31,7 @@ from node.networking.peers.admission import Held, choose_victim
 from node.networking.peers.groups import host_group, network_group
 from node.networking.settings import NetworkSettings
 from node.networking.transport import Transport
+from node.networking.turns import Share, Turns
 from protocol.errors import ProtocolError
 from protocol.identity import PeerId
 
@@ -99,6 +100,10 @@ class ProtocolStream:
         """Drop the stream, now."""
         self._stream.reset()
 
+    async def spend(self, units: float) -> None:
+        """Count work that the peer causes, beside that of reading; wait when it is others' turn."""
+        await self.connection.mux.spend(units)
+
 
 class Connection:
     """An authenticated connection to a peer, while it lasts."""
@@ -158,6 +163,7 @@ class Switch:
         self._hosts: Counter[str] = Counter()
         self._handshakes: Counter[str | None] = Counter()
         self._arrivals: Buckets[str] = Buckets(ARRIVAL_RATE)
+        self._turns = Turns()
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
         """Run `handler` for each stream that a peer opens for `protocol`."""
@@ -371,7 +377,11 @@ class Switch:
             raise HandshakeFailed(f"{peer} is banned here for misconduct")
         if len(self.connections.get(peer, ())) >= self._settings.max_connections_per_peer:
             raise HandshakeFailed(f"{peer} has {self._settings.max_connections_per_peer} connections already")
-        connection = Connection(peer, MuxedConnection(wire, is_dialler=is_dialler), host=host, is_dialler=is_dialler)
+        address = host_group(host)
+        share = Share(self._turns, lambda: (peer, True) if peer in self.protected else (address, False))
+        wire.count_for(share.spend)
+        mux = MuxedConnection(wire, is_dialler=is_dialler, spend=share.spend)
+        connection = Connection(peer, mux, host=host, is_dialler=is_dialler)
         self._make_room(connection)
         return connection
 

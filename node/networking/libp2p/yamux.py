@@ -23,6 +23,7 @@ from typing import Final, Protocol
 import trio
 
 from node.networking.streams import StreamClosed
+from node.networking.turns import PER_FRAME, PER_READ, PER_STREAM, Spend, spend_nothing
 
 WINDOW_BYTES: Final = 256 * 1024
 """What a peer may send on a stream before we read: the initial window of the specification, never changed."""
@@ -130,6 +131,7 @@ class MuxedStream:
         del self._received[:limit]
         self._connection.consumed(self, len(data))
         await trio.lowlevel.checkpoint_if_cancelled()
+        await self._connection.spend(PER_READ)
         return data
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -227,8 +229,10 @@ class MuxedStream:
 class MuxedConnection:
     """One side of a Yamux session over a secured wire."""
 
-    def __init__(self, wire: Wire, *, is_dialler: bool) -> None:
+    def __init__(self, wire: Wire, *, is_dialler: bool, spend: Spend = spend_nothing) -> None:
+        """Speak over `wire`; what the peer makes us do is told to `spend`."""
         self._wire = wire
+        self.spend = spend
         self._next_id = 1 if is_dialler else 2
         self._last_peer_id = 0
         self._peer_parity = 0 if is_dialler else 1
@@ -378,6 +382,7 @@ class MuxedConnection:
                     kind, flags, stream_id, length, bytes(memoryview(buffer)[start + _HEADER.size : end]), accept
                 )
                 start = end
+                await self.spend(PER_STREAM if flags & _Flag.SYN and kind != _Type.PING else PER_FRAME)
             del buffer[:start]
             data = await self._wire.read()
             if not data:

@@ -1,0 +1,86 @@
+"""Whose turn it is on the main loop: work that peers cause is counted, and who causes much waits for the others.
+
+Everything of a node runs in one loop, so a peer that keeps it busy keeps everybody waiting; and nothing that peers do
+is free of work, sound or not. Each connection therefore counts what it causes, in units of about 50 us, and lets the
+loop go on after each quantum. What is within an address' share goes on at the next tick. What is above it passes a
+lane, one quantum of one connection at a time, first come, first served. So an honest peer waits for the excess of one
+attacker at each tick, however many there are; and a node that nobody attacks loses nothing, for the lane is then free.
+
+Units are counted and never measured: on a virtual clock, time does not pass while one computes (docs/adr/1511).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import trio
+
+from node.networking.limits import Buckets, Rate
+
+QUANTUM: Final = 8.0
+"""Work that a connection may cause before the loop goes on: about 0.4 ms."""
+STRANGERS_SHARE: Final = Rate(per_s=100, burst=200)
+"""Of one address: half a percent of a core, more than trading takes. 56 addresses at that rate leave most of it."""
+CHOSEN_SHARE: Final = Rate(per_s=2000, burst=4000)
+"""Of one peer that this node has chosen to hold on to."""
+
+PER_MESSAGE: Final = 1.0
+"""To decrypt a message of the wire, and find its frames."""
+PER_BYTE: Final = 1 / 8192
+PER_FRAME: Final = 0.1
+PER_READ: Final = 0.2
+"""To look at what came on a stream: an order, a ping, the head of a request."""
+PER_STREAM: Final = 10.0
+"""To start a task, and agree on a protocol."""
+PER_REQUEST: Final = 4.0
+PER_GOSSIP: Final = 0.5
+"""To find out whether a message has been seen."""
+PER_JUDGEMENT: Final = 6.0
+"""To check the signatures of one that has not."""
+
+Spend: TypeAlias = Callable[[float], Awaitable[None]]
+"""Counts so many units of work, and waits when it is others' turn."""
+
+
+async def spend_nothing(_units: float) -> None:
+    """Count nothing: for work that we cause ourselves."""
+
+
+class Turns:
+    """The order in which peers are served."""
+
+    def __init__(self) -> None:
+        self._strangers: Buckets[str] = Buckets(STRANGERS_SHARE)
+        self._chosen: Buckets[str] = Buckets(CHOSEN_SHARE)
+        self._lane = trio.Lock()
+
+    async def take(self, who: str, units: float, *, chosen: bool) -> None:
+        """Let the loop go on; return when it is the turn of `who`, who has caused `units` of work since."""
+        buckets = self._chosen if chosen else self._strangers
+        if buckets.take(who, units):
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            self._lane.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lane.acquire()
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            self._lane.release()
+
+
+class Share:
+    """One connection's account of the work that it causes."""
+
+    def __init__(self, turns: Turns, whose: Callable[[], tuple[str, bool]]) -> None:
+        """Count for whom `whose` names: an address, or a peer, and whether this node has chosen it."""
+        self._turns, self._whose = turns, whose
+        self._caused = 0.0
+
+    async def spend(self, units: float) -> None:
+        """Count `units`; a full quantum ends the turn."""
+        self._caused += units
+        if self._caused >= QUANTUM:
+            caused, self._caused = self._caused, 0.0
+            who, chosen = self._whose()
+            await self._turns.take(who, caused, chosen=chosen)

@@ -1,0 +1,186 @@
+# pyright: reportUnknownMemberType=false, reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownVariableType=false
+"""Whoever makes a node work much waits for the others (docs/adr/1511)."""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from libp2p.pubsub.pb import rpc_pb2
+from trio.testing import MockClock
+
+from node.networking import requests
+from node.networking.frames import Kind, encode_frame
+from node.networking.libp2p.negotiation import encode_varint
+from node.networking.libp2p.secure import Identity
+from node.networking.requests import PROTOCOL
+from node.networking.turns import (
+    CHOSEN_SHARE,
+    PER_FRAME,
+    PER_JUDGEMENT,
+    PER_MESSAGE,
+    PER_READ,
+    QUANTUM,
+    STRANGERS_SHARE,
+    Share,
+    Turns,
+)
+from node.networking.verdict import Verdict
+from tests.node.networking.test_networking_gossip_hostile import MESHSUB, TOPIC, message
+
+PING = 2
+
+
+class Metronome:
+    """Counts what happens between two ticks of the loop: what others do in two turns, for theirs may come first."""
+
+    def __init__(self) -> None:
+        self.count, self.most, self.total = 0, 0, 0
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            self.count += 1
+            self.total += 1
+            return function(*args, **options)
+
+        return call
+
+    async def run(self) -> None:
+        while True:
+            self.count = 0
+            await trio.lowlevel.checkpoint()
+            self.most = max(self.most, self.count)
+
+    async def until(self, total: int) -> None:
+        """Wait until so much has happened; this only yields, so that a mock clock stands still."""
+        for _ in range(200_000):
+            if self.total >= total:
+                return
+            await trio.lowlevel.checkpoint()
+        pytest.fail(f"{self.total} of {total} after 200,000 ticks")
+
+
+async def test_of_those_above_their_share_one_goes_on_at_each_tick(autojump_clock: MockClock) -> None:
+    turns, beats = Turns(), Metronome()
+    attackers = [Share(turns, lambda number=number: (f"127.0.0.{number}", False)) for number in range(50)]
+    passed = [0] * 50
+    note = beats.counted(lambda number: passed.__setitem__(number, passed[number] + 1))
+
+    async def attack(number: int) -> None:
+        for _ in range(1000):
+            await attackers[number].spend(STRANGERS_SHARE.burst)
+            note(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(attack, number)
+        await beats.until(50)  # what the shares allowed at once
+        nursery.start_soon(beats.run)
+        await beats.until(1050)
+        assert beats.most <= 2
+        assert max(passed) - min(passed) <= 2  # all alike: nobody starves
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_stays_within_its_share_waits_for_no_queue(autojump_clock: MockClock) -> None:
+    turns = Turns()
+    attacker = Share(turns, lambda: ("192.0.2.1", False))
+    attackers = [Share(turns, lambda: ("192.0.2.1", False)) for _ in range(100)]
+    honest = Share(turns, lambda: ("192.0.2.2", False))
+    chosen = Share(turns, lambda: ("chosen", True))
+    await attacker.spend(STRANGERS_SHARE.burst)
+
+    async def attack(share: Share) -> None:
+        while True:
+            await share.spend(QUANTUM)
+
+    async with trio.open_nursery() as nursery:
+        for share in attackers:
+            nursery.start_soon(attack, share)
+        while turns._lane.statistics().tasks_waiting < 99:
+            await trio.lowlevel.checkpoint()
+        for share, allowed in ((honest, STRANGERS_SHARE.burst), (chosen, CHOSEN_SHARE.burst)):
+            for _ in range(int(allowed / QUANTUM)):
+                before = autojump_clock.current_time()
+                await share.spend(QUANTUM)
+                assert turns._lane.statistics().tasks_waiting >= 98
+                assert autojump_clock.current_time() == before
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_turn_that_is_given_up_is_nobodys_loss(autojump_clock: MockClock) -> None:
+    turns = Turns()
+    share = Share(turns, lambda: ("192.0.2.1", False))
+    await share.spend(STRANGERS_SHARE.burst)
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(share.spend, 1000)
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    await share.spend(1000)
+    assert not turns._lane.locked()
+
+
+async def test_the_frames_of_one_message_let_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        (mux,) = (each.mux for each in victim._switch.connections[victim.peers()[0].peer])
+        mux._handle = beats.counted(mux._handle)
+        nursery.start_soon(beats.run)
+        await attacker.wire.write(b"".join(struct.pack("!BBHII", 0, PING, 1, 0, number) for number in range(4000)))
+        await beats.until(4000)
+        assert beats.most <= 2 * (QUANTUM / PER_FRAME + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_messages_of_nothing_let_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        (mux,) = (each.mux for each in victim._switch.connections[victim.peers()[0].peer])
+        messages = mux._wire._wire._messages
+        messages.decrypt = beats.counted(messages.decrypt)
+        raw = attacker.wire._wire._messages
+        sent = b""
+        for _ in range(2000):  # in one piece, as they may lie in a socket
+            sent += (16).to_bytes(2) + raw.encrypt(b"")
+        nursery.start_soon(beats.run)
+        await raw.read_writer.read_write_closer.write(sent)
+        await beats.until(2000)
+        assert beats.most <= 2 * (QUANTUM / PER_MESSAGE + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_row_of_gossip_lets_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+    judge = beats.counted(lambda _author, _data: Verdict.IGNORE)
+    author = Identity(b"\x66" * 32)
+    made = b"".join(
+        encode_varint(len(data)) + data
+        for data in (
+            rpc_pb2.RPC(publish=[message(author, b"%d" % number, number)]).SerializeToString() for number in range(100)
+        )
+    )
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        victim.subscribe(TOPIC, validate=judge, deliver=lambda _author, _data: None)
+        stream = await attacker.open(MESHSUB)
+        nursery.start_soon(beats.run)
+        await stream.write(made)
+        await beats.until(100)
+        assert beats.most <= 2 * (QUANTUM / PER_JUDGEMENT + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_row_of_tiny_frames_lets_the_loop_go_on(
+    lab: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats = Metronome()
+    monkeypatch.setattr(requests, "read_frame", beats.counted(requests.read_frame))
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        stream = await attacker.open(PROTOCOL)
+        nursery.start_soon(beats.run)
+        await stream.write(b"".join(encode_frame(Kind.CANCEL, number) for number in range(3000)))
+        await beats.until(3000)
+        assert beats.most <= 2 * (QUANTUM / (2 * PER_READ) + 1)
+        nursery.cancel_scope.cancel()
