@@ -37,7 +37,8 @@ from node.networking.mdns.finder import open_finder
 from node.networking.mdns.lan import open_lan
 from node.networking.network import Network, open_network
 from node.networking.peers.store import NETWORK_SCHEMA, SqlPeerStore
-from node.networking.settings import NetworkSettings
+from node.networking.relay.keeping import open_relaying
+from node.networking.settings import NetworkSettings, RelayLimits
 from node.operations.clock import Clock, SystemClock
 from node.operations.health import HealthRegistry
 from node.operations.pace import run_every
@@ -178,13 +179,15 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     network = await stack.enter_async_context(
         open_network(
             NetworkSettings(
-                listen=(f"/ip4/{settings.listen_host}/tcp/{settings.listen_port}",),
+                listen=(f"/ip4/{settings.listen_host}/tcp/{settings.listen_port}",) if settings.listen else (),
                 announce=settings.advertise,
                 max_connections=settings.max_peers,
                 upload_bytes_per_s=settings.upload_mib_s * MIB,
                 upload_bytes_per_s_per_peer=settings.upload_mib_s_per_peer * MIB,
                 download_bytes_per_s=settings.download_mib_s * MIB,
                 download_bytes_per_s_per_peer=settings.download_mib_s_per_peer * MIB,
+                reachable=settings.reachable,
+                relay=RelayLimits(bytes_per_s=settings.relay_mib_s * MIB) if settings.relay else None,
             ),
             base.host_key.seed.reveal(),
             clock=clock.unix_time,
@@ -197,7 +200,7 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
         base.host_key.public_key,
         clock,
         lambda: NodeBody(
-            addresses=tuple(address.split("/p2p/")[0] for address in network.addresses)[:8],
+            addresses=network.record_addresses,
             engines=(ENGINE_DIGEST,) if sells else (),
             rates=rates_of(base.settings.provider.prices) if sells else None,
         ),
@@ -214,6 +217,7 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
             clock=clock.unix_time,
         )
     )
+    await stack.enter_async_context(open_relaying(network, random=chance, changed=discovery.renew))
     if settings.mdns:
         lan = await stack.enter_async_context(open_lan(settings.listen_host))
         await stack.enter_async_context(open_finder(network, lan, random=chance))

@@ -31,6 +31,7 @@ ProfileName: TypeAlias = Literal["local", "sepolia", "polygon", "mainnet"]
 AuctionFormatName: TypeAlias = Literal["second-price", "first-price", "open"]
 VerificationName: TypeAlias = Literal["trust", "audit", "copies"]
 LogLevelName: TypeAlias = Literal["debug", "info", "warning", "error"]
+ReachableName: TypeAlias = Literal["auto", "yes", "no"]
 LogFormatName: TypeAlias = Literal["console", "json"]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -64,6 +65,9 @@ MibPerSecond: TypeAlias = Annotated[float, Field(ge=0.0, le=100_000.0, allow_inf
 class NetworkSettings(Section):
     """How other nodes reach this one."""
 
+    listen: bool = Field(
+        default=True, description="Accept connections. A node that does not is reached through relays only."
+    )
     listen_host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on.")  # noqa: S104 - a peer is meant to be reached
     listen_port: Port = Field(default=4600, description="TCP port to listen on; 0 lets the system choose.")
     bootstrap: PeerAddresses = Field(
@@ -75,6 +79,17 @@ class NetworkSettings(Section):
         default=(),
         description="Addresses to tell others, if not the one listened on (port forwarding, a DNS name).",
         examples=[["/dns4/node.example/tcp/4600"]],
+    )
+    reachable: ReachableName = Field(
+        default="auto",
+        description="Whether other nodes can connect to this one: yes, no (then it uses relays), or auto to ask them.",
+    )
+    relay: bool = Field(
+        default=True,
+        description="Pass on, encrypted and within limits, for nodes that can't be reached, if this one can be.",
+    )
+    relay_mib_s: MibPerSecond = Field(
+        default=1.0, description="Most that passing on takes, in MiB a second; 0 for no limit."
     )
     max_peers: int = Field(default=64, ge=1, le=4096, description="Most connections at a time.")
     upload_mib_s: MibPerSecond = Field(

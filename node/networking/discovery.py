@@ -114,6 +114,12 @@ class Discovery:
         if peer not in self._introduced:
             await self.exchange(peer)
 
+    def renew(self) -> None:
+        """Tell our record to all who are connected, for it has changed."""
+        self._introduced.clear()
+        for info in self._network.peers():
+            self._note_connected(info.peer)
+
     async def _ask_newcomers(self) -> None:
         async for peer in self._asked:
             if peer not in self._exchanging:  # else somebody asks it now

@@ -23,12 +23,15 @@ from node.networking.errors import PeerUnreachable
 from node.networking.libp2p.gossip import Gossip
 from node.networking.libp2p.identify import answer_identify_and_ping
 from node.networking.libp2p.router import MESHSUB
-from node.networking.libp2p.secure import Identity
+from node.networking.libp2p.secure import HandshakeFailed, Identity
 from node.networking.libp2p.switch import Connection, Switch
 from node.networking.limits import Conduct
 from node.networking.peers.book import PeerBook
 from node.networking.peers.groups import network_group
 from node.networking.peers.score import MISCONDUCT
+from node.networking.relay.client import RelayClient
+from node.networking.relay.messages import HOP, STOP
+from node.networking.relay.server import RelayServer
 from node.networking.requests import PROTOCOL as REQUEST_PROTOCOL
 from node.networking.requests import Handler, Requests
 from node.networking.settings import NetworkSettings
@@ -44,6 +47,9 @@ log = structlog.get_logger(__name__)
 DELIVERY_QUEUE: Final = 1024
 """Accepted messages of one topic that wait for `deliver`. A full queue drops the newest, and counts."""
 
+MAX_RECORD_ADDRESSES: Final = 8
+EVERY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise them
+
 Clock: TypeAlias = Callable[[], float]
 """Unix seconds; whole ones will do."""
 Validate: TypeAlias = Callable[[PeerId, bytes], Verdict]
@@ -58,6 +64,7 @@ class PeerInfo:
         peer: Proved by the handshake.
         host: Its IP address, as seen from here.
         dialled: Whether we dialled it.
+        relay: Through whom it is connected, if not directly; then `host` is the relay's.
         connected_s: Seconds since then.
         topics: Topics on which messages go directly between us.
     """
@@ -65,6 +72,7 @@ class PeerInfo:
     peer: PeerId
     host: str
     dialled: bool
+    relay: PeerId | None
     connected_s: float
     topics: tuple[str, ...]
 
@@ -73,11 +81,30 @@ class Network:
     """One node's place in the network. Made by `open_network`, and good until that context ends."""
 
     def __init__(
-        self, switch: Switch, gossip: Gossip, settings: NetworkSettings, book: PeerBook, nursery: trio.Nursery
+        self,
+        switch: Switch,
+        gossip: Gossip,
+        settings: NetworkSettings,
+        book: PeerBook,
+        nursery: trio.Nursery,
+        *,
+        clock: Clock,
     ) -> None:
         self.peer_id: PeerId = switch.identity.peer
         self.book = book
         self.dropped: dict[str, int] = {}
+        self.is_reachable: bool | None = {"yes": True, "no": False, "auto": None}[settings.reachable]
+        """Whether others can dial this node; None while it is not known."""
+        self.relays = RelayClient(switch, clock=clock)
+        self.relay: RelayServer | None = None
+        if settings.relay is not None:
+            self.relay = RelayServer(
+                switch,
+                settings.relay,
+                clock=clock,
+                is_reachable=lambda: self.is_reachable is True,
+                places=self._direct_places,
+            )
         self._switch = switch
         self._gossip = gossip
         self._settings = settings
@@ -92,14 +119,28 @@ class Network:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where others reach this node, each with `/p2p/` and the peer id: what is announced, or what was bound."""
-        places = [parse_peer_address(text) for text in self._settings.announce] or self._switch.listening
-        return tuple(str(place.at(self.peer_id)) for place in places)
+        """Where others reach this node, each with `/p2p/` and the peer id, the best first."""
+        return tuple(str(place.at(self.peer_id)) for place in self._places())
+
+    @property
+    def record_addresses(self) -> tuple[str, ...]:
+        """The same for the node's record, at most 8, without the peer id that the record has already."""
+        return tuple(str(place) for place in self._places())[:MAX_RECORD_ADDRESSES]
 
     @property
     def listening(self) -> tuple[str, ...]:
         """The addresses really bound, without the peer id."""
         return tuple(map(str, self._switch.listening))
+
+    def _direct_places(self) -> list[PeerAddress]:
+        """What is announced, or what was bound."""
+        return [parse_peer_address(text) for text in self._settings.announce] or self._switch.listening
+
+    def _places(self) -> list[PeerAddress]:
+        ways = [held.place.through(held.relay) for held in self.relays.held.values()]
+        direct = [place for place in self._direct_places() if not (ways and place.host in EVERY_HOST)]
+        # A node that nobody can dial may still be dialled by its neighbours.
+        return [*direct[: MAX_RECORD_ADDRESSES - len(ways)], *ways]
 
     # Topics
 
@@ -275,6 +316,24 @@ class Network:
         connection = await (self._switch.connect(places) if peer is None else self._dial(peer, places))
         return connection.peer
 
+    async def connect_directly(self, places: Sequence[PeerAddress]) -> None:
+        """Connect to one peer at some of its addresses, also if it is connected through a relay.
+
+        What was relayed so far ends: its streams are opened again, directly.
+
+        Raises:
+            PeerUnreachable: None answers as that peer.
+        """
+        connection = await self._switch.connect(places, is_direct=True)
+        for other in self._switch.connections.get(connection.peer, ()):
+            if other.relay is not None:
+                other.end()
+
+    def is_relayed(self, peer: PeerId) -> bool:
+        """Whether `peer` is connected, and only through relays."""
+        connections = self._switch.connections.get(peer, ())
+        return bool(connections) and all(each.relay is not None for each in connections)
+
     def learn_addresses(self, peer: PeerId, addresses: Sequence[str], *, source: PeerId) -> None:
         """Take note that `source` says where `peer` can be dialled. What can't be read is left out.
 
@@ -297,6 +356,20 @@ class Network:
             if connection.is_dialler:
                 return network_group(connection.host) or peer
         return None
+
+    def direct_host_of(self, peer: PeerId) -> str | None:
+        """Return the IP address of `peer` as seen from here, if it is connected without a relay."""
+        hosts = (each.host for each in self._switch.connections.get(peer, ()) if each.relay is None)
+        return next(hosts, None)
+
+    async def prove(self, place: PeerAddress) -> bool:
+        """Dial `place` and leave again; return whether `place.peer` is there. The caller sets the deadline."""
+        try:
+            await self._switch.prove(place)
+        except (OSError, HandshakeFailed) as error:
+            log.debug("network.not_proven", place=str(place), why=str(error))
+            return False
+        return True
 
     def is_banned(self, peer: PeerId) -> bool:
         """Whether `peer` is refused now."""
@@ -323,6 +396,7 @@ class Network:
                 peer=peer,
                 host=connections[0].host,
                 dialled=connections[0].is_dialler,
+                relay=connections[0].relay,
                 connected_s=now - connections[0].opened_at,
                 topics=tuple(topic for topic, members in meshes.items() if peer in members),
             )
@@ -418,8 +492,9 @@ async def open_network(
         # Two starts within a second, or a clock that went back a little, still begin far apart.
         start = (int(clock()) << 32) + random.getrandbits(31)
         gossip = Gossip(switch, settings, nursery, sequence_start=start, rng=random)
-        network = Network(switch, gossip, settings, book or PeerBook(clock, random), nursery)
-        answer_identify_and_ping(switch, (MESHSUB, REQUEST_PROTOCOL, *BLOB_PROTOCOLS))
+        network = Network(switch, gossip, settings, book or PeerBook(clock, random), nursery, clock=clock)
+        circuits = (STOP,) if network.relay is None else (HOP, STOP)
+        answer_identify_and_ping(switch, (MESHSUB, REQUEST_PROTOCOL, *BLOB_PROTOCOLS, *circuits))
         try:
             for place in listen:
                 await switch.listen(place)
@@ -427,7 +502,7 @@ async def open_network(
             failure = error  # raised below: from in here it would come out inside a group
         else:
             log.info("network.open", peer=network.peer_id, addresses=network.addresses)
-            if any(place.host in ("0.0.0.0", "::") for place in switch.listening) and not settings.announce:  # noqa: S104
+            if any(place.host in EVERY_HOST for place in switch.listening) and not settings.announce:
                 log.warning("network.nothing_to_announce", advice="set announce to an address that others can dial")
             yield network
         nursery.cancel_scope.cancel()

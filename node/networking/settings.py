@@ -1,8 +1,40 @@
 """What an operator may set about networking, and the defaults."""
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from node.networking.limits import Rate
+
+Reachable: TypeAlias = Literal["auto", "yes", "no"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayLimits:
+    """What this node does for peers that nobody can dial. A network is a /16 of IPv4 or a /32 of IPv6.
+
+    Attributes:
+        reservations: Places, one a peer.
+        reservations_per_network: Of them, for peers of one network.
+        reservation_s: How long a place lasts before it must be asked for again.
+        circuits: At once, in all. One holds up to 512 KiB in memory if its ends don't read.
+        circuits_per_dialler: Of them, opened by one peer.
+        circuits_per_target: Of them, to one peer.
+        circuits_per_network: Of them, opened by peers of one network.
+        circuit_s: How long one lasts.
+        circuit_bytes: How much one carries in each direction.
+        bytes_per_s: What all of them together may carry, shared between the networks of the diallers; 0 is no limit.
+    """
+
+    reservations: int = 64
+    reservations_per_network: int = 16
+    reservation_s: int = 3600
+    circuits: int = 64
+    circuits_per_dialler: int = 8
+    circuits_per_target: int = 16
+    circuits_per_network: int = 16
+    circuit_s: int = 3600
+    circuit_bytes: int = 256 * 1024 * 1024
+    bytes_per_s: float = 1024.0 * 1024.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +62,8 @@ class NetworkSettings:
         upload_bytes_per_s_per_peer: The same for each peer.
         download_bytes_per_s: What all blobs together may take that this node fetches; 0 is no limit.
         download_bytes_per_s_per_peer: The same for each peer.
+        reachable: Whether others can dial this node; "auto" asks them. A node that listens nowhere can't be.
+        relay: What it relays for peers that can't be dialled, if it can be dialled itself; None relays nothing.
         hash_in_threads: Whether large blobs are hashed beside the main loop. Off only under a virtual clock, which
             does not wait for threads.
     """
@@ -52,4 +86,6 @@ class NetworkSettings:
     upload_bytes_per_s_per_peer: float = 0.0
     download_bytes_per_s: float = 0.0
     download_bytes_per_s_per_peer: float = 0.0
+    reachable: Reachable = "auto"
+    relay: RelayLimits | None = field(default_factory=RelayLimits)
     hash_in_threads: bool = True

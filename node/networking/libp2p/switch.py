@@ -108,11 +108,18 @@ class ProtocolStream:
 class Connection:
     """An authenticated connection to a peer, while it lasts."""
 
-    def __init__(self, peer: PeerId, mux: MuxedConnection, *, host: str, is_dialler: bool) -> None:
+    def __init__(
+        self, peer: PeerId, mux: MuxedConnection, *, host: str, is_dialler: bool, relay: PeerId | None
+    ) -> None:
         self.peer = peer
         self.mux = mux
         self.host = host
+        """IP address of the other side; of the relay, if there is one: its network is what costs something there."""
         self.is_dialler = is_dialler
+        self.relay = relay
+        """Through whom, if not directly."""
+        self.place: PeerAddress | None = None
+        """Where we dialled it."""
         self.opened_at = trio.current_time()
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
@@ -128,8 +135,14 @@ ARRIVAL_RATE: Final = Rate(per_s=10, burst=100)
 
 DialReport: TypeAlias = Callable[[PeerAddress, "Connection | None"], None]
 """Gets an address that was dialled, and the connection or None."""
+RelayedDial: TypeAlias = Callable[[PeerAddress], Awaitable[tuple[trio.abc.Stream, str]]]
+"""Gets the way through a relay to a peer, and returns the stream and the host of the relay. Raises `OSError`."""
 StreamHandler: TypeAlias = Callable[[ProtocolStream], Awaitable[None]]
 PeerEvent: TypeAlias = Callable[[PeerId], None]
+
+
+async def _no_relays(_place: PeerAddress) -> tuple[trio.abc.Stream, str]:
+    raise OSError("this node uses no relays")
 
 
 class Switch:
@@ -155,6 +168,7 @@ class Switch:
         self.protected: set[PeerId] = set()
         """Peers whose connections make room for nobody."""
         self.score_of: Callable[[PeerId], float] = lambda _peer: 0.0
+        self.dial_relayed: RelayedDial = _no_relays
         self._transport = transport
         self._settings = settings
         self._nursery = nursery
@@ -178,8 +192,11 @@ class Switch:
         """Whether there is a connection to `peer` on which streams can be opened."""
         return self._usable(peer) is not None
 
-    async def connect(self, addresses: Sequence[PeerAddress]) -> Connection:
+    async def connect(self, addresses: Sequence[PeerAddress], *, is_direct: bool = False) -> Connection:
         """Dial addresses of one peer, the next one beside those that take long, and return the first connection.
+
+        Ways through relays come last. A connection that exists is returned instead, unless `is_direct` is asked for
+        and it is relayed.
 
         Raises:
             PeerUnreachable: None answers within `DIAL_TIMEOUT_S`, as the peer that is expected there.
@@ -187,15 +204,17 @@ class Switch:
         assert addresses
         expected = addresses[0].peer
         if expected is None:
-            return await self._connect(addresses, None)
+            return await self._connect(addresses, None, is_direct=is_direct)
         async with self._dialling.setdefault(expected, trio.Lock()):  # who dials it too gets the same connection
             try:
-                return await self._connect(addresses, expected)
+                return await self._connect(addresses, expected, is_direct=is_direct)
             finally:
                 if not self._dialling[expected].statistics().tasks_waiting:
                     del self._dialling[expected]
 
-    async def _connect(self, addresses: Sequence[PeerAddress], expected: PeerId | None) -> Connection:
+    async def _connect(
+        self, addresses: Sequence[PeerAddress], expected: PeerId | None, *, is_direct: bool
+    ) -> Connection:
         who = expected or str(addresses[0])
         if expected == self.identity.peer:
             raise PeerUnreachable(who, "that is this node itself")
@@ -203,9 +222,9 @@ class Switch:
             if self.conduct.is_banned(expected):
                 raise PeerUnreachable(who, "it is banned here for misconduct")
             usable = self._usable(expected)
-            if usable is not None:
+            if usable is not None and not (is_direct and usable.relay):
                 return usable
-        return await self._race(who, addresses)
+        return await self._race(who, sorted(addresses, key=lambda address: address.relay is not None))
 
     async def _race(self, who: str, addresses: Sequence[PeerAddress]) -> Connection:
         found: list[Connection] = []
@@ -292,14 +311,32 @@ class Switch:
             call(address, connection)
 
     async def _dial(self, address: PeerAddress) -> Connection:
-        stream, host = await self._transport.dial(address)
+        stream, host = await (self._transport.dial if address.relay is None else self.dial_relayed)(address)
         try:
-            return await self._nursery.start(self._run_outbound, stream, host, address.peer)
+            return await self._nursery.start(self._run_outbound, stream, host, address)
         except BaseException:
             await trio.aclose_forcefully(stream)  # harmless twice; needed if the task never began
             raise
 
-    async def _serve_inbound(self, stream: trio.abc.Stream, host: str) -> None:
+    async def serve_relayed(self, stream: trio.abc.Stream, host: str, relay: PeerId) -> None:
+        """Run a connection that somebody opened through `relay`, which is at `host`, until it ends."""
+        await self._serve_inbound(stream, host, relay)
+
+    async def prove(self, place: PeerAddress) -> None:
+        """Dial `place` and leave again, as soon as `place.peer` has proved itself there. The caller sets the deadline.
+
+        Raises:
+            OSError: Nobody answers.
+            HandshakeFailed: Somebody else does.
+        """
+        stream, _ = await self._transport.dial(place)
+        async with stream:
+            try:
+                await secure(stream, self.identity, is_dialler=True, expected=place.peer)
+            except (NegotiationFailed, MuxError, ProtocolError, trio.ClosedResourceError) as error:
+                raise HandshakeFailed(str(error)) from error
+
+    async def _serve_inbound(self, stream: trio.abc.Stream, host: str, relay: PeerId | None = None) -> None:
         settings = self._settings
         network, handshakes = network_group(host), self._handshakes.total()
         share = max(1, settings.max_handshakes // HANDSHAKE_SHARE)
@@ -313,17 +350,23 @@ class Switch:
             log.debug("network.inbound_refused", host=host, handshakes=handshakes)
             return
         with suppress(HandshakeFailed):
-            await self._run_connection(stream, host, is_dialler=False, expected=None)
+            await self._run_connection(stream, host, is_dialler=False, expected=None, relay=relay)
 
     async def _run_outbound(
         self,
         stream: trio.abc.Stream,
         host: str,
-        expected: PeerId | None,
+        place: PeerAddress,
         *,
         task_status: trio.TaskStatus[Connection] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        await self._run_connection(stream, host, is_dialler=True, expected=expected, started=task_status.started)
+        def started(connection: Connection) -> None:
+            connection.place = place
+            task_status.started(connection)
+
+        await self._run_connection(
+            stream, host, is_dialler=True, expected=place.peer, relay=place.relay, started=started
+        )
 
     async def _run_connection(
         self,
@@ -332,13 +375,14 @@ class Switch:
         *,
         is_dialler: bool,
         expected: PeerId | None,
+        relay: PeerId | None,
         started: Callable[[Connection], None] = lambda _connection: None,
     ) -> None:
         """Own one connection from its first byte to its last."""
         group = host_group(host)
         self._hosts[group] += 1
         try:
-            connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected)
+            connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected, relay=relay)
             self._register(connection)
             try:
                 started(connection)
@@ -352,7 +396,7 @@ class Switch:
             await trio.aclose_forcefully(stream)
 
     async def _upgrade(
-        self, stream: trio.abc.Stream, host: str, *, is_dialler: bool, expected: PeerId | None
+        self, stream: trio.abc.Stream, host: str, *, is_dialler: bool, expected: PeerId | None, relay: PeerId | None
     ) -> Connection:
         network = network_group(host)
         self._handshakes[network] += not is_dialler
@@ -381,7 +425,7 @@ class Switch:
         share = Share(self._turns, lambda: (peer, True) if peer in self.protected else (address, False))
         wire.count_for(share.spend)
         mux = MuxedConnection(wire, is_dialler=is_dialler, spend=share.spend)
-        connection = Connection(peer, mux, host=host, is_dialler=is_dialler)
+        connection = Connection(peer, mux, host=host, is_dialler=is_dialler, relay=relay)
         self._make_room(connection)
         return connection
 
@@ -474,10 +518,8 @@ class Switch:
                 stream.reset()
 
     def _usable(self, peer: PeerId) -> Connection | None:
-        for connection in self.connections.get(peer, ()):
-            if not connection.mux.is_over:
-                return connection
-        return None
+        usable = [each for each in self.connections.get(peer, ()) if not each.mux.is_over]
+        return min(usable, key=lambda each: each.relay is not None, default=None)  # a direct one is quicker and free
 
     def _register(self, connection: Connection) -> None:
         known = self.connections.setdefault(connection.peer, [])

@@ -142,6 +142,8 @@ class Outbound:
         if peer == network.peer_id or network.is_connected(peer) or network.is_banned(peer):
             return ()
         used = self._networks()
+        # Whom we reach through a relay, its owner may have made up; and a slot would cost the relay for ever.
+        places = [place for place in places if place.relay is None]
         groups = [address_group(place) for place in places]
         return [
             place

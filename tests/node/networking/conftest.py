@@ -21,6 +21,7 @@ from node.networking.libp2p.yamux import MuxedConnection, MuxedStream
 from node.networking.memory import MemoryNetwork, MemoryTransport
 from node.networking.network import Network, open_network
 from node.networking.peers.stored import PeerStore
+from node.networking.relay.keeping import open_relaying
 from node.networking.settings import NetworkSettings
 from protocol.identity import Address, PeerId
 from protocol.node_record import NodeAnnouncement, NodeBody, announce_node, host_public_key
@@ -100,7 +101,6 @@ class Lab:
         """A node that looks for others, with the wallet `number`."""
         key = number.to_bytes(32)
         async with self.node(number, chance=chance, **settings) as network:
-            place = network.addresses[0].partition("/p2p/")[0]
 
             def own() -> NodeAnnouncement:
                 return announce_node(
@@ -108,8 +108,8 @@ class Lab:
                     DOMAIN,
                     wallet=address_of(key),
                     host_key=host_public_key(network.peer_id),
-                    body=NodeBody(addresses=(place,)),
-                    sequence=int(self.wall()),
+                    body=NodeBody(addresses=network.record_addresses),
+                    sequence=int(self.wall() * 1000),
                     expires=int(self.wall()) + 3600,
                 )
 
@@ -123,7 +123,9 @@ class Lab:
                 store=store,
                 clock=self.wall,
             ) as discovery:
-                yield Member(network, directory, discovery, address_of(key))
+                chance_of_relays = random.Random(f"{number} {chance} relays")
+                async with open_relaying(network, random=chance_of_relays, changed=discovery.renew):
+                    yield Member(network, directory, discovery, address_of(key))
 
     @asynccontextmanager
     async def attacker(
