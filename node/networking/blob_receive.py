@@ -1,6 +1,7 @@
 """Reading a blob's bytes from a peer that may be slow, on purpose or not."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 import trio
@@ -68,17 +69,19 @@ async def receive_exactly(stream: Stream, size: int, bandwidth: Bandwidth) -> by
         trio.TooSlowError: Nothing for `STALL_TIMEOUT_S`, or less than `SLOWEST_BYTES_PER_S` in the long run.
     """
     data, waited_s = bytearray(), 0.0
-    while len(data) < size:
-        start = trio.current_time()
-        with trio.fail_after(STALL_TIMEOUT_S):
+    with trio.fail_after(STALL_TIMEOUT_S) as stall:  # one scope for all pieces: each costs as much as reading one
+        while len(data) < size:
+            start = trio.current_time()
+            stall.deadline = start + STALL_TIMEOUT_S
             chunk = await stream.read(min(MAX_PIECE_BYTES, size - len(data)))
-        if not chunk:
-            raise StreamClosed(f"the peer finished after {len(data)} of {size} bytes")
-        waited_s += trio.current_time() - start
-        if waited_s > STALL_TIMEOUT_S + size / SLOWEST_BYTES_PER_S:
-            raise trio.TooSlowError
-        data += chunk
-        await bandwidth.down(stream.peer, len(chunk))
+            if not chunk:
+                raise StreamClosed(f"the peer finished after {len(data)} of {size} bytes")
+            waited_s += trio.current_time() - start
+            if waited_s > STALL_TIMEOUT_S + size / SLOWEST_BYTES_PER_S:
+                raise trio.TooSlowError
+            data += chunk
+            stall.deadline = inf  # our own limit keeps us waiting, not the peer
+            await bandwidth.down(stream.peer, len(chunk))
     return bytes(data)
 
 

@@ -76,11 +76,56 @@ class _Waiting:
     frame: Frame | None = None
 
 
+class _Outgoing:
+    """Frames on their way out, one after the other, so that none is cut by the deadline of whoever queued it.
+
+    Most go straight to the muxer. One that would have to wait there, for the peer to read or the wire to take it, is
+    left to a task, and so are all behind it.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._send, self._queue = trio.open_memory_channel[bytes](OUTGOING_FRAMES)
+        self._waiting = 0
+
+    async def send(self, frame: bytes) -> None:
+        """Queue a frame; waits while many are. Raises `trio.BrokenResourceError` after the stream has ended."""
+        if self._waiting == 0 and self._stream.write_now(frame):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        self._waiting += 1
+        try:
+            await self._send.send(frame)
+        except BaseException:
+            self._waiting -= 1
+            raise
+
+    def send_nowait(self, frame: bytes) -> None:
+        """Queue a frame. Raises `trio.WouldBlock` while many are, `trio.BrokenResourceError` after the stream ended."""
+        self._send.send_nowait(frame)
+        self._waiting += 1
+
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Write what has to wait, until the stream ends; then cancel `scope`."""
+        try:
+            async with self._queue:
+                async for frame in self._queue:
+                    await self._stream.write(frame)
+                    self._waiting -= 1
+        except StreamClosed:
+            scope.cancel()
+
+    def close(self) -> None:
+        """Refuse every frame from now on."""
+        self._waiting += 1  # for good: nothing goes past the closed queue
+        self._queue.close()
+
+
 @dataclass(slots=True, eq=False)
 class _Session:
     """Our stream to one peer, while it lasts."""
 
-    outgoing: "trio.MemorySendChannel[bytes]"
+    outgoing: _Outgoing
     waiting: dict[int, _Waiting] = field(default_factory=dict[int, _Waiting])
     last_number: int = 0
     ended: bool = False
@@ -157,9 +202,8 @@ class Requests:
         async with state.opening:
             if state.session is None or state.session.ended:
                 stream = await self._streams.open_stream(peer, [PROTOCOL])
-                outgoing, queue = trio.open_memory_channel[bytes](OUTGOING_FRAMES)
-                state.session = _Session(outgoing)
-                self._nursery.start_soon(self._run_session, stream, state.session, queue)
+                state.session = _Session(_Outgoing(stream))
+                self._nursery.start_soon(self._run_session, stream, state.session)
             return state.session
 
     async def _ask(self, session: _Session, peer: PeerId, rest: bytes) -> Frame:
@@ -182,10 +226,10 @@ class Requests:
             raise PeerUnreachable(peer, "the connection ended before the answer")
         return waiting.frame
 
-    async def _run_session(self, stream: Stream, session: _Session, queue: "trio.MemoryReceiveChannel[bytes]") -> None:
+    async def _run_session(self, stream: Stream, session: _Session) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_write_frames, stream, queue, nursery.cancel_scope)
+                nursery.start_soon(session.outgoing.run, nursery.cancel_scope)
                 try:
                     while True:
                         frame = await read_frame(stream)
@@ -201,16 +245,16 @@ class Requests:
         finally:
             session.ended = True
             stream.reset()
-            queue.close()
+            session.outgoing.close()
             for waiting in session.waiting.values():
                 waiting.done.set()
 
     async def _serve_stream(self, stream: Stream) -> None:
         """Answer the requests on one stream until it ends."""
         failures: list[PeerMisbehaved] = []
-        outgoing, queue = trio.open_memory_channel[bytes](OUTGOING_FRAMES)
+        outgoing = _Outgoing(stream)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write_frames, stream, queue, nursery.cancel_scope)
+            nursery.start_soon(outgoing.run, nursery.cancel_scope)
             try:
                 await self._read_requests(stream, outgoing, nursery)
             except StreamClosed:
@@ -221,9 +265,7 @@ class Requests:
         for failure in failures:
             raise failure
 
-    async def _read_requests(
-        self, stream: Stream, outgoing: "trio.MemorySendChannel[bytes]", nursery: trio.Nursery
-    ) -> None:
+    async def _read_requests(self, stream: Stream, outgoing: _Outgoing, nursery: trio.Nursery) -> None:
         scopes: dict[int, trio.CancelScope] = {}
         while True:
             frame = await read_frame(stream)
@@ -237,7 +279,7 @@ class Requests:
         self,
         frame: Frame,
         peer: PeerId,
-        outgoing: "trio.MemorySendChannel[bytes]",
+        outgoing: _Outgoing,
         scopes: dict[int, trio.CancelScope],
         nursery: trio.Nursery,
     ) -> None:
@@ -263,7 +305,7 @@ class Requests:
         method: _Method,
         peer: PeerId,
         body: bytes,
-        outgoing: "trio.MemorySendChannel[bytes]",
+        outgoing: _Outgoing,
         scopes: dict[int, trio.CancelScope],
         scope: trio.CancelScope,
     ) -> None:
@@ -299,13 +341,3 @@ async def _answer(number: int, method: _Method, peer: PeerId, body: bytes) -> by
 
 def _refusal(number: int, code: str, text: str) -> bytes:
     return encode_frame(Kind.REFUSAL, number, encode_named(code[:MAX_CODE_CHARS], text[:MAX_TEXT_CHARS].encode()))
-
-
-async def _write_frames(stream: Stream, queue: "trio.MemoryReceiveChannel[bytes]", scope: trio.CancelScope) -> None:
-    """Write queued frames one after the other, so that none is cut by the deadline of whoever queued it."""
-    try:
-        async with queue:
-            async for frame in queue:
-                await stream.write(frame)
-    except StreamClosed:
-        scope.cancel()

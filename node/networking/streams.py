@@ -35,6 +35,10 @@ class Stream(Protocol):
         """Queue `data`, at the pace of the reader. Raises `StreamClosed`. If cancelled, reset the stream."""
         ...
 
+    def write_now(self, data: bytes) -> bool:
+        """Queue `data` if that needs no waiting; return whether it did. Not while somebody waits in `write`."""
+        ...
+
     def finish(self) -> None:
         """Say that we write no more."""
         ...

@@ -92,6 +92,10 @@ class ProtocolStream:
         """Queue `data`, at the pace of the reader. Raises `StreamReset`. If cancelled, reset the stream."""
         await self._stream.write(data)
 
+    def write_now(self, data: bytes) -> bool:
+        """Queue `data` if that needs no waiting; return whether it did. Not while somebody waits in `write`."""
+        return self._stream.write_now(data)
+
     def finish(self) -> None:
         """Say that we write no more."""
         self._stream.finish()

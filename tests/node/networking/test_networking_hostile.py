@@ -163,7 +163,7 @@ async def test_a_stream_on_which_nothing_is_proposed_is_dropped(lab: Any, autoju
 
 async def test_a_ciphertext_that_does_not_decrypt_ends_that_connection_alone(lab: Any) -> None:
     async with lab.node(1) as victim, lab.attacker(victim) as attacker:
-        raw = attacker.wire._wire._messages.read_writer.read_write_closer
+        raw = attacker.wire._wire._raw
         await raw.write(b"\x00\x20" + bytes(32))
         with trio.fail_after(5):
             await attacker.ended.wait()
@@ -173,7 +173,7 @@ async def test_a_ciphertext_that_does_not_decrypt_ends_that_connection_alone(lab
 
 async def test_a_connection_cut_inside_a_message_is_no_zombie(lab: Any, eventually: Any) -> None:
     async with lab.node(1) as victim, lab.attacker(victim) as attacker:
-        raw = attacker.wire._wire._messages.read_writer.read_write_closer
+        raw = attacker.wire._wire._raw
         await raw.write(b"\x40\x00" + bytes(100))
         await raw.close()
         await eventually(lambda: victim.peers() == ())
