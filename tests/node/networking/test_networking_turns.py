@@ -139,14 +139,14 @@ async def test_messages_of_nothing_let_the_loop_go_on(lab: Any, autojump_clock: 
     beats = Metronome()
     async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
         (mux,) = (each.mux for each in victim._switch.connections[victim.peers()[0].peer])
-        messages = mux._wire._wire._messages
-        messages.decrypt = beats.counted(messages.decrypt)
-        raw = attacker.wire._wire._messages
+        cipher = mux._wire._wire._cipher
+        cipher.decrypt = beats.counted(cipher.decrypt)
+        wire = attacker.wire._wire
         sent = b""
         for _ in range(2000):  # in one piece, as they may lie in a socket
-            sent += (16).to_bytes(2) + raw.encrypt(b"")
+            sent += (16).to_bytes(2) + wire._cipher.encrypt(b"")
         nursery.start_soon(beats.run)
-        await raw.read_writer.read_write_closer.write(sent)
+        await wire._raw.write(sent)
         await beats.until(2000)
         assert beats.most <= 2 * (QUANTUM / PER_MESSAGE + 1)
         nursery.cancel_scope.cancel()
