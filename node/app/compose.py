@@ -18,6 +18,7 @@ from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller, load_seller, rates_of
+from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
@@ -25,7 +26,7 @@ from node.app.trading import TradingParts, open_trading, projections
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
-from node.chain.event_store import CHAIN_SCHEMA, SqlEventStore
+from node.chain.event_store import SqlEventStore
 from node.chain.gateway import abis_of, open_gateway
 from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
@@ -36,7 +37,7 @@ from node.networking.discovery import DiscoverySettings, open_discovery
 from node.networking.mdns.finder import open_finder
 from node.networking.mdns.lan import open_lan
 from node.networking.network import Network, open_network
-from node.networking.peers.store import NETWORK_SCHEMA, SqlPeerStore
+from node.networking.peers.store import SqlPeerStore
 from node.networking.relay.keeping import open_relaying
 from node.networking.settings import NetworkSettings, RelayLimits
 from node.operations.clock import Clock, SystemClock
@@ -45,7 +46,7 @@ from node.operations.pace import run_every
 from node.operations.randomness import RandomSource, SystemRandomSource
 from node.operations.tracing import Tracer, open_tracer
 from node.payments.payments import Payments, open_payments
-from node.storage.health import check_room
+from node.storage.health import check_database, check_room
 from node.storage.storage import Storage, open_storage
 from node.wallet.calls import SigningScope
 from node.wallet.host_key import HostKey, open_host_key
@@ -89,7 +90,7 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
 
     Raises:
         ConfigError: What the user must change: a wrong password, a port in use, another chain, a folder in use.
-        TransientError: The chain can't be reached, and never was.
+        TransientError: The database's server can't be reached; or the chain can't, and never could.
     """
     async with AsyncExitStack() as stack:
         clock, chance = SystemClock(), SystemRandomSource()
@@ -134,8 +135,9 @@ async def _open_base(
         open_storage(
             settings.node.data_dir,
             clock=clock,
+            address=await trio.to_thread.run_sync(database_address, settings),
             projections=projections(),
-            schema_parts=(CHAIN_SCHEMA, NETWORK_SCHEMA),
+            schema_parts=SCHEMA_PARTS,
             blob_quota_bytes=settings.storage.blob_quota_bytes,
             on_commit=witness.instruments.on_commit,
         )
@@ -305,6 +307,7 @@ async def _open_market(
     )
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
+    health.register("database", lambda: check_database(storage.writer))
     nursery = await stack.enter_async_context(trio.open_nursery())
     stack.callback(nursery.cancel_scope.cancel)
     nursery.start_soon(_tidy, storage, clock)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,25 @@ class ConfigNotChanged(ConfigError):
 
     def __init__(self, path: Path, reason: str, settings: str) -> None:
         super().__init__(f"{path} was not changed: {reason}", advice=f"Write into it by hand: {settings}")
+
+
+def drop_settings(path: Path, names: Collection[str]) -> None:
+    """Make comments of the lines that set these, so that their defaults count.
+
+    Raises:
+        ConfigNotChanged: The file can't be read or written.
+    """
+    if not names:
+        return
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines, found = text.splitlines(), find_lines(text)
+        for name in names:
+            at = found[tuple(name.split("."))] - 1
+            lines[at] = f"# {lines[at]}"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigNotChanged(path, str(error), f"remove {', '.join(names)}") from error
 
 
 def change_settings(path: Path, values: Mapping[str, Any]) -> None:

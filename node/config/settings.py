@@ -16,6 +16,7 @@ from node.config.values import (
     LocalPath,
     Multiaddrs,
     PeerAddresses,
+    PostgresUrl,
     RpcUrl,
 )
 from protocol.spending import SpendingCaps
@@ -326,10 +327,28 @@ class ExecutionSettings(Section):
 
 
 class StorageSettings(Section):
-    """The data folder."""
+    """The data folder, and where the journal lies."""
 
+    url: PostgresUrl | None = Field(
+        default=None,
+        description="PostgreSQL database for journal and tables (docs/operations/postgresql.md). Default: SQLite in "
+        "the data folder.",
+        examples=["postgresql://stoa@db.example:5432/stoa"],
+    )
+    password_file: LocalPath | None = Field(
+        default=None,
+        description="File whose first line is the password of the database's user. Default: in the address, else "
+        "PGPASSWORD, else ~/.pgpass.",
+        examples=["/run/credentials/stoa-database"],
+    )
     blob_quota_mib: int = Field(default=10_240, ge=1, description="Disk for modules, inputs and outputs.")
     keep_results_h: int = Field(default=72, ge=1, description="Hours for which files of finished tasks are kept.")
+
+    @model_validator(mode="after")
+    def _password_has_a_use(self) -> "StorageSettings":
+        if self.password_file is not None and self.url is None:
+            raise ValueError("password_file is set, and url is not: there is no database to open with it")
+        return self
 
     @property
     def blob_quota_bytes(self) -> int:

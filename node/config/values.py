@@ -16,6 +16,7 @@ _HOURS: Final = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)
 _DAY_MINUTES: Final = 24 * 60
 _ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})")
 _MAX_PORT: Final = 65_535
+_POSTGRES: Final = re.compile(r"postgres(ql)?://[^\s\x00-\x1f]+")
 _MULTIADDR: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/\d{1,5}(/p2p/[A-Za-z0-9]+)?")
 
 
@@ -117,6 +118,13 @@ def _read_multiaddr(value: object) -> object:
     return value
 
 
+def _read_postgres_url(value: object) -> object:
+    """The driver reads the rest when the node starts. What is wrong is not quoted: it may hold a password."""
+    if not isinstance(value, str) or not _POSTGRES.fullmatch(value):
+        raise ValueError("this is not the address of a PostgreSQL database; write postgresql://user@host:5432/database")
+    return value
+
+
 def _read_endpoint(value: object) -> object:
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[3]) > _MAX_PORT:
@@ -148,6 +156,7 @@ LocalPath = Annotated[Path, BeforeValidator(_read_path), PlainSerializer(_write_
 Hours = Annotated[WorkingHours, BeforeValidator(_read_hours), PlainSerializer(str)]
 Multiaddrs = Annotated[tuple[Annotated[str, BeforeValidator(_read_multiaddr)], ...], BeforeValidator(_read_list)]
 PeerAddresses = Annotated[tuple[Annotated[str, BeforeValidator(_read_peer_address)], ...], BeforeValidator(_read_list)]
+PostgresUrl = Annotated[str, BeforeValidator(_read_postgres_url)]
 RpcUrl = Annotated[str, BeforeValidator(_read_url)]
 HttpUrl = Annotated[str, BeforeValidator(_read_http_url)]
 ListenAddress = Annotated[Endpoint, BeforeValidator(_read_endpoint), PlainSerializer(str)]

@@ -6,7 +6,7 @@ on which thread.
 
 import os
 import sqlite3
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import closing, suppress
@@ -14,40 +14,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from node.storage.anchor import ANCHOR_NAME, open_anchor
 from node.storage.backup_file import open_backup_writer
-from node.storage.chain import EMPTY, Head
+from node.storage.database import Database
 from node.storage.engine import BUSY_TIMEOUT_S, DATABASE_NAME
-from node.storage.errors import BackupUnusable, DiskFull, is_no_room, translate, translate_sqlite
-from node.storage.records import read_all_after
+from node.storage.errors import BackupUnusable, DiskFull, is_no_room
+from node.storage.progress import Progress, Steps
+from node.storage.records import verify_steps
+from node.storage.schema import SchemaPart
 from node.storage.tables import blob_retention
+from node.storage.transfer import copy_out_steps
+from node.storage.translation import translate, translate_sqlite
 from protocol.units import UnixTime
 
 PAGES_PER_STEP: Final = 1024
 """4 MiB of database between two looks at whether anybody still waits."""
 TELL_EVERY_S: Final = 0.1
-RECORDS_PER_STEP: Final = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a backup or a restore has come. `total` is 0 while it is not known."""
-
-    stage: str
-    done: int
-    total: int
-
-
-Steps = Generator[Progress, None, None]
 
 
 def backup_steps(
-    folder: Path, target: Path, *, files: Mapping[str, Path], with_blobs: bool, now: UnixTime
-) -> Generator[Progress, None, None]:
+    folder: Path,
+    target: Path,
+    *,
+    files: Mapping[str, Path],
+    with_blobs: bool,
+    now: UnixTime,
+    database: Database | None = None,
+    parts: Sequence[SchemaPart] = (),
+) -> Steps:
     """Write a backup of the data folder `folder` to `target`, whole or not at all, telling how far it is.
 
     The caller holds the folder's lock, by way of an open `Storage` that may be writing, and closes the generator if it
@@ -59,9 +57,12 @@ def backup_steps(
         files: What else to take, by name in the backup; missing ones are left out.
         with_blobs: Take the blobs that are kept.
         now: Time of the backup.
+        database: Of a server; None if the journal lies in the folder. What is written is the same.
+        parts: Rooms that own tables in it.
 
     Raises:
         BackupUnusable: `target` exists or can't be written.
+        DatabaseUnreachable: The server went away: no backup was made.
         DiskFull: There is no room for it, or for the snapshot beside it.
         JournalBroken, DatabaseDamaged: The journal is broken: no backup of it would be one.
     """
@@ -71,7 +72,10 @@ def backup_steps(
     scratch = target.with_name(f".{target.name}.{os.getpid()}.snapshot")
     try:
         scratch.mkdir(mode=0o700)
-        yield from _copy_database(folder, scratch)
+        if database is not None and database.can_be_lost:
+            yield from copy_out_steps(database, scratch, parts)
+        else:
+            yield from _copy_database(folder, scratch)
         yield from _write(folder, scratch, unfinished, files, with_blobs=with_blobs, now=now)
         os.link(unfinished, target)  # unlike a rename it never replaces what somebody else put there meanwhile
         flush_folder(target.parent)
@@ -171,20 +175,6 @@ def open_copy(folder: Path) -> Engine:
     return create_engine(
         f"sqlite:///{folder / DATABASE_NAME}", poolclass=NullPool, connect_args={"check_same_thread": False}
     )
-
-
-def verify_steps(connection: Connection) -> Generator[Progress, None, Head]:
-    """Check every record of a journal from the first on; the generator returns the last one's place.
-
-    Raises:
-        JournalBroken: A record is missing or is not what was written.
-    """
-    head = EMPTY
-    for record in read_all_after(connection, 0):
-        head = Head(record.seq, record.hash)
-        if record.seq % RECORDS_PER_STEP == 0:
-            yield Progress("journal", record.seq, 0)
-    return head
 
 
 def flush_folder(folder: Path) -> None:

@@ -1,23 +1,20 @@
 """What can be wrong with the data folder, and who acts.
 
-ConfigError     DataFolderInUse, DataFolderUnusable, DatabaseTooNew, BackupUnusable, BackupBroken, FolderNotEmpty
-TransientError  DiskFull, DatabaseBusy, ConcurrentAppend
-StorageError    JournalBroken, JournalRolledBack, DatabaseDamaged, DatabaseFailed, BlobMissing, BlobDamaged,
-                BlobQuotaExceeded
+ConfigError     DataFolderInUse, DataFolderUnusable, DatabaseTooNew, DatabaseInUse, DatabaseUnusable, DatabaseMismatch,
+                DatabaseNotEmpty, BackupUnusable, BackupBroken, FolderNotEmpty
+TransientError  DiskFull, DatabaseBusy, DatabaseUnreachable, ConcurrentAppend
+StorageError    JournalBroken, JournalRolledBack, DatabaseDamaged, DatabaseFailed, DatabaseTaken, BlobMissing,
+                BlobDamaged, BlobQuotaExceeded
 ProtocolError   BlobMismatch, BlobTooLarge  (bytes that someone else chose)
 """
 
 import errno
-import sqlite3
 from pathlib import Path
 from typing import Final
-
-from sqlalchemy.exc import DBAPIError
 
 from protocol.errors import ConfigError, ProtocolError, StorageError, TransientError
 
 # EFBIG: a file size limit (ulimit -f) looks to the node just like a disk without room.
-_NOT_TEXT: Final = "Could not decode to UTF-8"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -54,19 +51,61 @@ class DatabaseTooNew(ConfigError):
         )
 
 
+class DatabaseInUse(ConfigError):
+    """Another node works on this database."""
+
+    def __init__(self, place: str, holder: str) -> None:
+        super().__init__(
+            f"{place} is in use by another node ({holder})",
+            advice="Stop that node first, or give this one a database of its own (storage.url). A node whose machine "
+            "died lets go within a minute.",
+        )
+
+
+class DatabaseUnusable(ConfigError):
+    """The database in `storage.url` is not one that a node may work with."""
+
+    def __init__(self, reason: str, *, advice: str) -> None:
+        super().__init__(f"the database can't be used: {reason}", advice=advice)
+
+
+class DatabaseMismatch(ConfigError):
+    """Data folder and database don't belong together: the journal of another node, or of another place."""
+
+
+class DatabaseNotEmpty(ConfigError):
+    """A backup is restored into a new database only."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"{place} holds a journal already",
+            advice="Make a new database for it (createdb) and name that one with --url.",
+        )
+
+
 class DiskFull(TransientError):
     """Nothing of this write was kept; what was acknowledged before is safe."""
 
     advice = "Free space on the disk of the data folder, or move the folder to a larger one."
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"no room on the disk: {what} was not written")
+    def __init__(self, what: str, *, advice: str = "") -> None:
+        super().__init__(f"no room on the disk: {what} was not written", advice=advice)
 
 
 class DatabaseBusy(TransientError):
     """The database stayed locked by another connection."""
 
     advice = "Close other programs that hold this database open (a backup, an SQL shell)."
+
+
+class DatabaseUnreachable(TransientError):
+    """The database server can't be reached, or takes no changes now; nothing of this write was kept."""
+
+    advice = "See that the PostgreSQL server runs and can be reached: psql with the address in storage.url."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database can't be reached: {reason}")
+        self.reason = reason
 
 
 class ConcurrentAppend(TransientError):
@@ -111,9 +150,18 @@ class JournalRolledBack(StorageError):
 
 
 class DatabaseDamaged(StorageError):
-    """SQLite found its own file malformed."""
+    """SQLite or PostgreSQL found its own files malformed."""
 
     advice = JournalBroken.advice
+
+
+class DatabaseTaken(StorageError):
+    """While the connection was lost another node took the database: this one must not write again."""
+
+    advice = "Find out which node it is, and let only one of them run: two would sign from one journal."
+
+    def __init__(self, place: str, holder: str) -> None:
+        super().__init__(f"{place} was taken by another node ({holder}) while the connection was lost")
 
 
 class DatabaseFailed(StorageError):
@@ -198,30 +246,3 @@ class BlobTooLarge(ProtocolError):
 def is_no_room(error: OSError) -> bool:
     """Tell whether `error` says that disk, quota or file size limit is exhausted."""
     return error.errno in _NO_ROOM
-
-
-def translate(error: DBAPIError) -> Exception:
-    """Return the typed error for a failure of the database, or `error` itself where it is a bug (a constraint)."""
-    original = error.orig
-    if not isinstance(original, sqlite3.Error):
-        return error
-    translated = translate_sqlite(original)
-    return error if translated is original else translated
-
-
-def translate_sqlite(error: sqlite3.Error) -> Exception:
-    """Return the typed error for a failure that SQLite reports, or `error` itself where it is a bug."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # the module's own complaint, not SQLite's
-        return DatabaseDamaged(f"the database is damaged: {error}") if _NOT_TEXT in str(error) else error
-    match code & 0xFF:  # the low byte is the primary code, the rest details it
-        case sqlite3.SQLITE_FULL:
-            return DiskFull("a change to the database")
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return DatabaseBusy(f"the database is locked: {error}")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return DatabaseDamaged(f"the database is damaged: {error}")
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return DatabaseFailed(f"the database can't be used: {error}")
-        case _:
-            return error

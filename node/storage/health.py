@@ -1,4 +1,4 @@
-"""Whether the data folder has room."""
+"""Whether the data folder has room, and the database answers."""
 
 import shutil
 from pathlib import Path
@@ -8,6 +8,7 @@ import trio
 
 from node.operations.health import OK, Report, Status
 from node.storage.blobs import BlobStore
+from node.storage.writer import Writer
 
 SCARCE_BYTES: Final = 2**30
 GONE_BYTES: Final = 64 * 2**20
@@ -25,3 +26,11 @@ async def check_room(folder: Path, blobs: BlobStore) -> Report:
         reason = f"blobs take {blobs.used_bytes // 2**20} of {blobs.quota_bytes // 2**20} MiB"
         return Report(status=Status.DEGRADED, reason=reason, advice="Raise storage.blob_quota_mib.")
     return OK
+
+
+async def check_database(writer: Writer) -> Report:
+    """Report whether the writer has its connection: a check for the health registry."""
+    await trio.lowlevel.checkpoint()
+    if writer.trouble is None:
+        return OK
+    return Report(status=Status.FAILED, reason=str(writer.trouble), advice=writer.trouble.advice)

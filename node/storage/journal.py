@@ -4,6 +4,7 @@ Appending happens on the writer's thread (`Ledger`), reading on reader threads (
 """
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,8 @@ TAIL_RECORDS: Final = 1000
 """Records checked at each open; the rest when they are replayed, or by `verify`."""
 _CACHED_STREAMS: Final = 10_000
 
+GROUPS_CURSOR: Final = "storage:groups"
+_GROUPS: Final = struct.Struct(">Q")
 _NAME: Final = re.compile(rf"[A-Za-z0-9_.:/-]{{1,{NAME_CHARS}}}")
 _AFTER_ALL_NAMES: Final = "~"  # sorts after every character that a name may have
 
@@ -34,9 +37,22 @@ _AFTER_ALL_NAMES: Final = "~"  # sorts after every character that a name may hav
 class Ledger:
     """The writing side. Lives on the writer's thread; its memory is undone with the transaction."""
 
-    def __init__(self, anchor: Anchor, projections: Projections, head: Head) -> None:
+    def __init__(
+        self, anchor: Anchor, projections: Projections, head: Head, *, groups: int = 0, counts_groups: bool = False
+    ) -> None:
+        """Take over where the journal ends.
+
+        Args:
+            anchor: Of the data folder.
+            projections: Brought up to `head`.
+            head: The last record.
+            groups: As `read_groups` found it.
+            counts_groups: Leave a trace of each group that appends nothing, so that `is_committed` can answer for it.
+        """
         self._anchor, self._projections = anchor, projections
         self._head = self._durable = head
+        self._groups = self._durable_groups = groups
+        self._counts_groups = counts_groups
         self._versions: dict[str, int] = {}
 
     @property
@@ -67,18 +83,34 @@ class Ledger:
         """See `TransactionState`."""
         assert isinstance(mark, Head)
         self._head = mark
+        self._groups = self._durable_groups
         self._versions.clear()
 
     def before_commit(self, connection: Connection) -> None:
         """See `TransactionState`."""
         if self._head != self._durable:
             self._projections.note_applied(connection, self._head)
+        elif self._counts_groups:
+            self._groups = self._durable_groups + 1
+            set_cursor(connection, GROUPS_CURSOR, _GROUPS.pack(self._groups))
 
     def after_commit(self) -> None:
         """See `TransactionState`."""
+        self._durable_groups = self._groups
         if self._head != self._durable:
             self._durable = self._head
             self._anchor.write(self._head)
+
+    def is_committed(self, connection: Connection) -> bool:
+        """See `TransactionState`. The hash of the newest record stands for all before it."""
+        query = select(journal.c.seq, journal.c.hash).order_by(journal.c.seq.desc()).limit(1)
+        row = connection.execute(query).one_or_none()
+        found = (Head(row.seq, row.hash) if row is not None else EMPTY, read_groups(connection))
+        if found == (self._head, self._groups):
+            return True
+        if found == (self._durable, self._durable_groups):
+            return False
+        raise JournalRolledBack(found=found[0].seq, acknowledged=self._durable.seq)
 
     def _place(self, connection: Connection, entry: Entry, at: UnixTime) -> Record:
         _check(entry)
@@ -211,6 +243,12 @@ class Journal:
                 raise JournalBroken(seq + 1, "it is missing")
             seq = records[-1].seq
         return goal
+
+
+def read_groups(connection: Connection) -> int:
+    """Return how many groups left a trace because they appended nothing."""
+    written = get_cursor(connection, GROUPS_CURSOR)
+    return int(_GROUPS.unpack(written)[0]) if written is not None else 0
 
 
 def check_end(connection: Connection, noted: Head, *, accept_lost_tail: bool) -> Head:

@@ -1,16 +1,18 @@
 """Reading the journal's rows: nothing leaves here that the chain does not confirm."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from node.storage.chain import GENESIS, Record, is_linked
+from node.storage.chain import EMPTY, GENESIS, Head, Record, is_linked
 from node.storage.errors import JournalBroken
+from node.storage.progress import Progress
 from node.storage.tables import journal
 from protocol.units import UnixTime
 
 PAGE_RECORDS: Final = 1000
+RECORDS_PER_STEP: Final = 2000
 _NUMBERS_END: Final = 2**64
 
 
@@ -77,6 +79,20 @@ def read_all_after(connection: Connection, after_seq: int) -> Iterator[Record]:
     while page := read_linked(connection, seq, PAGE_RECORDS):
         yield from page
         seq = page[-1].seq
+
+
+def verify_steps(connection: Connection) -> Generator[Progress, None, Head]:
+    """Check every record of a journal from the first on; the generator returns the last one's place.
+
+    Raises:
+        JournalBroken: A record is missing or is not what was written.
+    """
+    head = EMPTY
+    for record in read_all_after(connection, 0):
+        head = Head(record.seq, record.hash)
+        if record.seq % RECORDS_PER_STEP == 0:
+            yield Progress("journal", record.seq, 0)
+    return head
 
 
 def _to_record(row: Sequence[Any]) -> Record:

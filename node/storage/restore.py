@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,20 @@ import trio
 from sqlalchemy.exc import DBAPIError
 
 from node.operations.clock import Clock
-from node.storage.backup import Progress, flush_folder, open_copy, verify_steps
+from node.storage.backup import flush_folder, open_copy
 from node.storage.backup_file import Manifest, unpack
 from node.storage.chain import Head
-from node.storage.errors import BackupBroken, BackupUnusable, DiskFull, FolderNotEmpty, is_no_room, translate
+from node.storage.engine import DATABASE_NAME
+from node.storage.errors import BackupBroken, BackupUnusable, DiskFull, FolderNotEmpty, is_no_room
 from node.storage.folder_lock import LOCK_NAME
+from node.storage.postgres.address import PostgresAddress
+from node.storage.progress import Progress
+from node.storage.records import verify_steps
 from node.storage.restoration import Restored, entry_of
-from node.storage.storage import open_storage
+from node.storage.schema import SchemaPart
+from node.storage.storage import open_database, open_storage
+from node.storage.transfer import copy_in
+from node.storage.translation import translate
 
 Tell = Callable[[Progress], None]
 
@@ -27,6 +34,8 @@ async def restore_backup(
     folder: Path,
     *,
     clock: Clock,
+    address: PostgresAddress | None = None,
+    parts: Sequence[SchemaPart] = (),
     adjust: Callable[[Path], None] = lambda _folder: None,
     tell: Tell = lambda _progress: None,
 ) -> Manifest:
@@ -36,6 +45,8 @@ async def restore_backup(
         source: The backup.
         folder: Missing or empty; absolute.
         clock: Says when.
+        address: A new PostgreSQL database for the journal; None puts it into the folder, in SQLite.
+        parts: Rooms that own tables; needed with `address`.
         adjust: Called on a thread with the unpacked folder before it gets its name, to correct paths in files.
         tell: Told about progress, on a thread.
 
@@ -45,11 +56,14 @@ async def restore_backup(
         BackupUnusable: The backup can't be read, or the folder not written.
         DiskFull: There is no room for it.
         JournalBroken, DatabaseDamaged, DatabaseTooNew: The journal in the backup can't be used.
+        DatabaseNotEmpty, DatabaseInUse, DatabaseUnusable, DatabaseUnreachable: The database at `address` can't be.
     """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.restoring")
     try:
         manifest = await trio.to_thread.run_sync(partial(_unpack, source, folder, staging, tell))
-        await _mark(staging, manifest, source, clock)
+        await _mark(staging, manifest, source, clock, parts)
+        if address is not None:
+            await trio.to_thread.run_sync(partial(_move_in, staging, address, parts, tell))
         await trio.to_thread.run_sync(partial(_put_in_place, staging, folder, adjust))
     except OSError as error:
         if is_no_room(error):
@@ -94,12 +108,26 @@ def _verify(staging: Path, tell: Tell) -> Head:
                 raise translate(error) from error
 
 
-async def _mark(staging: Path, manifest: Manifest, source: Path, clock: Clock) -> None:
-    async with open_storage(staging, clock=clock) as storage:
+async def _mark(staging: Path, manifest: Manifest, source: Path, clock: Clock, parts: Sequence[SchemaPart]) -> None:
+    async with open_storage(staging, clock=clock, schema_parts=parts) as storage:
         if storage.journal.head != manifest.head:
             raise BackupBroken(source, "its anchor does not fit its journal")
         restored = Restored(at=clock.now(), made_at=manifest.made_at, last=manifest.head.seq)
         await storage.journal.append([entry_of(restored)])
+
+
+def _move_in(staging: Path, address: PostgresAddress, parts: Sequence[SchemaPart], tell: Tell) -> None:
+    """Write the database of `staging` to a server, and take its file away."""
+    database = open_database(staging, address)
+    try:
+        for step in copy_in(staging, database, parts):
+            trio.from_thread.check_cancelled()
+            tell(step)
+    except DBAPIError as error:
+        raise translate(error) from error
+    finally:
+        database.dispose()
+    (staging / DATABASE_NAME).unlink()
 
 
 def _put_in_place(staging: Path, folder: Path, adjust: Callable[[Path], None]) -> None:

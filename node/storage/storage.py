@@ -1,29 +1,32 @@
 """Opening the data folder: lock, migrations, journal check, projections, then the writer."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
 import trio
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from node.operations.clock import Clock
 from node.storage.access import AccessList
 from node.storage.anchor import Anchor, open_anchor
+from node.storage.binding import bind, require_no_file, require_unbound
 from node.storage.blobs import BlobStore, open_blob_store
 from node.storage.blocking import RunBlocking, on_thread
 from node.storage.cursors import Cursors
-from node.storage.engine import DATABASE_NAME, check_structure, open_reader_engine, open_writer_engine
-from node.storage.errors import DatabaseDamaged, translate
+from node.storage.database import Database, SqliteDatabase
+from node.storage.errors import DatabaseDamaged
 from node.storage.folder_lock import hold_folder
-from node.storage.journal import Journal, Ledger, Transaction, check_all, check_end
+from node.storage.journal import Journal, Ledger, Transaction, check_all, check_end, read_groups
+from node.storage.postgres.address import PostgresAddress
 from node.storage.projections import Projection, Projections
 from node.storage.read_model import ReadModel
 from node.storage.schema import CORE, SchemaPart, migrate
+from node.storage.translation import translate
 from node.storage.writer import OnCommit, Writer
 
 T = TypeVar("T")
@@ -37,7 +40,7 @@ class Storage:
     """The open data folder.
 
     Attributes:
-        folder: Where it is. Other rooms keep their files beside `blobs/` and `stoa.sqlite3`.
+        folder: Where it is. Other rooms keep their files beside `blobs/`, and `stoa.sqlite3` if the journal is there.
         journal: Append, replay, follow, verify.
         read: Queries.
         cursors: Small named values.
@@ -52,6 +55,7 @@ class Storage:
     blobs: BlobStore
     access: AccessList
     clock: Clock
+    database: Database
     writer: Writer
     ledger: Ledger
     projections: Projections
@@ -77,6 +81,7 @@ async def open_storage(
     folder: Path,
     *,
     clock: Clock,
+    address: PostgresAddress | None = None,
     projections: Sequence[Projection] = (),
     schema_parts: Sequence[SchemaPart] = (),
     blob_quota_bytes: int = DEFAULT_BLOB_QUOTA_BYTES,
@@ -89,6 +94,7 @@ async def open_storage(
     Args:
         folder: Created if missing.
         clock: Stamps records, retention and grants.
+        address: The PostgreSQL database of journal and tables; None keeps them in the folder, in SQLite.
         projections: Built or brought up to date before this returns.
         schema_parts: Rooms that own tables; migrated before this returns.
         blob_quota_bytes: Most that all blobs together may take.
@@ -102,27 +108,26 @@ async def open_storage(
         DatabaseTooNew: A later release has written it.
         JournalBroken: One of the newest records is damaged, or after a kill, any.
         JournalRolledBack: Acknowledged records are missing.
-        DatabaseDamaged: SQLite found its file malformed.
+        DatabaseDamaged: The database found its files malformed.
+        DatabaseInUse: Another node works on this database.
+        DatabaseMismatch: The journal of this folder is elsewhere, or that database is another folder's.
+        DatabaseUnusable: The server, the user or the address is not fit.
+        DatabaseUnreachable: The server does not answer.
     """
     with hold_folder(folder), open_anchor(folder) as anchor, ExitStack() as engines:
-        was_killed = (folder / f"{DATABASE_NAME}-wal").exists()  # a writer that ends in order leaves none
-        write_engine = open_writer_engine(folder)
-        engines.callback(write_engine.dispose)
+        database = open_database(folder, address)
+        engines.callback(database.dispose)
         prepared = Projections(projections)
-        ledger = await run_blocking(
+        connection, ledger = await run_blocking(
             lambda: _prepare(
-                write_engine,
-                anchor,
-                prepared,
-                [CORE, *schema_parts],
-                was_killed=was_killed,
-                accept_lost_tail=accept_lost_tail,
+                database, folder, anchor, prepared, [CORE, *schema_parts], accept_lost_tail=accept_lost_tail
             ),
             limiter=trio.CapacityLimiter(1),
         )
-        read_engine = open_reader_engine(folder)
+        read_engine = database.open_reader()
         engines.callback(read_engine.dispose)
-        writer = Writer(engines.enter_context(write_engine.connect()), ledger, run_blocking, on_commit)
+        engines.callback(connection.close)
+        writer = Writer(database, connection, ledger, run_blocking, on_commit)
         reader = ReadModel(read_engine, run_blocking)
         blobs = await open_blob_store(
             folder / "blobs", writer, clock, quota_bytes=blob_quota_bytes, run_blocking=run_blocking
@@ -138,6 +143,7 @@ async def open_storage(
                     blobs=blobs,
                     access=AccessList(writer, reader, clock),
                     clock=clock,
+                    database=database,
                     writer=writer,
                     ledger=ledger,
                     projections=prepared,
@@ -146,34 +152,68 @@ async def open_storage(
                 writer.close()
 
 
+def open_database(folder: Path, address: PostgresAddress | None) -> Database:
+    """Return the store of a folder; nothing is connected yet.
+
+    Raises:
+        DatabaseMismatch: The journal of `folder` is in PostgreSQL, and no address is given.
+    """
+    if address is None:
+        require_unbound(folder)
+        return SqliteDatabase(folder)
+    from node.storage.postgres.database import PostgresDatabase  # noqa: PLC0415 - its driver is optional
+
+    return PostgresDatabase(address)
+
+
 def _prepare(
-    engine: Engine,
+    database: Database,
+    folder: Path,
     anchor: Anchor,
     projections: Projections,
     parts: Sequence[SchemaPart],
     *,
-    was_killed: bool,
     accept_lost_tail: bool,
-) -> Ledger:
-    try:
-        with engine.connect() as connection, connection.begin():
-            if was_killed:
-                check_structure(connection)
-            migrate(connection, parts)
-            head = check_end(connection, anchor.read(), accept_lost_tail=accept_lost_tail)
-            if was_killed:
-                check_all(connection)
-            rebuilt = projections.bring_up(connection, head)
-    except DBAPIError as error:
-        translated = translate(error)
-        if translated is error and was_killed and isinstance(error, OperationalError):
-            # "no such column", say: the schema changed on disk. After an orderly stop it is a bug of a migration.
-            raise DatabaseDamaged(f"the database is damaged: {error.orig}") from error
-        if translated is error:
-            raise
-        raise translated from error
+) -> tuple[Connection, Ledger]:
+    """Return the writing connection and the memory that mirrors it, once everything is checked and up to date."""
+    if database.can_be_lost:
+        require_no_file(folder)
+    with ExitStack() as undo:
+        try:
+            connection = undo.enter_context(database.connect_writer())
+            with connection.begin():
+                suspect = database.is_suspect(connection)
+                if suspect:
+                    database.check_structure(connection)
+                with _damage_if(suspect):
+                    migrate(connection, parts)
+                    if database.can_be_lost:
+                        bind(connection, folder, database.place)
+                    database.note_opened(connection)
+                    head = check_end(connection, anchor.read(), accept_lost_tail=accept_lost_tail)
+                    if suspect:
+                        check_all(connection)
+                    rebuilt = projections.bring_up(connection, head)
+                    groups = read_groups(connection)
+        except DBAPIError as error:
+            translated = translate(error)
+            if translated is error:
+                raise
+            raise translated from error
+        undo.pop_all()
     if accept_lost_tail:
         anchor.reset(head)
     if rebuilt:
         log.info("storage.projections_rebuilt", names=rebuilt, seq=head.seq)
-    return Ledger(anchor, projections, head)
+    return connection, Ledger(anchor, projections, head, groups=groups, counts_groups=database.can_be_lost)
+
+
+@contextmanager
+def _damage_if(suspect: bool) -> Generator[None]:  # noqa: FBT001
+    """Take a changed schema ("no such column") for damage after a kill; after an orderly stop it is a bug."""
+    try:
+        yield
+    except OperationalError as error:
+        if suspect and translate(error) is error:
+            raise DatabaseDamaged(f"the database is damaged: {error.orig}") from error
+        raise

@@ -8,8 +8,10 @@ import trio
 
 from node.api import views
 from node.app.node import Node
+from node.app.tables import SCHEMA_PARTS
 from node.config.backup_files import files_of
-from node.storage.backup import Progress, backup_steps
+from node.storage.backup import backup_steps
+from node.storage.progress import Progress
 
 
 class BackupDoors:
@@ -27,6 +29,8 @@ class BackupDoors:
             files=files_of(node.settings, Path(config) if config else None),
             with_blobs=blobs,
             now=node.clock.now(),
+            database=node.storage.database,
+            parts=SCHEMA_PARTS,
         )
         with closing(steps):
             while (step := await trio.to_thread.run_sync(_next, steps)) is not None:

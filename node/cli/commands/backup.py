@@ -73,23 +73,40 @@ async def _back_up(options: Options, target: Path, blobs: bool, accept_lost_tail
             return
     except NodeNotRunning:
         pass
-    from node.config.backup_files import files_of  # noqa: PLC0415 - a running node needs none of this here
+    from node.app.tables import SCHEMA_PARTS, database_address  # noqa: PLC0415 - a running node needs none of this here
+    from node.config.backup_files import files_of  # noqa: PLC0415
     from node.operations.clock import SystemClock  # noqa: PLC0415
     from node.storage.backup import backup_steps  # noqa: PLC0415
+    from node.storage.binding import ID_NAME  # noqa: PLC0415
     from node.storage.engine import DATABASE_NAME  # noqa: PLC0415
     from node.storage.folder_lock import hold_folder  # noqa: PLC0415
-    from node.storage.storage import open_storage  # noqa: PLC0415
+    from node.storage.storage import open_database, open_storage  # noqa: PLC0415
 
     settings, clock = settings_of(options), SystemClock()
     folder = settings.node.data_dir
-    if not await trio.Path(folder / DATABASE_NAME).exists():
+    address = database_address(settings)
+    if not await trio.Path(folder / (DATABASE_NAME if address is None else ID_NAME)).exists():
         raise NothingToBackUp(folder)
     async with AsyncExitStack() as stack:
         if accept_lost_tail:  # opening would note the shorter journal as the whole one, and nobody would see the loss
             stack.enter_context(hold_folder(folder))
+            database = open_database(folder, address)
+            stack.callback(database.dispose)
         else:
-            await stack.enter_async_context(open_storage(folder, clock=clock))
-        for step in backup_steps(folder, target, files=files_of(settings, config), with_blobs=blobs, now=clock.now()):
+            storage = await stack.enter_async_context(
+                open_storage(folder, clock=clock, address=address, schema_parts=SCHEMA_PARTS)
+            )
+            database = storage.database
+        steps = backup_steps(
+            folder,
+            target,
+            files=files_of(settings, config),
+            with_blobs=blobs,
+            now=clock.now(),
+            database=database,
+            parts=SCHEMA_PARTS,
+        )
+        for step in steps:
             bar.show(step.stage, step.done, step.total)
 
 

@@ -7,6 +7,7 @@ import trio
 
 from node.operations.clock import SystemClock
 from node.storage.chain import Entry
+from node.storage.postgres.address import read_address
 from node.storage.storage import Storage, open_storage
 
 WRITERS = 8
@@ -24,7 +25,11 @@ async def append_for_ever(storage: Storage, writer: int) -> None:
 
 
 async def main() -> None:
-    async with open_storage(Path(sys.argv[1]), clock=SystemClock()) as storage, trio.open_nursery() as nursery:
+    address = read_address(sys.argv[2]) if sys.argv[2:] else None
+    async with (
+        open_storage(Path(sys.argv[1]), clock=SystemClock(), address=address) as storage,
+        trio.open_nursery() as nursery,
+    ):
         for writer in range(WRITERS):
             nursery.start_soon(append_for_ever, storage, writer)
 

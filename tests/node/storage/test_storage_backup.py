@@ -11,20 +11,27 @@ from pathlib import Path
 
 import pytest
 import trio
+from sqlalchemy import insert, select
 
+from node.chain.event_store import CHAIN_SCHEMA, chain_revert
 from node.operations.clock import Clock
-from node.storage import backup, restore
-from node.storage.backup import Progress, backup_steps
+from node.storage import backup, restore, transfer
+from node.storage.backup import backup_steps
 from node.storage.backup_file import MANIFEST_NAME, unpack
 from node.storage.chain import Entry
+from node.storage.database import Database
 from node.storage.engine import DATABASE_NAME
-from node.storage.errors import BackupBroken, BackupUnusable, DiskFull, FolderNotEmpty, JournalBroken
+from node.storage.errors import BackupBroken, BackupUnusable, DatabaseNotEmpty, DiskFull, FolderNotEmpty, JournalBroken
+from node.storage.machine_log import OpenStreams
+from node.storage.progress import Progress
 from node.storage.restoration import latest_restoration
 from node.storage.restore import restore_backup
 from node.storage.storage import Storage, open_storage
 from protocol.units import UnixTime
+from tests.stores import POSTGRESQL, SQLITE, Store
 
 RECORDS = 40
+ON_SQLITE = Store(None)
 SEED = 20261120
 
 
@@ -42,27 +49,36 @@ async def append(storage: Storage, count: int) -> None:
         await storage.journal.append([entry(number)])
 
 
-def take(folder: Path, target: Path, clock: Clock, **files: Path) -> list[Progress]:
+def take(folder: Path, target: Path, clock: Clock, database: Database | None = None, **files: Path) -> list[Progress]:
     named = {name.replace("_", "."): path for name, path in files.items()}
-    return list(backup_steps(folder, target, files=named, with_blobs=True, now=clock.now()))
+    return list(
+        backup_steps(
+            folder, target, files=named, with_blobs=True, now=clock.now(), database=database, parts=[CHAIN_SCHEMA]
+        )
+    )
 
 
-async def make(folder: Path, target: Path, clock: Clock) -> None:
-    """Make a folder with records and a blob, and a backup of it."""
+async def make(folder: Path, target: Path, clock: Clock, store: Store = ON_SQLITE) -> None:
+    """Make a folder with records, a cursor, a room's row and a blob, and a backup of it."""
     keys = folder.parent / "keys.json"
     keys.write_text("encrypted")
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock, schema_parts=[CHAIN_SCHEMA], projections=[OpenStreams()]) as storage:
+        await storage.cursors.set("c", b"value")
+        await storage.transact(
+            lambda t: t.connection.execute(insert(chain_revert).values(epoch=7, to_block=9)).rowcount
+        )
         await append(storage, RECORDS)
         await storage.blobs.put(b"kept" * 1000, keep_until=UnixTime(clock.now() + 1000))
         await storage.blobs.put(b"no longer kept", keep_until=UnixTime(clock.now() - 1))
-        take(folder, target, clock, wallet_json=keys, host_json=folder.parent / "missing")
+        take(folder, target, clock, storage.database, wallet_json=keys, host_json=folder.parent / "missing")
 
 
 async def test_a_restored_folder_has_every_record_key_and_kept_blob_and_knows_that_it_was_restored(
     folder: Path, clock: Clock, tmp_path: Path
 ) -> None:
+    began = clock.now()
     await make(folder, tmp_path / "b.tar", clock)
-    made_at = clock.now()
+    made = clock.now()
     await restore_backup(tmp_path / "b.tar", tmp_path / "new", clock=clock)
     assert (tmp_path / "new" / "wallet.json").read_text() == "encrypted"
     assert not (tmp_path / "new" / "host.json").exists()
@@ -72,7 +88,7 @@ async def test_a_restored_folder_has_every_record_key_and_kept_blob_and_knows_th
         restoration = await latest_restoration(new.journal)
         assert restoration is not None
         assert (restoration.seq, restoration.restored.last) == (RECORDS + 1, RECORDS)
-        assert restoration.restored.made_at == made_at
+        assert began <= restoration.restored.made_at <= made
         assert await latest_restoration(old.journal) is None
     kept = [path.read_bytes() for path in (tmp_path / "new" / "blobs").glob("??/*")]
     assert kept == [b"kept" * 1000]
@@ -82,6 +98,68 @@ async def test_a_restored_folder_has_every_record_key_and_kept_blob_and_knows_th
         0o055,
     }  # SQLite's own files follow the umask; the folder is closed
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("into", [SQLITE, POSTGRESQL])
+async def test_a_backup_of_either_store_is_restored_into_either(
+    store: Store, into: str, folder: Path, clock: Clock, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    to_postgres = into == POSTGRESQL
+    await make(folder, tmp_path / "b.tar", clock, store)
+    other: Store = request.getfixturevalue("postgres") if to_postgres else ON_SQLITE
+    new = tmp_path / "new"
+    parts = [CHAIN_SCHEMA]
+    address = other.address(new)
+    manifest = await restore_backup(tmp_path / "b.tar", new, clock=clock, address=address, parts=parts)
+    assert manifest.head.seq == RECORDS
+    assert names(new) == {"blobs", "journal.anchor", "wallet.json", "database.id" if to_postgres else DATABASE_NAME}
+    for _ in range(2):
+        async with other.open(new, clock=clock, schema_parts=parts, projections=[OpenStreams()]) as storage:
+            assert [record.body for record in await storage.journal.replay("s")] == [
+                entry(number).body for number in range(RECORDS)
+            ]
+            assert (await storage.journal.verify()).seq == storage.journal.head.seq > RECORDS
+            restoration = await latest_restoration(storage.journal)
+            assert restoration is not None
+            assert restoration.restored.last == RECORDS
+            assert await storage.cursors.get("c") == b"value"
+            rows = await storage.read.query(lambda c: [tuple(row) for row in c.execute(select(chain_revert))])
+            assert rows == [(7, 9)]
+            await storage.journal.append([Entry(stream="goes-on", kind="k", body=b"")])
+    if to_postgres:  # a database is filled once
+        before = names(tmp_path)
+        with pytest.raises(DatabaseNotEmpty):
+            await restore_backup(tmp_path / "b.tar", tmp_path / "again", clock=clock, address=address, parts=parts)
+        assert names(tmp_path) == before
+
+
+async def test_a_backup_beside_a_busy_server_is_one_moment_of_its_journal(
+    postgres: Store, folder: Path, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "ROWS_PER_STEP", 1)
+    async with postgres.open(folder, clock=clock) as storage, trio.open_nursery() as nursery:
+        await append(storage, 100)
+        before = storage.journal.head.seq
+
+        async def write() -> None:
+            while True:
+                await append(storage, 1)
+
+        nursery.start_soon(write)
+        steps = backup_steps(
+            folder, tmp_path / "b.tar", files={}, with_blobs=True, now=clock.now(), database=storage.database
+        )
+        while (step := await trio.to_thread.run_sync(next, steps, None)) is not None:
+            if step.stage == "database":
+                await storage.cursors.set("c", b"busy")
+        after = storage.journal.head.seq
+        nursery.cancel_scope.cancel()
+    assert after > before
+    manifest = await restore_backup(tmp_path / "b.tar", tmp_path / "new", clock=clock)
+    assert before <= manifest.head.seq <= after
+    async with open_storage(tmp_path / "new", clock=clock) as storage:
+        records = await storage.journal.replay("s")
+        assert [record.body for record in records] == [entry(number).body for number in range(manifest.head.seq)]
 
 
 async def test_a_backup_beside_a_busy_writer_is_one_moment_of_its_journal(

@@ -14,6 +14,7 @@ from node.storage.errors import BlobDamaged, BlobMismatch, BlobMissing, BlobQuot
 from node.storage.storage import open_storage
 from protocol.identity import Address, ContentDigest, PeerId
 from protocol.units import UnixTime
+from tests.stores import Store
 
 LATER = UnixTime(1_900_000_000)
 EPOCH = 1_800_000_000
@@ -27,11 +28,13 @@ def incoming(folder: Path) -> list[Path]:
     return list((folder / "blobs" / "incoming").iterdir())
 
 
-async def test_a_blob_is_read_back_under_its_digest_also_after_reopening(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_blob_is_read_back_under_its_digest_also_after_reopening(
+    folder: Path, clock: Clock, store: Store
+) -> None:
+    async with store.open(folder, clock=clock) as storage:
         digest = await storage.blobs.put(b"hello", keep_until=LATER)
         assert digest == name(b"hello")
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         assert await storage.blobs.has(digest)
         assert await storage.blobs.size(digest) == 5
         assert await storage.blobs.read(digest, max_bytes=5) == b"hello"
@@ -147,9 +150,9 @@ async def collectable(store: BlobStore, *blobs: bytes) -> set[bytes]:
     return {blob for blob in blobs if not await store.has(name(blob))}
 
 
-async def test_garbage_is_what_nobody_keeps_or_pins_and_is_not_new(folder: Path) -> None:
+async def test_garbage_is_what_nobody_keeps_or_pins_and_is_not_new(folder: Path, store: Store) -> None:
     start = TrioClock.starting_at(UnixTime(EPOCH))
-    async with open_storage(folder, clock=start) as storage:
+    async with store.open(folder, clock=start) as storage:
         await storage.blobs.put(b"expired", keep_until=UnixTime(EPOCH - 1))
         await storage.blobs.put(b"extended", keep_until=UnixTime(EPOCH + 10))
         await storage.blobs.keep(name(b"extended"), LATER)
@@ -159,7 +162,7 @@ async def test_garbage_is_what_nobody_keeps_or_pins_and_is_not_new(folder: Path)
         assert await collectable(storage.blobs, b"expired", b"pinned") == set()  # all are new
     later = TrioClock.starting_at(UnixTime(EPOCH + GRACE_S + 20))
     blobs = (b"expired", b"extended", b"pinned", b"kept")
-    async with open_storage(folder, clock=later) as storage:
+    async with store.open(folder, clock=later) as storage:
         with storage.blobs.pinned(name(b"pinned")) as path:
             assert await collectable(storage.blobs, *blobs) == {b"expired"}
             assert path.exists()
@@ -167,12 +170,12 @@ async def test_garbage_is_what_nobody_keeps_or_pins_and_is_not_new(folder: Path)
         assert storage.blobs.used_bytes == len(b"extended") + len(b"kept")
 
 
-async def test_a_blob_is_granted_to_whom_and_until_when_it_was_said(folder: Path) -> None:
+async def test_a_blob_is_granted_to_whom_and_until_when_it_was_said(folder: Path, store: Store) -> None:
     clock = TrioClock.starting_at(UnixTime(EPOCH))
     alice, bob, host = Address(b"a" * 20), Address(b"b" * 20), PeerId("12D3KooWalice")
     digest, other = name(b"1"), name(b"2")
     until = UnixTime(EPOCH + 100)
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         await storage.access.grant(digest, alice, until)
         await storage.access.grant(digest, alice, UnixTime(EPOCH))  # never shortens
         await storage.access.grant(digest, host, until)
@@ -184,7 +187,7 @@ async def test_a_blob_is_granted_to_whom_and_until_when_it_was_said(folder: Path
         assert not await storage.access.is_granted(digest, host)
         assert await storage.access.is_granted(digest, alice)
     for offset, granted in ((99, True), (102, False)):
-        async with open_storage(folder, clock=TrioClock.starting_at(UnixTime(EPOCH + offset))) as storage:
+        async with store.open(folder, clock=TrioClock.starting_at(UnixTime(EPOCH + offset))) as storage:
             assert await storage.access.is_granted(digest, alice) == granted
             assert await storage.access.drop_expired() == (0 if granted else 1)
 

@@ -16,10 +16,11 @@ from node.storage.errors import BlobMissing, ConcurrentAppend
 from node.storage.event_log import EventLog
 from node.storage.health import check_room
 from node.storage.journal import Transaction
-from node.storage.storage import Storage, open_storage
+from node.storage.storage import Storage
 from protocol.identity import ContentDigest
 from protocol.units import Uint64, UnixTime
 from protocol.wire.codec import tagged
+from tests.stores import Store
 
 LATER = UnixTime(1_900_000_000)
 
@@ -43,13 +44,13 @@ def log_of(storage: Storage) -> "EventLog[Event]":
     return EventLog(storage.journal, "spending", Event)
 
 
-async def test_events_are_loaded_as_they_were_appended(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_events_are_loaded_as_they_were_appended(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         log = log_of(storage)
         assert await log.load() == ()
         await log.append(Paid(amount=1), Paid(amount=2))
         await log.append(Closed())
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         log = log_of(storage)
         assert await log.load() == (Paid(amount=1), Paid(amount=2), Closed())
         await log.append(Paid(amount=3))
@@ -62,8 +63,10 @@ async def test_events_are_loaded_as_they_were_appended(folder: Path, clock: Cloc
         ]
 
 
-async def test_a_second_owner_is_refused_and_tasks_of_one_owner_are_not(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_second_owner_is_refused_and_tasks_of_one_owner_are_not(
+    folder: Path, clock: Clock, store: Store
+) -> None:
+    async with store.open(folder, clock=clock) as storage:
         mine, other = log_of(storage), log_of(storage)
         await mine.load()
         await other.load()
@@ -80,8 +83,8 @@ def keep_busy(_transaction: Transaction) -> None:
     time.sleep(0.1)  # a real one, on the writer's thread: what is appended meanwhile has to wait
 
 
-async def test_a_cancelled_append_leaves_the_log_usable(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_cancelled_append_leaves_the_log_usable(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         log = log_of(storage)
         await log.load()
         async with trio.open_nursery() as nursery:
@@ -94,7 +97,7 @@ async def test_a_cancelled_append_leaves_the_log_usable(folder: Path, clock: Clo
         assert await log_of(storage).load() == (Paid(amount=1), Closed())
 
 
-async def test_storage_in_line_takes_no_virtual_time(folder: Path, autojump_clock: MockClock) -> None:
+async def test_storage_in_line_takes_no_virtual_time(folder: Path, autojump_clock: MockClock, store: Store) -> None:
     jumps: list[float] = []
 
     async def tick() -> None:
@@ -105,7 +108,7 @@ async def test_storage_in_line_takes_no_virtual_time(folder: Path, autojump_cloc
     clock = TrioClock.starting_at(UnixTime(1_800_000_000))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
-        async with open_storage(folder, clock=clock, run_blocking=in_line) as storage:
+        async with store.open(folder, clock=clock, run_blocking=in_line) as storage:
             log = log_of(storage)
             await log.load()
             for amount in range(30):
@@ -118,12 +121,12 @@ async def test_storage_in_line_takes_no_virtual_time(folder: Path, autojump_cloc
         nursery.cancel_scope.cancel()
 
 
-async def test_a_blob_is_read_by_pieces_and_not_collected_meanwhile(folder: Path) -> None:
+async def test_a_blob_is_read_by_pieces_and_not_collected_meanwhile(folder: Path, store: Store) -> None:
     early = TrioClock.starting_at(UnixTime(1_700_000_000))
-    async with open_storage(folder, clock=early) as storage:
+    async with store.open(folder, clock=early) as storage:
         digest = await storage.blobs.put(b"0123456789", keep_until=UnixTime(0))
     late = TrioClock.starting_at(UnixTime(1_800_000_000))
-    async with open_storage(folder, clock=late) as storage:
+    async with store.open(folder, clock=late) as storage:
         async with storage.blobs.open_reader(digest) as reader:
             assert reader.size == 10
             assert await reader.read_at(2, 3) == b"234"
@@ -136,8 +139,10 @@ async def test_a_blob_is_read_by_pieces_and_not_collected_meanwhile(folder: Path
                 pytest.fail("opened")
 
 
-async def test_scarce_room_is_reported(folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_storage(folder, clock=clock, blob_quota_bytes=10) as storage:
+async def test_scarce_room_is_reported(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    async with store.open(folder, clock=clock, blob_quota_bytes=10) as storage:
         await storage.blobs.put(b"x" * 9, keep_until=LATER)
         monkeypatch.setattr(health, "SCARCE_BYTES", 0)
         assert (await check_room(folder, storage.blobs)).status == Status.OK

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.operations.clock import Clock, TrioClock
@@ -16,16 +16,19 @@ from node.storage.journal import MAX_BODY_BYTES, Transaction
 from node.storage.storage import Storage, open_storage
 from node.storage.writer import WriterClosed
 from protocol.units import UnixTime
+from tests.stores import Store
 
 
 def entry(stream: str, body: bytes = b"\x01", kind: str = "happened") -> Entry:
     return Entry(stream=stream, kind=kind, body=body)
 
 
-async def test_a_stream_is_replayed_in_the_order_in_which_it_was_appended(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_stream_is_replayed_in_the_order_in_which_it_was_appended(
+    folder: Path, clock: Clock, store: Store
+) -> None:
+    async with store.open(folder, clock=clock) as storage:
         assert await storage.journal.append([entry("task:1", b"a"), entry("task:2", b"b"), entry("task:1", b"c")]) == 3
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         assert await storage.journal.append([entry("task:1", b"d")]) == 4
         records = await storage.journal.replay("task:1")
         assert [(r.seq, r.version, r.body) for r in records] == [(1, 1, b"a"), (3, 2, b"c"), (4, 3, b"d")]
@@ -34,13 +37,13 @@ async def test_a_stream_is_replayed_in_the_order_in_which_it_was_appended(folder
         assert (await storage.journal.verify()).seq == 4
 
 
-async def test_concurrent_appends_each_get_a_place_of_their_own(folder: Path, clock: Clock) -> None:
+async def test_concurrent_appends_each_get_a_place_of_their_own(folder: Path, clock: Clock, store: Store) -> None:
     places: list[int] = []
 
     async def one(number: int) -> None:
         places.append(await storage.journal.append([entry(f"task:{number % 7}", number.to_bytes(2, "big"))]))
 
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         async with trio.open_nursery() as nursery:
             for number in range(300):
                 nursery.start_soon(one, number)
@@ -50,7 +53,9 @@ async def test_concurrent_appends_each_get_a_place_of_their_own(folder: Path, cl
         assert sorted(bodies) == [n.to_bytes(2, "big") for n in range(300)]
 
 
-async def test_of_two_writers_that_saw_the_same_version_only_one_succeeds(folder: Path, clock: Clock) -> None:
+async def test_of_two_writers_that_saw_the_same_version_only_one_succeeds(
+    folder: Path, clock: Clock, store: Store
+) -> None:
     refused: list[ConcurrentAppend] = []
 
     async def one(body: bytes) -> None:
@@ -59,7 +64,7 @@ async def test_of_two_writers_that_saw_the_same_version_only_one_succeeds(folder
         except ConcurrentAppend as error:
             refused.append(error)
 
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         await storage.journal.append([entry("channel:1")], expected_versions={"channel:1": 0})
         async with trio.open_nursery() as nursery:
             for body in (b"x", b"y", b"z"):
@@ -69,7 +74,9 @@ async def test_of_two_writers_that_saw_the_same_version_only_one_succeeds(folder
         assert (await storage.journal.verify()).seq == 2
 
 
-async def test_a_refused_append_leaves_nothing_of_itself_and_its_group_goes_on(folder: Path, clock: Clock) -> None:
+async def test_a_refused_append_leaves_nothing_of_itself_and_its_group_goes_on(
+    folder: Path, clock: Clock, store: Store
+) -> None:
     outcomes: dict[int, str] = {}
 
     async def one(number: int) -> None:
@@ -81,7 +88,7 @@ async def test_a_refused_append_leaves_nothing_of_itself_and_its_group_goes_on(f
         except ConcurrentAppend:
             outcomes[number] = "refused"
 
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         async with trio.open_nursery() as nursery:
             for number in range(40):
                 nursery.start_soon(one, number)
@@ -92,14 +99,14 @@ async def test_a_refused_append_leaves_nothing_of_itself_and_its_group_goes_on(f
         assert (await storage.journal.verify()).seq == 2 * len(kept)
 
 
-async def test_a_transaction_that_raises_undoes_entries_and_cursor(folder: Path, clock: Clock) -> None:
+async def test_a_transaction_that_raises_undoes_entries_and_cursor(folder: Path, clock: Clock, store: Store) -> None:
     def job(transaction: Transaction) -> None:
         transaction.append([entry("a")])
         transaction.set_cursor("blocks", b"\x05")
         assert transaction.get_cursor("blocks") == b"\x05"
         raise LookupError("no")
 
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         with pytest.raises(LookupError):
             await storage.transact(job)
         assert await storage.cursors.get("blocks") is None
@@ -123,19 +130,19 @@ async def test_nobody_else_can_write_between_what_a_transaction_reads_and_what_i
         assert await storage.transact(job) == "database is locked"
 
 
-async def test_a_cursor_keeps_its_last_value(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_cursor_keeps_its_last_value(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         await storage.cursors.set("blocks", b"1")
         await storage.cursors.set("blocks", b"2")
         await storage.cursors.set("gone", b"3")
         await storage.cursors.set("gone", None)
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         assert await storage.cursors.get("blocks") == b"2"
         assert await storage.cursors.get("gone") is None
 
 
-async def test_streams_are_listed_by_prefix(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_streams_are_listed_by_prefix(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         names = ["task:1", "task:10", "task:2", "task", "tasks:1", "channel:1"]
         await storage.journal.append([entry(name) for name in names])
         await storage.journal.append([entry("task:1")])
@@ -144,8 +151,8 @@ async def test_streams_are_listed_by_prefix(folder: Path, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "ä", "a~", "x" * 161])
-async def test_a_bad_name_is_refused(name: str, folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_bad_name_is_refused(name: str, folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         with pytest.raises(ValueError, match="journal names"):
             await storage.journal.append([entry(name)])
         with pytest.raises(ValueError, match="journal names"):
@@ -153,14 +160,16 @@ async def test_a_bad_name_is_refused(name: str, folder: Path, clock: Clock) -> N
         assert storage.journal.head == EMPTY
 
 
-async def test_a_body_may_have_its_limit_and_no_more(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_body_may_have_its_limit_and_no_more(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         await storage.journal.append([entry("a", bytes(MAX_BODY_BYTES))])
         with pytest.raises(ValueError, match="put it in a blob"):
             await storage.journal.append([entry("a", bytes(MAX_BODY_BYTES + 1))])
 
 
-async def test_a_follower_sees_every_record_once_as_it_becomes_durable(folder: Path, clock: Clock) -> None:
+async def test_a_follower_sees_every_record_once_as_it_becomes_durable(
+    folder: Path, clock: Clock, store: Store
+) -> None:
     seen: list[int] = []
 
     async def follow() -> None:
@@ -171,7 +180,7 @@ async def test_a_follower_sees_every_record_once_as_it_becomes_durable(folder: P
                 seen.append(record.seq)
                 seq = record.seq
 
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(follow)
@@ -180,7 +189,7 @@ async def test_a_follower_sees_every_record_once_as_it_becomes_durable(folder: P
     assert seen == list(range(1, 51))
 
 
-async def test_writes_in_flight_are_kept_when_everything_is_cancelled(folder: Path, clock: Clock) -> None:
+async def test_writes_in_flight_are_kept_when_everything_is_cancelled(folder: Path, clock: Clock, store: Store) -> None:
     opened: list[Storage] = []
 
     async def append_despite_cancellation(storage: Storage) -> None:
@@ -191,7 +200,7 @@ async def test_writes_in_flight_are_kept_when_everything_is_cancelled(folder: Pa
                 await storage.journal.append([entry("last-words")])
 
     with trio.CancelScope() as scope:
-        async with open_storage(folder, clock=clock) as storage, trio.open_nursery() as nursery:
+        async with store.open(folder, clock=clock) as storage, trio.open_nursery() as nursery:
             opened.append(storage)
             nursery.start_soon(append_despite_cancellation, storage)
             await trio.testing.wait_all_tasks_blocked()
@@ -199,7 +208,7 @@ async def test_writes_in_flight_are_kept_when_everything_is_cancelled(folder: Pa
     closed = opened[0]
     with pytest.raises(WriterClosed):
         await closed.journal.append([entry("too-late")])
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         assert await storage.journal.streams() == ("last-words",)
 
 
@@ -249,9 +258,9 @@ BATCHES = st.lists(
 
 
 @given(steps=BATCHES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history_survives_reopening(
-    steps: list[str | list[tuple[str, bytes]]], tmp_path_factory: pytest.TempPathFactory
+    steps: list[str | list[tuple[str, bytes]]], tmp_path_factory: pytest.TempPathFactory, store: Store
 ) -> None:
     folder = tmp_path_factory.mktemp("history") / "data"
     model: list[tuple[str, bytes]] = []
@@ -260,7 +269,7 @@ def test_any_history_survives_reopening(
         clock = TrioClock.starting_at(UnixTime(1_800_000_000))
         remaining = [*steps, "reopen"]
         while remaining:
-            async with open_storage(folder, clock=clock) as storage:
+            async with store.open(folder, clock=clock) as storage:
                 records = await storage.journal.read_after(0)
                 assert [(r.stream, r.body) for r in records] == model
                 for name in {stream for stream, _ in model}:

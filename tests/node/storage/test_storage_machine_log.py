@@ -8,10 +8,11 @@ import pytest
 from node.operations.clock import TrioClock
 from node.storage.errors import ConcurrentAppend
 from node.storage.machine_log import Machine, OpenStreams, load_machine, open_machine, select_open_streams
-from node.storage.storage import Storage, open_storage
+from node.storage.storage import Storage
 from protocol.errors import ProtocolError
 from protocol.units import Uint64
 from protocol.wire.codec import tagged
+from tests.stores import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +45,18 @@ async def open_streams(storage: Storage) -> tuple[str, ...]:
     return await storage.read.query(lambda connection: select_open_streams(connection, "counter/"))
 
 
-async def test_a_machine_is_replayed_to_where_it_was(folder: Path, clock: TrioClock) -> None:
-    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+async def test_a_machine_is_replayed_to_where_it_was(folder: Path, clock: TrioClock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
         counter = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
         assert await counter.apply(Added(amount=4)) == ("say 7",)
-    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
         again = await load_machine(storage.journal, COUNTER, "counter/a")
         assert (again.state, again.context) == (7, Begun(start=3))
         assert await again.apply(Added(amount=3)) == ("say 10",)
 
 
-async def test_a_refused_event_writes_nothing_and_changes_nothing(folder: Path, clock: TrioClock) -> None:
-    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+async def test_a_refused_event_writes_nothing_and_changes_nothing(folder: Path, clock: TrioClock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
         counter = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
         with pytest.raises(TooMuch):
             await counter.apply(Added(amount=8))
@@ -63,15 +64,15 @@ async def test_a_refused_event_writes_nothing_and_changes_nothing(folder: Path, 
         assert len(await storage.journal.replay("counter/a")) == 1
 
 
-async def test_a_stream_begins_once(folder: Path, clock: TrioClock) -> None:
-    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+async def test_a_stream_begins_once(folder: Path, clock: TrioClock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
         await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
         with pytest.raises(ConcurrentAppend):
             await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=4))
 
 
-async def test_two_owners_of_one_stream_are_told_apart(folder: Path, clock: TrioClock) -> None:
-    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+async def test_two_owners_of_one_stream_are_told_apart(folder: Path, clock: TrioClock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
         one = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=0))
         other = await load_machine(storage.journal, COUNTER, "counter/a")
         await one.apply(Added(amount=1))
@@ -80,8 +81,8 @@ async def test_two_owners_of_one_stream_are_told_apart(folder: Path, clock: Trio
         assert other.state == 0
 
 
-async def test_a_restart_takes_up_only_what_was_not_closed(folder: Path, clock: TrioClock) -> None:
-    async with open_storage(folder, clock=clock, projections=[OpenStreams()]) as storage:
+async def test_a_restart_takes_up_only_what_was_not_closed(folder: Path, clock: TrioClock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
         for name in ("a", "b"):
             await open_machine(storage.journal, COUNTER, f"counter/{name}", Begun(start=0))
         closing = await load_machine(storage.journal, COUNTER, "counter/a")

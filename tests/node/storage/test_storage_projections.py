@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from node.operations.clock import Clock
 from node.storage.chain import Entry, Record
 from node.storage.engine import new_metadata
-from node.storage.storage import Storage, open_storage
+from node.storage.storage import Storage
 from node.storage.tables import projection
+from tests.stores import Store
 
 
 class Refused(Exception):
@@ -59,16 +60,16 @@ def entries(*amounts: tuple[str, int]) -> list[Entry]:
     return [Entry(stream=stream, kind="added", body=str(amount).encode()) for stream, amount in amounts]
 
 
-async def test_a_projection_includes_what_was_acknowledged(folder: Path, clock: Clock) -> None:
+async def test_a_projection_includes_what_was_acknowledged(folder: Path, clock: Clock, store: Store) -> None:
     each = Totals()
-    async with open_storage(folder, clock=clock, projections=[each]) as storage:
+    async with store.open(folder, clock=clock, projections=[each]) as storage:
         await storage.journal.append(entries(("a", 1), ("b", 10), ("a", 2)))
         assert await totals(storage, each) == {"a": 3, "b": 10}
 
 
-async def test_a_projection_that_refuses_undoes_the_append(folder: Path, clock: Clock) -> None:
+async def test_a_projection_that_refuses_undoes_the_append(folder: Path, clock: Clock, store: Store) -> None:
     each = Totals()
-    async with open_storage(folder, clock=clock, projections=[each]) as storage:
+    async with store.open(folder, clock=clock, projections=[each]) as storage:
         await storage.journal.append(entries(("a", 1)))
         with pytest.raises(Refused):
             await storage.journal.append([*entries(("a", 5)), Entry(stream="a", kind="added", body=b"bad")])
@@ -79,40 +80,44 @@ async def test_a_projection_that_refuses_undoes_the_append(folder: Path, clock: 
         assert (await storage.journal.verify()).seq == 2
 
 
-async def test_an_unchanged_projection_is_not_applied_again_at_the_next_open(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock, projections=[Totals()]) as storage:
+async def test_an_unchanged_projection_is_not_applied_again_at_the_next_open(
+    folder: Path, clock: Clock, store: Store
+) -> None:
+    async with store.open(folder, clock=clock, projections=[Totals()]) as storage:
         await storage.journal.append(entries(("a", 1), ("a", 2)))
     again = Totals()
-    async with open_storage(folder, clock=clock, projections=[again]) as storage:
+    async with store.open(folder, clock=clock, projections=[again]) as storage:
         assert again.applied == []
         assert await totals(storage, again) == {"a": 3}
 
 
-async def test_a_projection_registered_late_or_again_catches_up(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock) as storage:
+async def test_a_projection_registered_late_or_again_catches_up(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock) as storage:
         await storage.journal.append(entries(("a", 1)))
-    async with open_storage(folder, clock=clock, projections=[Totals()]) as storage:
+    async with store.open(folder, clock=clock, projections=[Totals()]) as storage:
         await storage.journal.append(entries(("a", 2)))
-    async with open_storage(folder, clock=clock) as storage:
+    async with store.open(folder, clock=clock) as storage:
         await storage.journal.append(entries(("a", 4)))
     again = Totals()
-    async with open_storage(folder, clock=clock, projections=[again]) as storage:
+    async with store.open(folder, clock=clock, projections=[again]) as storage:
         assert again.applied == [3]
         assert await totals(storage, again) == {"a": 7}
 
 
 @pytest.mark.parametrize("changed", [Totals(version=2, factor=10), Totals(factor=10, extra=["note"])])
-async def test_a_new_version_or_shape_is_rebuilt_at_open(changed: Totals, folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock, projections=[Totals()]) as storage:
+async def test_a_new_version_or_shape_is_rebuilt_at_open(
+    changed: Totals, folder: Path, clock: Clock, store: Store
+) -> None:
+    async with store.open(folder, clock=clock, projections=[Totals()]) as storage:
         await storage.journal.append(entries(*[("a", 1)] * 1100))
-    async with open_storage(folder, clock=clock, projections=[changed]) as storage:
+    async with store.open(folder, clock=clock, projections=[changed]) as storage:
         assert changed.applied == list(range(1, 1101))
         assert await totals(storage, changed) == {"a": 11_000}
 
 
-async def test_rebuild_makes_damaged_tables_whole_again(folder: Path, clock: Clock) -> None:
+async def test_rebuild_makes_damaged_tables_whole_again(folder: Path, clock: Clock, store: Store) -> None:
     each = Totals()
-    async with open_storage(folder, clock=clock, projections=[each]) as storage:
+    async with store.open(folder, clock=clock, projections=[each]) as storage:
         await storage.journal.append(entries(("a", 1), ("b", 2)))
         await storage.transact(lambda transaction: transaction.connection.execute(sa.delete(each.table)).rowcount)
         assert await totals(storage, each) == {}
@@ -122,12 +127,12 @@ async def test_rebuild_makes_damaged_tables_whole_again(folder: Path, clock: Clo
             await storage.rebuild("unknown")
 
 
-async def test_a_projection_ahead_of_the_journal_is_rebuilt(folder: Path, clock: Clock) -> None:
-    async with open_storage(folder, clock=clock, projections=[Totals()]) as storage:
+async def test_a_projection_ahead_of_the_journal_is_rebuilt(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[Totals()]) as storage:
         await storage.journal.append(entries(("a", 1)))
         ahead = sa.update(projection).values(applied_seq=9)
         await storage.transact(lambda transaction: transaction.connection.execute(ahead).rowcount)
     again = Totals()
-    async with open_storage(folder, clock=clock, projections=[again]) as storage:
+    async with store.open(folder, clock=clock, projections=[again]) as storage:
         assert again.applied == [1]
         assert await totals(storage, again) == {"a": 1}
