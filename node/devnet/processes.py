@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -27,8 +27,10 @@ class NodeNotReady(TransientError):
 class NodeProcess:
     """One node's process. Made by `Processes.start`."""
 
-    def __init__(self, place: NodePlace) -> None:
+    def __init__(self, place: NodePlace, *, prefix: Sequence[str] = ()) -> None:
+        """Run the node at `place`; `prefix` is a program that runs another, as `nice` does, with its arguments."""
         self.place = place
+        self._prefix = prefix
         self._process: trio.Process | None = None
 
     @property
@@ -48,7 +50,16 @@ class NodeProcess:
         Raises:
             NodeNotReady: It ended, or the socket does not come.
         """
-        command = [sys.executable, "-m", "node.cli.main", "--config", str(self.place.config), "--debug", "run"]
+        command = [
+            *self._prefix,
+            sys.executable,
+            "-m",
+            "node.cli.main",
+            "--config",
+            str(self.place.config),
+            "--debug",
+            "run",
+        ]
         with self.place.log.open("ab") as out:
             self._process = await trio.lowlevel.open_process(
                 command,

@@ -362,6 +362,13 @@ class Network:
         hosts = (each.host for each in self._switch.connections.get(peer, ()) if each.relay is None)
         return next(hosts, None)
 
+    def is_dialled_by_stranger(self, peer: PeerId) -> bool:
+        """Whether `peer` has dialled us itself, from an address of the open network."""
+        return any(
+            not each.is_dialler and each.relay is None and network_group(each.host) is not None
+            for each in self._switch.connections.get(peer, ())
+        )
+
     async def prove(self, place: PeerAddress) -> bool:
         """Dial `place` and leave again; return whether `place.peer` is there. The caller sets the deadline."""
         try:

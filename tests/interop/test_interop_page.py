@@ -7,7 +7,8 @@ import pytest
 from node.networking.frames import MAX_FRAME_BYTES
 from node.networking.libp2p import gossip, negotiation, router, switch, yamux
 from node.networking.limits import BAN_S, STRIKES, STRIKES_FORGIVEN_PER_S, Rate
-from node.networking.settings import NetworkSettings
+from node.networking.relay.circuit import IDLE_S
+from node.networking.settings import NetworkSettings, RelayLimits
 from protocol.wire.topics import VERSION, MarketTopic
 from tests.interop.stranger import ask_checker
 from tests.interop.wire_examples import EXAMPLES, GROUPS, examples_of_the_page
@@ -74,7 +75,7 @@ def test_the_topics_on_the_page_are_those_of_the_code() -> None:
 
 
 def test_the_limits_on_the_page_are_those_of_the_code() -> None:
-    settings = NetworkSettings()
+    settings, relay = NetworkSettings(), RelayLimits()
     kib, mib = 1024, 1024 * 1024
 
     def rate(each: Rate) -> str:
@@ -104,6 +105,17 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
         "blobs served at once to a peer, to all": (
             f"{settings.max_blob_streams_per_peer}, {settings.max_blob_streams}; above: status 2"
         ),
+        "places kept for others, of one network": (
+            f"{relay.reservations}, {relay.reservations_per_network}; above: `RESERVATION_REFUSED`"
+        ),
+        "circuits, of one dialler, of one network, to one target": (
+            f"{relay.circuits}, {relay.circuits_per_dialler}, {relay.circuits_per_network}, "
+            f"{relay.circuits_per_target}; above: `RESOURCE_LIMIT_EXCEEDED`"
+        ),
+        "a circuit": (
+            f"{relay.circuit_s} s, {relay.circuit_bytes // mib} MiB in each direction, {IDLE_S:.0f} s of silence"
+        ),
+        "all circuits": f"{relay.bytes_per_s / mib:.0f} MiB a second",
     }
     section = TEXT.split("## 7.")[1].split("## 8.")[0]
     rows = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", section, flags=re.MULTILINE))

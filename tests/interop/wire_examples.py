@@ -11,10 +11,23 @@ from blake3 import blake3
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
+from node.networking.addresses import parse_peer_address
 from node.networking.discovery import PeersExchange
 from node.networking.frames import Kind, encode_frame, encode_named
+from node.networking.libp2p.circuit_codec import binary_address, encode_hop, encode_stop, frame, make_voucher
 from node.networking.libp2p.negotiation import HEADER, encode_varint
 from node.networking.libp2p.secure import NOISE, Identity
+from node.networking.relay.messages import (
+    HopKind,
+    HopMessage,
+    Limit,
+    Reservation,
+    Status,
+    StopKind,
+    StopMessage,
+)
+from node.networking.relay.reach import ReachAnswer, ReachQuestion
+from node.networking.settings import RelayLimits
 from node.storage.blake3_tree import group_cv
 from protocol.market.messages import (
     BidAnnouncement,
@@ -31,7 +44,7 @@ from protocol.signing.keccak import Digest, keccak256
 from protocol.signing.merkle import leaf_hash
 from protocol.signing.signed import sign_struct
 from protocol.task.verification import Audit, Trust, Verification
-from protocol.units import Amount, BasisPoints, Seconds
+from protocol.units import Amount, BasisPoints, Seconds, Uint16
 from protocol.wire.codec import encode
 from protocol.wire.topics import MarketTopic, topic_name
 from tests.interop.wire_schema import SPEC
@@ -43,6 +56,10 @@ SEQUENCE: Final = NOW << 32
 CONTENT: Final = b"hello"
 GROUPS: Final = (bytes(2**20), b"\1")
 BODY: Final = NodeBody(addresses=("/ip4/192.0.2.7/tcp/4600",))
+
+TARGET: Final = Identity(b"\x02" * 32).peer
+"""The host behind the relay."""
+CIRCUIT_LIMIT: Final = Limit(duration_s=RelayLimits().circuit_s, data_bytes=RelayLimits().circuit_bytes)
 
 _OFFER: Final = Digest(b"\x11" * 32)
 _SEALED: Final = SealedBid(
@@ -92,6 +109,17 @@ def _gossip_message() -> rpc_pb2.Message:
     return message
 
 
+def _reserved() -> bytes:
+    relay = Identity(HOST_SEED)
+    expires = NOW + RelayLimits().reservation_s
+    place = parse_peer_address(BODY.addresses[0]).at(relay.peer)
+    voucher = make_voucher(relay.key_pair.private_key.sign, relay.peer, TARGET, expires)
+    reservation = Reservation(expires=expires, addresses=(binary_address(place),), voucher=voucher)
+    return frame(
+        encode_hop(HopMessage(kind=HopKind.STATUS, status=Status.OK, reservation=reservation, limit=CIRCUIT_LIMIT))
+    )
+
+
 def _rpc(rpc: rpc_pb2.RPC) -> bytes:
     body = rpc.SerializeToString()
     return encode_varint(len(body)) + body
@@ -137,6 +165,16 @@ EXAMPLES: Final[dict[str, Callable[[], bytes]]] = {
     "blob of two groups": lambda: blake3(b"".join(GROUPS)).digest(),
     "subscription": _subscription,
     "gossip": lambda: _rpc(rpc_pb2.RPC(publish=[_gossip_message()])),
+    "hop reserve": lambda: frame(encode_hop(HopMessage(kind=HopKind.RESERVE))),
+    "hop reserved": _reserved,
+    "hop connect": lambda: frame(encode_hop(HopMessage(kind=HopKind.CONNECT, peer=TARGET))),
+    "stop connect": lambda: frame(
+        encode_stop(StopMessage(kind=StopKind.CONNECT, peer=Identity(HOST_SEED).peer, limit=CIRCUIT_LIMIT))
+    ),
+    "stop status": lambda: frame(encode_stop(StopMessage(kind=StopKind.STATUS, status=Status.OK))),
+    "hop no reservation": lambda: frame(encode_hop(HopMessage(kind=HopKind.STATUS, status=Status.NO_RESERVATION))),
+    "ReachQuestion": lambda: encode(ReachQuestion(port=Uint16(4600))),
+    "ReachAnswer": lambda: encode(ReachAnswer(host="192.0.2.7", reached=True)),
 }
 """What each block of the page must contain, by its name there."""
 

@@ -22,6 +22,8 @@ _ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise the
 async def check_port(patient: Patient) -> list[Finding]:
     """Whether the port is free, or in use by this very node."""
     network = patient.settings.network
+    if not network.listen:
+        return [ok("port", "the node is set to listen nowhere")]
     where = f"{network.listen_host}:{network.listen_port}"
     if patient.running is not None:
         port = network.listen_port or _port_of(patient.running.status.listening)
@@ -42,6 +44,16 @@ async def check_port(patient: Patient) -> list[Finding]:
 async def check_address(patient: Patient) -> list[Finding]:
     """Whether what others are told leads here from where they are."""
     network, is_local = patient.settings.network, patient.settings.chain.profile == "local"
+    if patient.running is not None:
+        relays = sum("/p2p-circuit" in text for text in patient.running.status.listening)
+        if relays:
+            return [ok("address", f"others reach this node through {relays} relay{'s' if relays > 1 else ''}")]
+        if not network.listen or network.reachable == "no":
+            text = "nobody can reach this node: it has no place at any relay"
+            advice = "see that it has peers which relay (stoa peers list), or forward a port and set network.listen"
+            return [broken("address", text, advice)]
+    if not network.listen:
+        return [ok("address", "the node listens nowhere, and will ask its peers to relay")]
     if not network.advertise:
         if network.listen_host in _ANYWHERE:
             text = f"others are told {network.listen_host}, which nobody can dial"

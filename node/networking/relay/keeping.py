@@ -5,6 +5,7 @@ that goes is replaced at once, a place is renewed when three quarters of its tim
 """
 
 import random as random_module
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -25,7 +26,9 @@ log = structlog.get_logger(__name__)
 
 WANTED: Final = 3
 ROUND_S: Final = 5.0
-REFUSED_S: Final = 300.0
+REFUSED_FIRST_S: Final = 10.0
+REFUSED_LAST_S: Final = 300.0
+"""After a refusal, doubling: a relay that has just started does not know yet whether it can be one."""
 NO_RELAY_S: Final = 1800.0
 """A peer that speaks no hop protocol, or nonsense, is not asked again for so long."""
 UPGRADE_AFTER_S: Final = 2.0
@@ -41,6 +44,7 @@ class RelayKeeper:
         self._random = random
         self._changed = changed
         self._rests: dict[PeerId, float] = {}
+        self._refusals: Counter[PeerId] = Counter()
         self._wake = trio.Event()
         self._came, self._coming = trio.open_memory_channel[PeerId](64)
         network.on_disconnected(self._note_gone)
@@ -103,7 +107,8 @@ class RelayKeeper:
             held = await self._network.relays.reserve(relay)
             log.info("relay.place_held", relay=relay, place=str(held.place))
         except ReservationRefused as error:
-            rest_s = REFUSED_S
+            rest_s = min(REFUSED_LAST_S, REFUSED_FIRST_S * 2 ** min(self._refusals[relay], 16))
+            self._refusals[relay] += 1
             log.info("relay.refused_us", relay=relay, why=str(error))
         except PeerUnreachable as error:
             rest_s = NO_RELAY_S
@@ -116,6 +121,7 @@ class RelayKeeper:
 
     def _note_gone(self, peer: PeerId) -> None:
         self._rests.pop(peer, None)
+        self._refusals.pop(peer, None)
         if peer in self._network.relays.held:
             self._network.relays.drop(peer)
             self._changed()

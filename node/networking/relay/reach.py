@@ -1,5 +1,6 @@
-"""Whether others can dial this node: it asks some that it has dialled to try (docs/spec/networking.md, N7).
+"""Whether others can dial this node: somebody did, or it asks some to try (docs/spec/networking.md, N7).
 
+A connection that comes from an address of the open network proves that the node can be dialled, whatever anybody says.
 Who is asked dials the host from which it sees the asker, and no other, so nobody can be made to knock at a stranger's
 door. The answer is the peer's word. A liar can make a node take relays that it does not need, or none for some minutes.
 """
@@ -8,6 +9,7 @@ import random as random_module
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import inf
 from typing import Annotated, Final
 
 import structlog
@@ -36,6 +38,8 @@ DIALS_BACK: Final = 4
 ASKED: Final = 3
 """Peers, of different networks if there are any."""
 AGAIN_S: Final = 600.0
+PROOF_S: Final = 3600.0
+"""For so long after a stranger has dialled us nobody's word counts against it."""
 SOON_S: Final = 10.0
 """While nobody has answered yet."""
 
@@ -78,6 +82,9 @@ class Reachability:
         self._random = random
         self._rate: Buckets[str] = Buckets(DIAL_BACK_RATE)
         self._dialling = 0
+        self._proved_until = -inf
+        self._changed: Callable[[], None] | None = None
+        network.on_connected(self._note_connected)
         network.serve(METHOD, self._answer, max_request=MAX_QUESTION_BYTES)
 
     async def run(self, changed: Callable[[], None]) -> None:
@@ -88,13 +95,23 @@ class Reachability:
             changed()
         if network.is_reachable is not None or not self._ports:
             return
+        self._changed = changed
         while True:
             found = await self._ask_some()
-            if found is not None and found != network.is_reachable:
-                log.info("network.reachable" if found else "network.not_reachable")
-                network.is_reachable = found
-                changed()
+            if found is not None and (found or trio.current_time() > self._proved_until):
+                self._find(is_reachable=found)
             await trio.sleep(SOON_S if network.is_reachable is None else AGAIN_S)
+
+    def _find(self, *, is_reachable: bool) -> None:
+        if self._changed is not None and is_reachable != self._network.is_reachable:
+            log.info("network.reachable" if is_reachable else "network.not_reachable")
+            self._network.is_reachable = is_reachable
+            self._changed()
+
+    def _note_connected(self, peer: PeerId) -> None:
+        if self._network.is_dialled_by_stranger(peer):
+            self._proved_until = trio.current_time() + PROOF_S
+            self._find(is_reachable=True)
 
     async def _ask_some(self) -> bool | None:
         answers: list[bool] = []

@@ -2,13 +2,8 @@
 //
 // It takes its settings as JSON in the first argument and commands as JSON lines on standard input, and answers each with
 // one line: {"id": …, "ok": …} or {"id": …, "error": …}. The test in Python is its operator.
+import './polyfill.mjs'
 import { createInterface } from 'node:readline'
-
-Promise.withResolvers ??= function () { // part of the language since Node 22; js-libp2p takes it for granted
-  let resolve, reject
-  const promise = new this((res, rej) => { resolve = res; reject = rej })
-  return { promise, resolve, reject }
-}
 
 const { Bidder } = await import('./bidder.mjs')
 const { Directory } = await import('./directory.mjs')

@@ -8,17 +8,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from node.api.views.status import PeerView
+from node.api.views.status import NodeStatus, PeerView
 from node.app.doctor import chain as chain_checks
 from node.app.doctor import machine, reach
 from node.app.doctor.chain import WINDOW_S, check_chain
-from node.app.doctor.finding import Check, Finding, Patient, look
+from node.app.doctor.finding import Check, Finding, Patient, Running, look
 from node.app.doctor.keys import check_keys, check_password_file
 from node.app.doctor.machine import check_descriptors, check_disk_speed, check_folder, check_python, check_sandbox
 from node.app.doctor.reach import check_address, check_bootstrap, check_port
@@ -228,6 +229,33 @@ REAL = {"chain__profile": "sepolia", "chain__rpc_url": "http://127.0.0.1:1"}
 )
 async def test_an_address_that_leads_nowhere_is_said(folder: Path, changes: dict[str, Any], state: str) -> None:
     assert await states(check_address, patient(folder, **changes)) == [state]
+
+
+WAY = "/ip4/198.51.100.1/tcp/4600/p2p/12D3KooWExample/p2p-circuit/p2p/12D3KooWOther"
+
+
+@pytest.mark.parametrize(
+    ("changes", "listening", "state", "said"),
+    [
+        ({"network__listen": False}, (WAY, WAY), "ok", "2 relays"),
+        ({"network__listen": False}, (), "broken", "no place at any relay"),
+        ({"network__reachable": "no"}, ("/ip4/0.0.0.0/tcp/4600",), "broken", "no place at any relay"),
+        ({**REAL}, ("/ip4/10.0.0.2/tcp/4600", WAY), "ok", "1 relay "),
+    ],
+)
+async def test_a_node_that_nobody_can_dial_is_told_by_its_places_at_relays(
+    folder: Path, changes: dict[str, Any], listening: tuple[str, ...], state: str, said: str
+) -> None:
+    status = cast("NodeStatus", SimpleNamespace(listening=listening))
+    who = replace(patient(folder, **changes), running=Running(status=status, peers=()))
+    found, text = (await told(check_address, who))["address"]
+    assert found == state
+    assert said in text
+
+
+async def test_a_node_that_listens_nowhere_needs_no_port(folder: Path) -> None:
+    who = patient(folder, network__listen=False)
+    assert await states(check_port, who) == await states(check_address, who) == ["ok"]
 
 
 async def test_bootstrap_peers_are_dialled_and_their_identity_checked(

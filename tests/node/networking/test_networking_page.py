@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false
+# pyright: reportUnknownVariableType=false, reportPrivateUsage=false
 """The bytes of docs/spec/wire-examples.md, sent to a node by a stranger: it understands them and answers as shown."""
 
 from collections.abc import AsyncGenerator
@@ -14,12 +14,14 @@ from node.networking.blob_source import NotServed
 from node.networking.discovery import MAX_EXCHANGE_BYTES, METHOD, PeersExchange
 from node.networking.libp2p.secure import Identity
 from node.networking.libp2p.yamux import MuxedStream
+from node.networking.relay.messages import HOP, STOP
+from node.networking.relay.reach import METHOD as REACH
 from node.networking.verdict import Verdict
 from protocol.identity import ContentDigest, PeerId
 from protocol.wire.codec import decode, encode
 from protocol.wire.topics import MarketTopic, topic_name
-from tests.interop.wire_examples import CONTENT, HOST_SEED, examples_of_the_page
-from tests.vectors.generate import MARKET
+from tests.interop.wire_examples import BODY, CONTENT, HOST_SEED, examples_of_the_page
+from tests.vectors.generate import MARKET, NOW
 
 PAGE = examples_of_the_page()
 TOPIC = topic_name(MARKET, MarketTopic.COMMITMENTS)
@@ -104,3 +106,39 @@ async def test_the_gossip_of_the_page_is_delivered_and_nothing_that_differs_in_a
         await trio.sleep(5)
         expected = [(Identity(HOST_SEED).peer, PAGE["MarketMessage commitment"])] if flipped is None else []
         assert got == expected
+
+
+async def test_a_relay_answers_the_requests_of_the_page_as_shown(lab: Any, autojump_clock: MockClock) -> None:
+    lab.now = NOW
+    place = BODY.addresses[0].split("/")[2]
+    async with lab.node(1, host=place, reachable="yes") as relay, lab.attacker(relay, 2) as stranger:
+        stream = await stranger.open(HOP)
+        await stream.write(PAGE["hop connect"])
+        assert await read_all(stream, len(PAGE["hop no reservation"])) == PAGE["hop no reservation"]
+        stream = await stranger.open(HOP)
+        await stream.write(PAGE["hop reserve"])
+        assert await read_all(stream, len(PAGE["hop reserved"])) == PAGE["hop reserved"]
+
+
+async def test_a_peer_behind_a_relay_takes_the_circuit_of_the_page(lab: Any, autojump_clock: MockClock) -> None:
+    lab.now = NOW
+    async with lab.node(1, relay=None) as relay, lab.node(2, listen=(), reachable="no") as hidden:
+
+        async def keep_a_place(stream: Any) -> None:
+            assert await stream.read_exactly(len(PAGE["hop reserve"])) == PAGE["hop reserve"]
+            await stream.write(PAGE["hop reserved"])
+
+        relay._switch.handle(HOP, keep_a_place)
+        await hidden.connect(relay.addresses[0])
+        assert (await hidden.relays.reserve(relay.peer_id)).until - trio.current_time() == pytest.approx(3600, abs=1)
+        stream = await relay._switch.open_stream(hidden.peer_id, [STOP])
+        await stream.write(PAGE["stop connect"])
+        assert await stream.read_exactly(len(PAGE["stop status"])) == PAGE["stop status"]
+        assert await stream.read_exactly(20) == PAGE["negotiation"][:20]  # the connection above begins
+
+
+async def test_the_question_of_the_page_is_answered_as_shown(lab: Any, autojump_clock: MockClock) -> None:
+    async with lab.member(1, host="198.51.100.1") as asked, lab.node(2, host="192.0.2.7") as asker:
+        await asker.connect(asked.network.addresses[0])
+        answer = await asker.call(asked.network.peer_id, REACH, PAGE["ReachQuestion"])
+        assert answer == PAGE["ReachAnswer"]
