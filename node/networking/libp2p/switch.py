@@ -23,6 +23,7 @@ import trio
 
 from node.networking.addresses import PeerAddress
 from node.networking.errors import PeerUnreachable
+from node.networking.held_bytes import Account, HeldBytes
 from node.networking.libp2p.negotiation import NegotiationFailed, propose, respond
 from node.networking.libp2p.secure import HandshakeFailed, Identity, secure
 from node.networking.libp2p.yamux import MuxedConnection, MuxedStream, MuxError, StreamReset
@@ -81,11 +82,15 @@ class ProtocolStream:
     async def read_exactly(self, size: int) -> bytes:
         """Return exactly `size` bytes. Raises `StreamReset`, also if the peer finishes before."""
         data = bytearray()
-        while len(data) < size:
-            chunk = await self._stream.read(size - len(data))
-            if not chunk:
-                raise StreamReset(f"the peer finished after {len(data)} of {size} bytes")
-            data += chunk
+        try:
+            while len(data) < size:
+                chunk = await self._stream.read(size - len(data))
+                if not chunk:
+                    raise StreamReset(f"the peer finished after {len(data)} of {size} bytes")
+                data += chunk
+                self.hold(len(chunk))
+        finally:
+            self.hold(-len(data))
         return bytes(data)
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -99,6 +104,10 @@ class ProtocolStream:
     def reset(self) -> None:
         """Drop the stream, now."""
         self._stream.reset()
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are held for the peer, beside those of the stream itself; negative gives them back."""
+        self.connection.mux.hold(size)
 
     async def spend(self, units: float) -> None:
         """Count work that the peer causes, beside that of reading; wait when it is others' turn."""
@@ -164,6 +173,7 @@ class Switch:
         self._handshakes: Counter[str | None] = Counter()
         self._arrivals: Buckets[str] = Buckets(ARRIVAL_RATE)
         self._turns = Turns()
+        self._memory = HeldBytes()
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
         """Run `handler` for each stream that a peer opens for `protocol`."""
@@ -339,11 +349,12 @@ class Switch:
         self._hosts[group] += 1
         try:
             connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected)
-            self._register(connection)
+            account = self._register(connection)
             try:
                 started(connection)
                 await self._run_streams(connection)
             finally:
+                account.close()
                 self._unregister(connection)
         finally:
             self._hosts[group] -= 1
@@ -479,13 +490,22 @@ class Switch:
                 return connection
         return None
 
-    def _register(self, connection: Connection) -> None:
+    def _register(self, connection: Connection) -> Account:
+        account = self._memory.open(
+            shed=lambda: self._end_for_memory(connection), is_chosen=lambda: connection.peer in self.protected
+        )
+        connection.mux.hold = account.hold
         known = self.connections.setdefault(connection.peer, [])
         known.append(connection)
         log.info("network.connected", peer=connection.peer, host=connection.host, dialled=connection.is_dialler)
         if len(known) == 1:
             for call in self.on_connected:
                 call(connection.peer)
+        return account
+
+    def _end_for_memory(self, connection: Connection) -> None:
+        log.info("network.holds_too_much", peer=connection.peer, host=connection.host)
+        connection.end()
 
     def _unregister(self, connection: Connection) -> None:
         known = self.connections[connection.peer]
