@@ -27,8 +27,9 @@ from node.networking.held_bytes import Account, HeldBytes
 from node.networking.libp2p.negotiation import NegotiationFailed, propose, respond
 from node.networking.libp2p.secure import HandshakeFailed, Identity, secure
 from node.networking.libp2p.yamux import MuxedConnection, MuxedStream, MuxError, StreamReset
-from node.networking.limits import Buckets, Conduct, Rate, TokenBucket
+from node.networking.limits import Conduct, Rate, TokenBucket
 from node.networking.peers.admission import Held, choose_victim
+from node.networking.peers.doorway import Doorway, Handshake
 from node.networking.peers.groups import host_group, network_group
 from node.networking.settings import NetworkSettings
 from node.networking.transport import Transport
@@ -53,8 +54,6 @@ DIAL_RESERVE: Final = 8
 """One part in so many of `max_connections` is kept for dialling, so that a full node can still choose whom it knows."""
 MIN_DIAL_RESERVE: Final = 8
 """And at least these, unless that were more than half: the connections that discovery chooses (outbound.py)."""
-HANDSHAKE_SHARE: Final = 4
-"""One network may hold one part in so many of the unfinished handshakes, so that it can't shut out all others."""
 
 
 class ProtocolStream:
@@ -132,9 +131,6 @@ class Connection:
         self.scope.cancel()
 
 
-ARRIVAL_RATE: Final = Rate(per_s=10, burst=100)
-"""Connections from one public network: a handshake costs us milliseconds, and the other side little."""
-
 DialReport: TypeAlias = Callable[[PeerAddress, "Connection | None"], None]
 """Gets an address that was dialled, and the connection or None."""
 StreamHandler: TypeAlias = Callable[[ProtocolStream], Awaitable[None]]
@@ -170,8 +166,7 @@ class Switch:
         self._handlers: dict[str, StreamHandler] = {}
         self._dialling: dict[PeerId, trio.Lock] = {}
         self._hosts: Counter[str] = Counter()
-        self._handshakes: Counter[str | None] = Counter()
-        self._arrivals: Buckets[str] = Buckets(ARRIVAL_RATE)
+        self._doorway = Doorway(settings.max_handshakes)
         self._turns = Turns()
         self._memory = HeldBytes()
 
@@ -288,7 +283,25 @@ class Switch:
         if banned:
             for call in self.on_banned:
                 call(peer)
+            self._hold_against_address(peer)
             self.disconnect(peer)
+
+    def _hold_against_address(self, peer: PeerId) -> None:
+        """A key costs nothing, so an address answers for the peers that it brings. We never refuse our own choice."""
+        for connection in self.connections.get(peer, ()):
+            host = connection.host
+            if connection.is_dialler or self._is_home_of_chosen(host) or not self._doorway.note_ban(host):
+                continue
+            log.info("network.address_refused", host=host)
+            for each in self._alive():
+                if host_group(each.host) == host_group(host) and not each.is_dialler:
+                    each.end()
+
+    def _is_home_of_chosen(self, host: str) -> bool:
+        """Whether a peer that holds a slot is connected from there: it may not be shut out for its neighbours."""
+        group = host_group(host)
+        held = (each for peer in self.protected for each in self.connections.get(peer, ()))
+        return any(host_group(each.host) == group for each in held)
 
     def ban(self, peer: PeerId, *, for_s: float) -> None:
         """Refuse `peer` for `for_s` seconds, and end its connections."""
@@ -310,20 +323,22 @@ class Switch:
             raise
 
     async def _serve_inbound(self, stream: trio.abc.Stream, host: str) -> None:
-        settings = self._settings
-        network, handshakes = network_group(host), self._handshakes.total()
-        share = max(1, settings.max_handshakes // HANDSHAKE_SHARE)
         if (
-            handshakes >= settings.max_handshakes
-            or (network is not None and self._handshakes[network] >= share)
-            or self._hosts[host_group(host)] >= settings.max_connections_per_host
-            or (network is not None and not self._arrivals.take(network))
+            self._hosts[host_group(host)] >= self._settings.max_connections_per_host
+            or (self._doorway.is_refused(host) and not self._is_home_of_chosen(host))
             or self._is_full_for(host)
         ):
-            log.debug("network.inbound_refused", host=host, handshakes=handshakes)
+            log.debug("network.inbound_refused", host=host)
             return
-        with suppress(HandshakeFailed):
-            await self._run_connection(stream, host, is_dialler=False, expected=None)
+        handshake = self._doorway.enter(host)
+        if handshake is None:
+            log.debug("network.inbound_refused", host=host, why="too many handshakes")
+            return
+        try:
+            with suppress(HandshakeFailed):
+                await self._run_connection(stream, host, is_dialler=False, expected=None, handshake=handshake)
+        finally:
+            self._doorway.leave(handshake)
 
     async def _run_outbound(
         self,
@@ -343,12 +358,19 @@ class Switch:
         is_dialler: bool,
         expected: PeerId | None,
         started: Callable[[Connection], None] = lambda _connection: None,
+        handshake: Handshake | None = None,
     ) -> None:
         """Own one connection from its first byte to its last."""
         group = host_group(host)
         self._hosts[group] += 1
         try:
-            connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected)
+            connection: Connection | None = None
+            with trio.CancelScope() if handshake is None else handshake.scope:
+                connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected)
+            if connection is None:
+                raise HandshakeFailed("it took long, and others waited")
+            if handshake is not None:
+                self._doorway.leave(handshake)
             account = self._register(connection)
             try:
                 started(connection)
@@ -365,8 +387,6 @@ class Switch:
     async def _upgrade(
         self, stream: trio.abc.Stream, host: str, *, is_dialler: bool, expected: PeerId | None
     ) -> Connection:
-        network = network_group(host)
-        self._handshakes[network] += not is_dialler
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT_S):
                 peer, wire = await secure(stream, self.identity, is_dialler=is_dialler, expected=expected)
@@ -378,10 +398,6 @@ class Switch:
             # The edge of the library's handshake: whatever a stranger makes it raise ends this connection alone.
             log.exception("network.handshake_crashed", host=host)
             raise HandshakeFailed(f"handshake crashed: {type(error).__name__}") from error
-        finally:
-            self._handshakes[network] -= not is_dialler
-            if not self._handshakes[network]:
-                del self._handshakes[network]
         if peer == self.identity.peer:
             raise HandshakeFailed("that is this node itself")
         if self.conduct.is_banned(peer):

@@ -71,6 +71,10 @@ async def echo(_peer: str, body: bytes) -> bytes:
     return body
 
 
+async def deaf(_stream: Any) -> None:
+    await trio.sleep_forever()
+
+
 async def assert_alive(lab: Any, victim: Any) -> None:
     async with lab.node(90) as honest:
         await honest.connect(victim.addresses[0])
@@ -116,7 +120,7 @@ async def test_all_that_is_held_for_a_peer_is_counted_and_given_back(
 ) -> None:
     async with lab.node(1) as victim:
         memory = victim._switch._memory
-        victim._switch.handle("/deaf", lambda _stream: trio.sleep_forever())
+        victim._switch.handle("/deaf", deaf)
         async with lab.attacker(victim) as attacker:
             match what:
                 case "streams":
