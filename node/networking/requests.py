@@ -2,7 +2,8 @@
 
 A new stream costs a round trip of negotiation, so each side keeps one for its requests, and tells them apart by number:
 answers come in any order. What is bounded: the size of a frame, the requests of a peer that run at once, their rate,
-the time of each. A peer that doesn't read its answers fills its own queue, then nothing of it is read.
+the time of each, the streams of a peer (the newest), the bytes that are held for it. A peer that doesn't read its
+answers is not read from, and after a while given up.
 
 Whose fault is what:
 - a handler that raises `ProtocolError`: the caller's; it gets the error's name and text;
@@ -55,6 +56,8 @@ PROTOCOL: Final = "/stoa/requests/1"
 CALL_TIMEOUT_S: Final = 30.0
 HANDLER_TIMEOUT_S: Final = 25.0
 """Less than a caller waits, so that it learns why."""
+TAKE_TIMEOUT_S: Final = 60.0
+"""An answer that a peer does not take for so long ends its stream: it has given the request up long ago."""
 OUTGOING_FRAMES: Final = 8
 BUSY: Final = "Busy"
 INTERNAL: Final = "InternalError"
@@ -83,9 +86,10 @@ class _Outgoing:
     left to a task, and so are all behind it.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, most: int = OUTGOING_FRAMES) -> None:
+        """Let at most so many frames wait here."""
         self._stream = stream
-        self._send, self._queue = trio.open_memory_channel[bytes](OUTGOING_FRAMES)
+        self._send, self._queue = trio.open_memory_channel[bytes](most)
         self._waiting = 0
 
     async def send(self, frame: bytes) -> None:
@@ -110,9 +114,14 @@ class _Outgoing:
         try:
             async with self._queue:
                 async for frame in self._queue:
-                    await self._stream.write(frame)
+                    self._stream.hold(len(frame))
+                    try:
+                        with trio.fail_after(TAKE_TIMEOUT_S):
+                            await self._stream.write(frame)
+                    finally:
+                        self._stream.hold(-len(frame))
                     self._waiting -= 1
-        except StreamClosed:
+        except (StreamClosed, trio.TooSlowError):
             scope.cancel()
 
     def close(self) -> None:
@@ -149,6 +158,7 @@ class Requests:
         self._peers: dict[PeerId, _Peer] = {}
         self._running: Counter[PeerId] = Counter()
         self._rate: Buckets[PeerId] = Buckets(settings.request_rate)
+        self._inbound: dict[PeerId, Stream] = {}
         streams.handle(PROTOCOL, self._serve_stream)
 
     def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
@@ -250,9 +260,20 @@ class Requests:
                 waiting.done.set()
 
     async def _serve_stream(self, stream: Stream) -> None:
-        """Answer the requests on one stream until it ends."""
+        """Answer the requests on one stream until it ends; one a peer, the newest is the one that it uses."""
+        previous = self._inbound.get(stream.peer)
+        if previous is not None:
+            previous.reset()
+        self._inbound[stream.peer] = stream
+        try:
+            await self._answer_requests(stream)
+        finally:
+            if self._inbound.get(stream.peer) is stream:
+                del self._inbound[stream.peer]
+
+    async def _answer_requests(self, stream: Stream) -> None:
         failures: list[PeerMisbehaved] = []
-        outgoing = _Outgoing(stream)
+        outgoing = _Outgoing(stream, 0)  # what waits is counted where it waits
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outgoing.run, nursery.cancel_scope)
             try:
@@ -271,18 +292,19 @@ class Requests:
             frame = await read_frame(stream)
             if frame.kind is Kind.REQUEST:
                 await stream.spend(PER_REQUEST)
-                await self._begin(frame, stream.peer, outgoing, scopes, nursery)
+                await self._begin(frame, stream, outgoing, scopes, nursery)
             elif frame.kind is Kind.CANCEL and frame.number in scopes:
                 scopes[frame.number].cancel()
 
     async def _begin(
         self,
         frame: Frame,
-        peer: PeerId,
+        stream: Stream,
         outgoing: _Outgoing,
         scopes: dict[int, trio.CancelScope],
         nursery: trio.Nursery,
     ) -> None:
+        peer = stream.peer
         name, body = decode_named(frame.rest, MAX_METHOD_CHARS)
         method = self._methods.get(name)
         if frame.number in scopes:
@@ -297,24 +319,30 @@ class Requests:
         else:
             scopes[frame.number] = scope = trio.CancelScope()
             self._running[peer] += 1
-            nursery.start_soon(self._run_handler, frame.number, method, peer, body, outgoing, scopes, scope)
+            nursery.start_soon(self._run_handler, frame.number, method, stream, body, outgoing, scopes, scope)
 
     async def _run_handler(
         self,
         number: int,
         method: _Method,
-        peer: PeerId,
+        stream: Stream,
         body: bytes,
         outgoing: _Outgoing,
         scopes: dict[int, trio.CancelScope],
         scope: trio.CancelScope,
     ) -> None:
+        peer, held = stream.peer, len(body)
+        stream.hold(held)
         try:
             with scope:
-                await outgoing.send(await _answer(number, method, peer, body))
+                answer = await _answer(number, method, peer, body)
+                stream.hold(len(answer))
+                held += len(answer)
+                await outgoing.send(answer)
         except trio.BrokenResourceError:
             pass  # the stream ended meanwhile
         finally:
+            stream.hold(-held)
             del scopes[number]
             self._running[peer] -= 1
             if not self._running[peer]:

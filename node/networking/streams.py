@@ -47,6 +47,10 @@ class Stream(Protocol):
         """Drop the stream, now."""
         ...
 
+    def hold(self, size: int) -> None:
+        """Count bytes that are held for the peer, beside the stream's own (held_bytes.py); negative gives them back."""
+        ...
+
     async def spend(self, units: float) -> None:
         """Count work that the peer causes, beside that of reading (turns.py); wait when it is others' turn."""
         ...

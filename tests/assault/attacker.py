@@ -14,6 +14,8 @@ from tests.assault.arsenal import ARSENAL
 
 async def attack(names: list[str], aim: Aim) -> None:
     """Run the named attacks beside each other until standard input ends."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     async with trio.open_nursery() as nursery:
         for name in names:
             nursery.start_soon(ARSENAL[name], aim)

@@ -109,6 +109,9 @@ class Stage:
             *(str(self.victim.peer), str(deployment.chain_id), deployment.escrow.hex(), str(self.door())),
         ]
         with _process(command, core=-1) as process:
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise AssertionError(f"the attackers {', '.join(names)} did not start")
             yield done
             out, _ = process.communicate(timeout=END_TIMEOUT_S)
             if process.returncode:

@@ -5,7 +5,7 @@ The protobufs are py-libp2p's. The envelope is that of libp2p's RFC 0002
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 from libp2p.crypto.ed25519 import Ed25519PublicKey
@@ -26,7 +26,6 @@ from node.networking.relay.messages import (
     StopKind,
     StopMessage,
 )
-from node.networking.streams import Stream
 from protocol.identity import PeerId
 from protocol.node_record import ED25519_ID_PREFIX, HOST_KEY_BYTES, host_public_key, peer_id_of
 
@@ -35,7 +34,15 @@ VOUCHER_TYPE: Final = b"\x03\x02"
 SIGNATURE_BYTES: Final = 64
 
 
-async def read_frame(stream: Stream) -> bytes:
+class Source(Protocol):
+    """What messages are read from: a stream."""
+
+    async def read_exactly(self, size: int) -> bytes:
+        """Return exactly `size` bytes. Raises `StreamClosed`."""
+        ...
+
+
+async def read_frame(stream: Source) -> bytes:
     """Read one message without its length.
 
     Raises:

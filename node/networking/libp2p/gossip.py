@@ -333,16 +333,22 @@ class Gossip(Pubsub):
 
     async def _read(self, stream: ProtocolStream, peer_id: ID) -> None:
         buffer = bytearray()
-        while True:
-            start = 0
-            while (frame := _frame_at(buffer, start)) is not None:
-                body_start, start = frame
-                await self._handle_frame(bytes(memoryview(buffer)[body_start:start]), stream, peer_id)
-            del buffer[:start]
-            chunk = await stream.read()
-            if not chunk:
-                return
-            buffer += chunk
+        counted = 0
+        try:
+            while True:
+                start = 0
+                while (frame := _frame_at(buffer, start)) is not None:
+                    body_start, start = frame
+                    await self._handle_frame(bytes(memoryview(buffer)[body_start:start]), stream, peer_id)
+                del buffer[:start]
+                chunk = await stream.read()
+                if not chunk:
+                    return
+                buffer += chunk
+                stream.hold(len(buffer) - counted)
+                counted = len(buffer)
+        finally:
+            stream.hold(-counted)
 
     async def _handle_frame(self, frame: bytes, stream: ProtocolStream, peer_id: ID) -> None:
         try:

@@ -23,11 +23,13 @@ import trio
 
 from node.networking.addresses import PeerAddress
 from node.networking.errors import PeerUnreachable
+from node.networking.held_bytes import Account, HeldBytes
 from node.networking.libp2p.negotiation import NegotiationFailed, propose, respond
 from node.networking.libp2p.secure import HandshakeFailed, Identity, secure
 from node.networking.libp2p.yamux import MuxedConnection, MuxedStream, MuxError, StreamReset
-from node.networking.limits import Buckets, Conduct, Rate, TokenBucket
+from node.networking.limits import Conduct, Rate, TokenBucket
 from node.networking.peers.admission import Held, choose_victim
+from node.networking.peers.doorway import Doorway, Handshake
 from node.networking.peers.groups import host_group, network_group
 from node.networking.settings import NetworkSettings
 from node.networking.transport import Transport
@@ -52,8 +54,6 @@ DIAL_RESERVE: Final = 8
 """One part in so many of `max_connections` is kept for dialling, so that a full node can still choose whom it knows."""
 MIN_DIAL_RESERVE: Final = 8
 """And at least these, unless that were more than half: the connections that discovery chooses (outbound.py)."""
-HANDSHAKE_SHARE: Final = 4
-"""One network may hold one part in so many of the unfinished handshakes, so that it can't shut out all others."""
 
 
 class ProtocolStream:
@@ -81,11 +81,15 @@ class ProtocolStream:
     async def read_exactly(self, size: int) -> bytes:
         """Return exactly `size` bytes. Raises `StreamReset`, also if the peer finishes before."""
         data = bytearray()
-        while len(data) < size:
-            chunk = await self._stream.read(size - len(data))
-            if not chunk:
-                raise StreamReset(f"the peer finished after {len(data)} of {size} bytes")
-            data += chunk
+        try:
+            while len(data) < size:
+                chunk = await self._stream.read(size - len(data))
+                if not chunk:
+                    raise StreamReset(f"the peer finished after {len(data)} of {size} bytes")
+                data += chunk
+                self.hold(len(chunk))
+        finally:
+            self.hold(-len(data))
         return bytes(data)
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -103,6 +107,10 @@ class ProtocolStream:
     def reset(self) -> None:
         """Drop the stream, now."""
         self._stream.reset()
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are held for the peer, beside those of the stream itself; negative gives them back."""
+        self.connection.mux.hold(size)
 
     async def spend(self, units: float) -> None:
         """Count work that the peer causes, beside that of reading; wait when it is others' turn."""
@@ -133,9 +141,6 @@ class Connection:
         """End the connection and everything on it."""
         self.scope.cancel()
 
-
-ARRIVAL_RATE: Final = Rate(per_s=10, burst=100)
-"""Connections from one public network: a handshake costs us milliseconds, and the other side little."""
 
 DialReport: TypeAlias = Callable[[PeerAddress, "Connection | None"], None]
 """Gets an address that was dialled, and the connection or None."""
@@ -179,9 +184,9 @@ class Switch:
         self._handlers: dict[str, StreamHandler] = {}
         self._dialling: dict[PeerId, trio.Lock] = {}
         self._hosts: Counter[str] = Counter()
-        self._handshakes: Counter[str | None] = Counter()
-        self._arrivals: Buckets[str] = Buckets(ARRIVAL_RATE)
+        self._doorway = Doorway(settings.max_handshakes)
         self._turns = Turns()
+        self._memory = HeldBytes()
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
         """Run `handler` for each stream that a peer opens for `protocol`."""
@@ -301,7 +306,25 @@ class Switch:
         if banned:
             for call in self.on_banned:
                 call(peer)
+            self._hold_against_address(peer)
             self.disconnect(peer)
+
+    def _hold_against_address(self, peer: PeerId) -> None:
+        """A key costs nothing, so an address answers for the peers that it brings. We never refuse our own choice."""
+        for connection in self.connections.get(peer, ()):
+            host = connection.host
+            if connection.is_dialler or self._is_home_of_chosen(host) or not self._doorway.note_ban(host):
+                continue
+            log.info("network.address_refused", host=host)
+            for each in self._alive():
+                if host_group(each.host) == host_group(host) and not each.is_dialler:
+                    each.end()
+
+    def _is_home_of_chosen(self, host: str) -> bool:
+        """Whether a peer that holds a slot is connected from there: it may not be shut out for its neighbours."""
+        group = host_group(host)
+        held = (each for peer in self.protected for each in self.connections.get(peer, ()))
+        return any(host_group(each.host) == group for each in held)
 
     def ban(self, peer: PeerId, *, for_s: float) -> None:
         """Refuse `peer` for `for_s` seconds, and end its connections."""
@@ -341,20 +364,24 @@ class Switch:
                 raise HandshakeFailed(str(error)) from error
 
     async def _serve_inbound(self, stream: trio.abc.Stream, host: str, relay: PeerId | None = None) -> None:
-        settings = self._settings
-        network, handshakes = network_group(host), self._handshakes.total()
-        share = max(1, settings.max_handshakes // HANDSHAKE_SHARE)
         if (
-            handshakes >= settings.max_handshakes
-            or (network is not None and self._handshakes[network] >= share)
-            or self._hosts[host_group(host)] >= settings.max_connections_per_host
-            or (network is not None and not self._arrivals.take(network))
+            self._hosts[host_group(host)] >= self._settings.max_connections_per_host
+            or (self._doorway.is_refused(host) and not self._is_home_of_chosen(host))
             or self._is_full_for(host)
         ):
-            log.debug("network.inbound_refused", host=host, handshakes=handshakes)
+            log.debug("network.inbound_refused", host=host)
             return
-        with suppress(HandshakeFailed):
-            await self._run_connection(stream, host, is_dialler=False, expected=None, relay=relay)
+        handshake = self._doorway.enter(host)
+        if handshake is None:
+            log.debug("network.inbound_refused", host=host, why="too many handshakes")
+            return
+        try:
+            with suppress(HandshakeFailed):
+                await self._run_connection(
+                    stream, host, is_dialler=False, expected=None, relay=relay, handshake=handshake
+                )
+        finally:
+            self._doorway.leave(handshake)
 
     async def _run_outbound(
         self,
@@ -381,17 +408,25 @@ class Switch:
         expected: PeerId | None,
         relay: PeerId | None,
         started: Callable[[Connection], None] = lambda _connection: None,
+        handshake: Handshake | None = None,
     ) -> None:
         """Own one connection from its first byte to its last."""
         group = host_group(host)
         self._hosts[group] += 1
         try:
-            connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected, relay=relay)
-            self._register(connection)
+            connection: Connection | None = None
+            with trio.CancelScope() if handshake is None else handshake.scope:
+                connection = await self._upgrade(stream, host, is_dialler=is_dialler, expected=expected, relay=relay)
+            if connection is None:
+                raise HandshakeFailed("it took long, and others waited")
+            if handshake is not None:
+                self._doorway.leave(handshake)
+            account = self._register(connection)
             try:
                 started(connection)
                 await self._run_streams(connection)
             finally:
+                account.close()
                 self._unregister(connection)
         finally:
             self._hosts[group] -= 1
@@ -402,8 +437,6 @@ class Switch:
     async def _upgrade(
         self, stream: trio.abc.Stream, host: str, *, is_dialler: bool, expected: PeerId | None, relay: PeerId | None
     ) -> Connection:
-        network = network_group(host)
-        self._handshakes[network] += not is_dialler
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT_S):
                 peer, wire = await secure(stream, self.identity, is_dialler=is_dialler, expected=expected)
@@ -415,10 +448,6 @@ class Switch:
             # The edge of the library's handshake: whatever a stranger makes it raise ends this connection alone.
             log.exception("network.handshake_crashed", host=host)
             raise HandshakeFailed(f"handshake crashed: {type(error).__name__}") from error
-        finally:
-            self._handshakes[network] -= not is_dialler
-            if not self._handshakes[network]:
-                del self._handshakes[network]
         if peer == self.identity.peer:
             raise HandshakeFailed("that is this node itself")
         if self.conduct.is_banned(peer):
@@ -525,13 +554,22 @@ class Switch:
         usable = [each for each in self.connections.get(peer, ()) if not each.mux.is_over]
         return min(usable, key=lambda each: each.relay is not None, default=None)  # a direct one is quicker and free
 
-    def _register(self, connection: Connection) -> None:
+    def _register(self, connection: Connection) -> Account:
+        account = self._memory.open(
+            shed=lambda: self._end_for_memory(connection), is_chosen=lambda: connection.peer in self.protected
+        )
+        connection.mux.hold = account.hold
         known = self.connections.setdefault(connection.peer, [])
         known.append(connection)
         log.info("network.connected", peer=connection.peer, host=connection.host, dialled=connection.is_dialler)
         if len(known) == 1:
             for call in self.on_connected:
                 call(connection.peer)
+        return account
+
+    def _end_for_memory(self, connection: Connection) -> None:
+        log.info("network.holds_too_much", peer=connection.peer, host=connection.host)
+        connection.end()
 
     def _unregister(self, connection: Connection) -> None:
         known = self.connections[connection.peer]

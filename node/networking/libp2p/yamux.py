@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 import trio
 
+from node.networking.held_bytes import STREAM_BYTES, Hold, hold_nothing
 from node.networking.streams import StreamClosed
 from node.networking.turns import PER_FRAME, PER_READ, PER_STREAM, Spend, spend_nothing
 
@@ -241,9 +242,10 @@ class MuxedConnection:
     """One side of a Yamux session over a secured wire."""
 
     def __init__(self, wire: Wire, *, is_dialler: bool, spend: Spend = spend_nothing) -> None:
-        """Speak over `wire`; what the peer makes us do is told to `spend`."""
+        """Speak over `wire`; what the peer makes us do is told to `spend`, and what it makes us keep to `hold`."""
         self._wire = wire
         self.spend = spend
+        self.hold: Hold = hold_nothing
         self._next_id = 1 if is_dialler else 2
         self._last_peer_id = 0
         self._peer_parity = 0 if is_dialler else 1
@@ -323,6 +325,7 @@ class MuxedConnection:
         frame = _HEADER.pack(0, kind, flags, stream_id, length) + body
         self._pending.frames.append(frame)
         self._pending.size += len(frame)
+        self.hold(len(frame))
         self._pending.changed.set()
 
     @property
@@ -338,6 +341,7 @@ class MuxedConnection:
     def consumed(self, stream: MuxedStream, size: int) -> None:
         """Bytes were read from `stream`: give the peer its window back."""
         self._buffered -= size
+        self.hold(-size)
         given = stream.refill(size)
         if given:
             self.send(_Type.WINDOW, _Flag.NONE, stream.stream_id, given)
@@ -351,8 +355,10 @@ class MuxedConnection:
     def forget(self, stream: MuxedStream, *, unread: int) -> None:
         """Drop the books of a stream."""
         if self._streams.pop(stream.stream_id, None) is not None:
-            self._inbound -= stream.stream_id % 2 == self._peer_parity
+            is_theirs = stream.stream_id % 2 == self._peer_parity
+            self._inbound -= is_theirs
             self._buffered -= unread
+            self.hold(-unread - is_theirs * STREAM_BYTES)
 
     async def _write_loop(self) -> None:
         queue = self._pending
@@ -370,6 +376,7 @@ class MuxedConnection:
             if scope.cancelled_caught:
                 raise MuxError(f"the peer took no byte for {WRITE_TIMEOUT_S:g} s")
             queue.size -= size
+            self.hold(-size)
             self._room.set()
             self._room = trio.Event()
 
@@ -384,6 +391,7 @@ class MuxedConnection:
 
     async def _read_loop(self, accept: Callable[[MuxedStream], None]) -> None:
         buffer = bytearray()
+        counted = 0
         while True:
             start = 0
             while len(buffer) - start >= _HEADER.size:
@@ -405,6 +413,8 @@ class MuxedConnection:
                 return
             self._heard = trio.current_time()
             buffer += data
+            self.hold(len(buffer) - counted)
+            counted = len(buffer)
 
     def _handle(
         self, kind: int, flags: int, stream_id: int, length: int, body: bytes, accept: Callable[[MuxedStream], None]
@@ -423,6 +433,7 @@ class MuxedConnection:
         if kind == _Type.DATA:
             stream.take(body)
             self._buffered += len(body)
+            self.hold(len(body))
             if self._buffered > MAX_BUFFERED_BYTES:
                 raise MuxError(f"more than {MAX_BUFFERED_BYTES} bytes unread")
         else:
@@ -445,5 +456,6 @@ class MuxedConnection:
         stream = MuxedStream(self, stream_id)
         self._streams[stream_id] = stream
         self._inbound += 1
+        self.hold(STREAM_BYTES)
         self.send(_Type.WINDOW, _Flag.ACK, stream_id, 0)
         return stream

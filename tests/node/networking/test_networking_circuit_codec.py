@@ -30,7 +30,6 @@ from node.networking.relay.messages import (
     StopKind,
     StopMessage,
 )
-from protocol.identity import PeerId
 from protocol.node_record import peer_id_of
 
 RELAY, OTHER = Identity(b"\x01" * 32), Identity(b"\x02" * 32)
@@ -60,30 +59,15 @@ STOPS = st.builds(
 
 
 class Bytes:
-    """A stream that holds some bytes."""
-
-    peer, protocol = PeerId("x"), "y"
+    """A source of some bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    async def read(self, limit: int = 1) -> bytes:
-        out, self._data = self._data[:limit], self._data[limit:]
-        return out
-
     async def read_exactly(self, size: int) -> bytes:
-        out = await self.read(size)
+        out, self._data = self._data[:size], self._data[size:]
         assert len(out) == size
         return out
-
-    async def write(self, data: bytes | memoryview) -> None:
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        raise NotImplementedError
-
-    def reset(self) -> None:
-        raise NotImplementedError
 
 
 @given(message=HOPS)
