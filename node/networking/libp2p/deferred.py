@@ -6,34 +6,34 @@ import warnings
 from typing import Any
 
 
-def defer_package(name: str) -> None:
+def defer_package(dotted: str) -> None:
     """Put a package into `sys.modules` without running its `__init__`; harmless if it is there already.
 
     Unlike `importlib.util.LazyLoader`, which loads the package as soon as one of its submodules is imported.
 
     Args:
-        name: Dotted; its parents first.
+        dotted: Its name; parents first.
     """
-    if name in sys.modules:
+    if dotted in sys.modules:
         return
-    spec = importlib.util.find_spec(name)
+    spec = importlib.util.find_spec(dotted)
     assert spec is not None
     loader = spec.loader
     assert loader is not None
     package = importlib.util.module_from_spec(spec)
 
-    def load(attribute: str) -> Any:
-        if attribute.startswith("__"):  # asked of any module by whoever looks around, and no reason to load one
-            raise AttributeError(attribute)
+    def load(name: str) -> Any:
+        if name.startswith("__"):  # asked of any module by whoever looks around, and no reason to load one
+            raise AttributeError(name)
         del package.__getattr__
         with warnings.catch_warnings():
             # libp2p 0.8.1 imports a deprecated part of websockets, which this node does not use.
             warnings.simplefilter("ignore", DeprecationWarning)
             loader.exec_module(package)
-        return getattr(package, attribute)
+        return getattr(package, name)
 
     package.__getattr__ = load  # PEP 562
-    sys.modules[name] = package
-    parent, _, child = name.rpartition(".")
+    sys.modules[dotted] = package
+    parent, _, child = dotted.rpartition(".")
     if parent:
         setattr(sys.modules[parent], child, package)
