@@ -86,11 +86,13 @@ class Account(Generic[C, S, E]):
             OldFact: A fact that was applied before.
             ProtocolError: The machine refused; nothing changed.
         """
-        if not block:
-            state = self.state
-            if self._rules.transition(state, event) == state:
-                return
-        await self._machine.apply(Step(seen=self._now(), block=block, index=index, event=event))
+        step = Step(seen=self._now(), block=block, index=index, event=event)
+        if block:
+            await self._machine.apply(step)
+        elif not await self._machine.apply_unless(
+            lambda before, after: after.state == self._rules.advance(before.state, step.seen), step
+        ):
+            return
         # Two steps may be on their way at once: what was told last, not what was seen before waiting, comes before.
         before, self._told = self._told, self._machine.state.state
         self._on_change(before, self._told)

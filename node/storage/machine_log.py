@@ -70,11 +70,27 @@ class MachineLog(Generic[C, S, E, F]):
         """
         async with self._lock:
             after, effects = self._machine.transition(self.state, event)
-            # Without the shield a cancelled append could be durable and yet missing from `state`.
-            with trio.CancelScope(shield=True):
-                await self._append(type(event).__name__, encode(event, self._machine.events))
-                self.state = after
+            await self._keep(event, after)
         return effects
+
+    async def apply_unless(self, is_repeat: Callable[[S, S], bool], event: E) -> bool:
+        """Like `apply`, unless `is_repeat` says of the states before and after that nothing came of `event`.
+
+        Returns:
+            Whether something did; otherwise nothing was written.
+        """
+        async with self._lock:
+            after, _ = self._machine.transition(self.state, event)
+            if is_repeat(self.state, after):
+                return False
+            await self._keep(event, after)
+        return True
+
+    async def _keep(self, event: E, after: S) -> None:
+        # Without the shield a cancelled append could be durable and yet missing from `state`.
+        with trio.CancelScope(shield=True):
+            await self._append(type(event).__name__, encode(event, self._machine.events))
+            self.state = after
 
     async def close(self) -> None:
         """Note that nothing is outstanding, so that a restart need not look at this stream again."""

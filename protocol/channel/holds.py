@@ -5,6 +5,7 @@ out. The leaf is `keccak(keccak(abi.encode(award, arbiter, amount)))`, as OpenZe
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Final, TypeAlias
 
@@ -22,8 +23,9 @@ MAX_HOLDS: Final = 256
 Holds: TypeAlias = Annotated[tuple[Hold, ...], MaxLen(MAX_HOLDS)]
 
 
+@lru_cache(maxsize=4 * MAX_HOLDS)
 def hold_leaf(hold: Hold) -> Digest:
-    """Return the Merkle leaf of a hold."""
+    """Return the Merkle leaf of a hold. Remembered: from one voucher to the next one hold changes, if any."""
     return leaf_hash(encode_words(hold))
 
 

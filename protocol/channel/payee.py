@@ -189,6 +189,8 @@ def _receiving(state: Receiving, event: PayeeEvent) -> Step:
             return defending, outstanding(defending)
         case BlockSeen(time=time):
             void = state.close is not None and is_over(state.close.value.close_by, time)
+            if not void and time <= purse.seen_at:
+                return state, ()  # asked for many times between two blocks
             after = replace(state, purse=_at(purse, event), close=None if void else state.close)
             return after, ()
         case _:

@@ -203,6 +203,8 @@ def _open(state: Open, event: PayerEvent) -> Step:
         case BlockSeen(time=time):
             account = _at(state.account, time)
             void = state.close is not None and is_over(state.close.close_by, account.now)
+            if not void and account.now == state.account.now:
+                return state, ()  # asked for many times between two blocks
             return replace(state, account=account, close=None if void else state.close), ()
         case _:
             return _either(state, event)

@@ -29,8 +29,7 @@ class BadSignature(ProtocolError):
 
 def sign(private_key: bytes, digest: Digest) -> Signature:
     """Sign `digest` with nonces by RFC 6979, so the same digest always gives the same signature."""
-    key = PrivateKey(private_key)
-    compact: bytes = key.sign_recoverable(digest, hasher=None)  # pyright: ignore[reportUnknownMemberType] - coincurve leaves one default untyped
+    compact: bytes = _key(private_key).sign_recoverable(digest, hasher=None)  # pyright: ignore[reportUnknownMemberType] - coincurve leaves one default untyped
     return Signature(compact[:64] + bytes([compact[64] + 27]))
 
 
@@ -64,7 +63,16 @@ def _recover(digest: bytes, signature: bytes) -> Address:
 
 def address_of(private_key: bytes) -> Address:
     """Return the address of a private key, 32 bytes."""
-    return _address(PrivateKey(private_key).public_key)
+    return _address(_key(private_key).public_key)
+
+
+@lru_cache(maxsize=8)
+def _key(private_key: bytes) -> PrivateKey:
+    """Return the key in the library's form, which costs more to make (its public key) than a signature does.
+
+    A node has one key and holds it as long as it runs, so nothing secret lives longer for being kept here.
+    """
+    return PrivateKey(private_key)
 
 
 def _address(public: PublicKey) -> Address:

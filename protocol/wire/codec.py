@@ -108,7 +108,8 @@ def decode_as(hint: Any, data: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> 
         raise DecodeError(f"not msgpack: {error or type(error).__name__}") from error
     coder = _coder(hint)
     value = coder.decode(raw)
-    if _pack(coder.encode(value)) != data:
+    # Each coder takes exactly one raw form of a value; so only msgpack's own freedom is left to rule out.
+    if _pack(raw) != data:
         raise DecodeError("not canonical: the same value has a shorter or other encoding")
     return value
 
@@ -188,6 +189,8 @@ def _big_uint(width: int) -> _Coder:
     def decode_(raw: Any) -> int:
         if type(raw) is not bytes or len(raw) > size:
             raise DecodeError(f"expected at most {size} bytes of a uint{width}")
+        if raw[:1] == b"\0":
+            raise DecodeError(f"not canonical: a uint{width} with a leading zero byte")
         return int.from_bytes(raw)
 
     return _Coder(encode_, decode_)
@@ -243,26 +246,30 @@ def _bounded(base: Any, limit: int) -> _Coder:
 
 
 def _variadic(item: _Coder, limit: int) -> _Coder:
+    encode_item, decode_item = item.encode, item.decode
+
     def encode_(value: tuple[Any, ...]) -> list[Any]:
         assert len(value) <= limit, f"{len(value)} items, at most {limit}"
-        return [item.encode(each) for each in value]
+        return [encode_item(each) for each in value]
 
     def decode_(raw: Any) -> tuple[Any, ...]:
         if type(raw) is not list or len(cast("list[Any]", raw)) > limit:
             raise DecodeError(f"expected an array of at most {limit} items")
-        return tuple([item.decode(each) for each in cast("list[Any]", raw)])
+        return tuple([decode_item(each) for each in cast("list[Any]", raw)])
 
     return _Coder(encode_, decode_)
 
 
 def _sequence(items: list[_Coder], build: Callable[[Any], Any]) -> _Coder:
+    decoders = [coder.decode for coder in items]
+
     def encode_(value: tuple[Any, ...]) -> list[Any]:
         return [coder.encode(each) for coder, each in zip(items, value, strict=True)]
 
     def decode_(raw: Any) -> Any:
-        if type(raw) is not list or len(cast("list[Any]", raw)) != len(items):
+        if type(raw) is not list or len(cast("list[Any]", raw)) != len(decoders):
             raise DecodeError(f"expected an array of {len(items)} items")
-        return build([coder.decode(each) for coder, each in zip(items, cast("list[Any]", raw), strict=True)])
+        return build([decode_item(each) for decode_item, each in zip(decoders, cast("list[Any]", raw), strict=True)])
 
     return _Coder(encode_, decode_)
 
@@ -286,6 +293,8 @@ def _dataclass(cls: type, args: tuple[Any, ...]) -> _Coder:
     tag: int | None = getattr(cls, _TAG, None)
     inner = [_coder(_substitute(hints[name], bound)) for name in names]
 
+    encoders = [(name, coder.encode) for name, coder in zip(names, inner, strict=True)]
+
     def build(values: list[Any]) -> Any:
         return cls(**dict(zip(names, values, strict=True)))
 
@@ -293,7 +302,7 @@ def _dataclass(cls: type, args: tuple[Any, ...]) -> _Coder:
 
     def encode_(value: Any) -> list[Any]:
         assert type(value) is cls, f"expected {cls.__name__}, got {type(value).__name__}"
-        packed = [coder.encode(getattr(value, name)) for coder, name in zip(inner, names, strict=True)]
+        packed = [encode_field(getattr(value, name)) for name, encode_field in encoders]
         return packed if tag is None else [tag, *packed]
 
     def decode_(raw: Any) -> Any:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.operations.clock import TrioClock
 from node.storage.errors import ConcurrentAppend
@@ -40,6 +41,14 @@ COUNTER: Machine[Begun, int, Added, str] = Machine(
     context=Begun, events=Added, begin=lambda begun: begun.start, transition=add
 )
 
+CEILING: Machine[Begun, int, Added, str] = Machine(
+    context=Begun,
+    events=Added,
+    begin=lambda begun: begun.start,
+    transition=lambda state, event: (max(state, event.amount), ()),
+)
+"""Takes the highest amount it hears of: the same one twice is a repeat."""
+
 
 async def open_streams(storage: Storage) -> tuple[str, ...]:
     return await storage.read.query(lambda connection: select_open_streams(connection, "counter/"))
@@ -62,6 +71,38 @@ async def test_a_refused_event_writes_nothing_and_changes_nothing(folder: Path, 
             await counter.apply(Added(amount=8))
         assert counter.state == 3
         assert len(await storage.journal.replay("counter/a")) == 1
+
+
+async def test_an_event_of_which_nothing_comes_is_not_kept(folder: Path, clock: TrioClock, store: Store) -> None:
+    judged: list[tuple[int, int]] = []
+
+    def is_repeat(before: int, after: int) -> bool:
+        judged.append((before, after))
+        return before == after
+
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        counter = await open_machine(storage.journal, COUNTER, "counter/a", Begun(start=3))
+        assert not await counter.apply_unless(is_repeat, Added(amount=0))
+        assert await counter.apply_unless(is_repeat, Added(amount=2))
+        with pytest.raises(TooMuch):
+            await counter.apply_unless(is_repeat, Added(amount=8))
+        assert (counter.state, judged) == (5, [(3, 3), (3, 5)])
+        assert [record.kind for record in await storage.journal.replay("counter/a")] == ["Opened", "Added"]
+
+
+async def test_two_at_once_are_compared_one_after_the_other(folder: Path, clock: TrioClock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[OpenStreams()]) as storage:
+        counter = await open_machine(storage.journal, CEILING, "counter/a", Begun(start=3))
+        kept: list[bool] = []
+
+        async def lift() -> None:
+            kept.append(await counter.apply_unless(lambda before, after: before == after, Added(amount=7)))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(lift)
+        assert sorted(kept) == [False] * 4 + [True]
+        assert len(await storage.journal.replay("counter/a")) == 2
 
 
 async def test_a_stream_begins_once(folder: Path, clock: TrioClock, store: Store) -> None:
