@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
-import structlog
 import trio
 
 from node.app.contract_chain import ContractChain
@@ -22,6 +21,7 @@ from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
@@ -42,7 +42,6 @@ from node.networking.relay.keeping import open_relaying
 from node.networking.settings import NetworkSettings, RelayLimits
 from node.operations.clock import Clock, SystemClock
 from node.operations.health import HealthRegistry
-from node.operations.pace import run_every
 from node.operations.randomness import RandomSource, SystemRandomSource
 from node.operations.tracing import Tracer, open_tracer
 from node.payments.payments import Payments, open_payments
@@ -53,14 +52,10 @@ from node.wallet.host_key import HostKey, open_host_key
 from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
-from protocol.errors import StoaError
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
 
-log = structlog.stdlib.get_logger(__name__)
-
-TIDY_EVERY_S: Final = 600.0
 MIB: Final = 2**20
 
 
@@ -310,7 +305,7 @@ async def _open_market(
     health.register("database", lambda: check_database(storage.writer))
     nursery = await stack.enter_async_context(trio.open_nursery())
     stack.callback(nursery.cancel_scope.cancel)
-    nursery.start_soon(_tidy, storage, clock)
+    nursery.start_soon(tidy, storage, clock, settings.storage.keep_history_d)
     return Node(
         settings=settings,
         started_at=clock.now(),
@@ -332,14 +327,3 @@ async def _open_market(
         seller=seller,
         stop=stop,
     )
-
-
-async def _tidy(storage: Storage, clock: Clock) -> None:
-    async def collect() -> None:
-        try:
-            await storage.blobs.collect_garbage()
-            await storage.access.drop_expired()
-        except StoaError as error:  # a full disk, most of all, is when there is still something to collect
-            log.warning("storage.not_tidied", reason=str(error))
-
-    await run_every(collect, period_s=TIDY_EVERY_S, clock=clock)

@@ -343,6 +343,12 @@ class StorageSettings(Section):
     )
     blob_quota_mib: int = Field(default=10_240, ge=1, description="Disk for modules, inputs and outputs.")
     keep_results_h: int = Field(default=72, ge=1, description="Hours for which files of finished tasks are kept.")
+    keep_history_d: int = Field(
+        default=90,
+        ge=60,
+        le=36_500,
+        description="Days for which the records of finished tasks are kept: longer than any dispute of them can take.",
+    )
 
     @model_validator(mode="after")
     def _password_has_a_use(self) -> "StorageSettings":

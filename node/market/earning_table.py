@@ -3,7 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from node.market.delivery_run import DeliveryContext
 from node.storage.chain import Record
@@ -72,6 +84,12 @@ class EarningTable:
         changes = _changes(event, row)
         if changes:
             connection.execute(update(earnings).where(earnings.c.award == award).values(changes))
+
+    def forget(self, connection: Connection, stream: str) -> None:
+        """Drop the award's row, so that a rebuild would give the same table."""
+        if stream.startswith(STREAMS):
+            award = bytes.fromhex(stream.removeprefix(STREAMS))
+            connection.execute(delete(earnings).where(earnings.c.award == award))
 
 
 def list_earnings(connection: Connection, *, since: UnixTime, limit: int) -> tuple[EarningRow, ...]:

@@ -3,7 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from node.market.purchase_run import PurchaseContext
 from node.storage.chain import Record
@@ -41,7 +53,7 @@ task_awards = Table(
     "task_award",
     _metadata,
     Column("award", LargeBinary(32), primary_key=True),
-    Column("offer", LargeBinary(32), nullable=False),
+    Column("offer", LargeBinary(32), nullable=False, index=True),
 )
 
 
@@ -90,6 +102,13 @@ class TaskTable:
             connection.execute(insert(task_awards).values(award=event.award_id, offer=offer))
         changes = {"changed_at": record.at, **_changes(event, row)}
         connection.execute(update(tasks).where(tasks.c.offer == offer).values(changes))
+
+    def forget(self, connection: Connection, stream: str) -> None:
+        """Drop the task and its awards: what they lead to is gone."""
+        if stream.startswith(STREAMS):
+            offer = bytes.fromhex(stream.removeprefix(STREAMS))
+            connection.execute(delete(task_awards).where(task_awards.c.offer == offer))
+            connection.execute(delete(tasks).where(tasks.c.offer == offer))
 
 
 def list_tasks(connection: Connection, *, limit: int, open_only: bool) -> tuple[TaskRow, ...]:

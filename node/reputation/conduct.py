@@ -81,6 +81,11 @@ class ConductTable:
             hint: Any = purchase.Event
             _apply_purchase(connection, record.stream, decode_as(hint, record.body, max_bytes=_MAX_RECORD))
 
+    def forget(self, connection: Connection, stream: str) -> None:
+        """Drop who served a purchase; what it counted for or against them stays."""
+        if stream.startswith(PURCHASES):
+            connection.execute(delete(_serving).where(_serving.c.stream == stream))
+
 
 class Reputations:
     """This node's opinion of providers."""

@@ -75,6 +75,10 @@ class Ledger:
             self._projections.apply(connection, record)
         return self._head.seq
 
+    def forget(self, stream: str) -> None:
+        """Drop what is remembered of a stream that is pruned."""
+        self._versions.pop(stream, None)
+
     def mark(self) -> Head:
         """See `TransactionState`."""
         return self._head

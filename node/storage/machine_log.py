@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, String, Table, delete, insert, select
 from node.storage.chain import Entry, Record
 from node.storage.engine import new_metadata
 from node.storage.tables import NAME_CHARS
+from protocol.errors import ProtocolError
 from protocol.wire.codec import decode_as, encode
 
 S = TypeVar("S")
@@ -20,6 +21,10 @@ C = TypeVar("C")
 OPENED: Final = "Opened"
 CLOSED: Final = "Closed"
 MAX_RECORD_BYTES: Final = 1 << 20
+
+
+class HistoryPruned(ProtocolError):
+    """A stream that was over and is deleted."""
 
 
 class Journal(Protocol):
@@ -64,13 +69,17 @@ class MachineLog(Generic[C, S, E, F]):
     async def apply(self, event: E) -> tuple[F, ...]:
         """Check `event`, make it durable, then make it visible; return what is to be done.
 
+        An event that leaves the very same state and nothing to do is not written: else who repeats a true message could
+        fill our disk with it.
+
         Raises:
             ProtocolError: The machine refused; nothing was written and the state is the old one.
             DiskFull: Nothing was written; the state is the old one.
         """
         async with self._lock:
             after, effects = self._machine.transition(self.state, event)
-            await self._keep(event, after)
+            if after is not self.state or effects:
+                await self._keep(event, after)
         return effects
 
     async def apply_unless(self, is_repeat: Callable[[S, S], bool], event: E) -> bool:
@@ -125,8 +134,15 @@ async def open_machine(
 
 
 async def load_machine(journal: Journal, machine: Machine[C, S, E, F], stream: str) -> MachineLog[C, S, E, F]:
-    """Replay a stream that exists. The caller then asks the machine what is outstanding in `state`."""
-    first, *rest = await journal.replay(stream)
+    """Replay a stream that exists. The caller then asks the machine what is outstanding in `state`.
+
+    Raises:
+        HistoryPruned: It does not: its end is so long ago that it was deleted meanwhile.
+    """
+    records = await journal.replay(stream)
+    if not records:
+        raise HistoryPruned(f"the records of {stream} are not kept any more")
+    first, *rest = records
     context = cast("C", decode_as(machine.context, first.body, max_bytes=MAX_RECORD_BYTES))
     log = MachineLog(journal, machine, stream, context)
     for record in rest:
@@ -150,6 +166,9 @@ class OpenStreams:
             connection.execute(insert(_open_streams).values(stream=record.stream))
         elif record.kind == CLOSED:
             connection.execute(delete(_open_streams).where(_open_streams.c.stream == record.stream))
+
+    def forget(self, connection: Connection, stream: str) -> None:
+        """Nothing is kept of a closed stream."""
 
 
 def select_open_streams(connection: Connection, prefix: str) -> tuple[str, ...]:

@@ -52,6 +52,13 @@ class Projection(Protocol):
         """
         ...
 
+    def forget(self, connection: Connection, stream: str) -> None:
+        """Drop what leads to a stream that is pruned. What was counted of it may stay.
+
+        Runs on the writer's thread, in the transaction that deletes the records.
+        """
+        ...
+
 
 class Projections:
     """The registered projections and how far each has come."""
@@ -63,6 +70,11 @@ class Projections:
         """Apply a new record to all."""
         for each in self._by_name.values():
             each.apply(connection, record)
+
+    def forget(self, connection: Connection, stream: str) -> None:
+        """Tell all that a stream is pruned."""
+        for each in self._by_name.values():
+            each.forget(connection, stream)
 
     def note_applied(self, connection: Connection, head: Head) -> None:
         """Record that all registered projections include `head`."""

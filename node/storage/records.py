@@ -1,14 +1,17 @@
-"""Reading the journal's rows: nothing leaves here that the chain does not confirm."""
+"""Reading the journal's rows: nothing leaves here that the chain does not confirm.
+
+Where records were pruned (`pruning.py`), the gap's note gives the hash from which the next record's follows.
+"""
 
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from node.storage.chain import EMPTY, GENESIS, Head, Record, is_linked
 from node.storage.errors import JournalBroken
 from node.storage.progress import Progress
-from node.storage.tables import journal
+from node.storage.tables import journal, journal_gap
 from protocol.units import UnixTime
 
 PAGE_RECORDS: Final = 1000
@@ -33,6 +36,8 @@ def replay_stream(connection: Connection, stream: str, after_version: int) -> tu
     for expected, row in enumerate(connection.execute(query), after_version + 1):
         *columns, previous = row
         record = _to_record(columns)
+        if previous is None:
+            previous = _hash_before(connection, record.seq)
         if record.version != expected:
             raise JournalBroken(record.seq, f"version {expected} of stream {stream!r} is missing")
         _verify_link(record, previous)
@@ -46,18 +51,44 @@ def read_linked(connection: Connection, after_seq: int, limit: int) -> tuple[Rec
     Raises:
         JournalBroken: A record is missing or is not what was written.
     """
-    query = select(journal.c.hash).where(journal.c.seq == after_seq)
-    previous = connection.execute(query).scalar_one_or_none()
-    page = select(journal).where(journal.c.seq > after_seq).order_by(journal.c.seq).limit(limit)
+    expected, previous = _start(connection, after_seq)
+    page = connection.execute(
+        select(journal).where(journal.c.seq > after_seq).order_by(journal.c.seq).limit(limit)
+    ).all()
     records: list[Record] = []
-    for expected, row in enumerate(connection.execute(page), after_seq + 1):
+    gaps: dict[int, Row[Any]] | None = None
+    for row in page:
         record = _to_record(row)
         if record.seq != expected:
-            raise JournalBroken(expected, "it is missing")
+            gaps = _gaps(connection, expected, page[-1].seq) if gaps is None else gaps
+            gap = gaps.get(expected)
+            if gap is None or gap.last + 1 != record.seq:
+                raise JournalBroken(expected, "it is missing")
+            previous = gap.hash
         _verify_link(record, previous)
         records.append(record)
-        previous = record.hash
+        expected, previous = record.seq + 1, record.hash
     return tuple(records)
+
+
+def _start(connection: Connection, after_seq: int) -> tuple[int, bytes | None]:
+    """Return the record that comes after `after_seq`, if it was not pruned, and the hash that it follows from."""
+    found = connection.execute(select(journal.c.hash).where(journal.c.seq == after_seq)).scalar_one_or_none()
+    if found is not None:
+        return after_seq + 1, found
+    inside = select(journal_gap).where(journal_gap.c.first <= after_seq, journal_gap.c.last >= after_seq)
+    gap = connection.execute(inside).one_or_none()
+    return (after_seq + 1, None) if gap is None else (gap.last + 1, gap.hash)
+
+
+def _gaps(connection: Connection, first: int, last: int) -> dict[int, Row[Any]]:
+    query = select(journal_gap).where(journal_gap.c.first >= first, journal_gap.c.first <= last)
+    return {row.first: row for row in connection.execute(query)}
+
+
+def _hash_before(connection: Connection, seq: int) -> bytes | None:
+    query = select(journal_gap.c.hash).where(journal_gap.c.last == seq - 1)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def _verify_link(record: Record, previous: bytes | None) -> None:

@@ -29,6 +29,15 @@ journal = Table(
     UniqueConstraint("stream", "version"),
 )
 
+journal_gap = Table(
+    "journal_gap",
+    core,
+    Column("first", BIG, primary_key=True, autoincrement=False),
+    Column("last", BIG, nullable=False, unique=True),
+    Column("hash", LargeBinary(DIGEST_BYTES), nullable=False),
+)
+"""Records `first` to `last` were pruned; `hash` is that of the last of them, from which the next record's follows."""
+
 projection = Table(
     "projection",
     core,

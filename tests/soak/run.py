@@ -26,6 +26,7 @@ from tests.soak.report import Soak, plot, write_table
 from tests.soak.town import Town, open_town
 from tests.soak.trade import Trader
 from tests.soak.watch import Watch, orphans
+from tests.soak.weigh import weigh, write_weights
 
 ORDERS_TIMEOUT_S: Final = 120.0
 OVER_TIMEOUT_S: Final = 420.0
@@ -150,7 +151,7 @@ def main() -> None:
         print(f"{(time.monotonic() - began) / 60:7.1f} min  {line}", flush=True)  # noqa: T201
 
     result = trio.run(_interruptible, plan, out, tell)
-    table = write_table(result)
+    table = f"{write_table(result)}\n{write_weights(weigh(town))}"
     (out / "report.txt").write_text(table)
     (out / "plot.svg").write_text(plot(result.watch.samples))
     print(f"\n{table}\nin {out}", flush=True)  # noqa: T201

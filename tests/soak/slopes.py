@@ -7,8 +7,8 @@ from typing import Final
 from tests.soak.watch import MIB, Sample
 
 HOUR_S: Final = 3600.0
-WARM_UP_S: Final = 120.0
-"""A process fills its caches first; no sample before that age counts."""
+WARM_UP_S: Final = 300.0
+"""A process fills its caches first, and keeps the bids of two minutes (`town.OVERRIDES`): no younger sample counts."""
 FEWEST: Final = 6
 """Samples of a life below which it says nothing."""
 MEMORY_PER_HOUR: Final = 12 * MIB

@@ -31,6 +31,7 @@ TERMS: Final = LocalTerms(challenge=Seconds(480), hold_period=Seconds(3_600), mi
 OVERRIDES: Final[dict[str, Any]] = {
     "requester.pace_s": 40,
     "requester.start_within_s": 40,
+    "requester.standby_for_s": 120,
     "requester.commit_window_s": 2.5,
     "requester.reveal_window_s": 2.5,
     "provider.cores": 3,
@@ -40,7 +41,8 @@ OVERRIDES: Final[dict[str, Any]] = {
     "wallet.caps.per_peer": "100000",
 }
 """Bidders and restarts have the time they need on a busy machine, and an open bid holds a worker for that long: had
-each seller one worker, most auctions would find every one promised. Caps are not what is tried here."""
+each seller one worker, most auctions would find every one promised. Bids stay in memory while standbys may be hired, an
+hour by default: lives here are shorter, and memory must level off within them. Caps are not what is tried here."""
 POLL_S: Final = 0.2
 
 

@@ -131,3 +131,16 @@ async def test_a_restart_takes_up_only_what_was_not_closed(folder: Path, clock: 
         assert await open_streams(storage) == ("counter/b",)
         closed = await load_machine(storage.journal, COUNTER, "counter/a")
         assert closed.state == 0
+
+
+async def test_an_event_that_changes_nothing_is_not_written(folder: Path, clock: TrioClock, store: Store) -> None:
+    same: Machine[Begun, Begun, Added, str] = Machine(
+        context=Begun, events=Added, begin=lambda begun: begun, transition=lambda state, _event: (state, ())
+    )
+    async with store.open(folder, clock=clock) as storage:
+        machine = await open_machine(storage.journal, same, "counter/a", Begun(start=3))
+        for _ in range(3):
+            assert await machine.apply(Added(amount=1)) == ()
+        assert storage.journal.head.seq == 1
+        await machine.close()
+        assert [record.version for record in await storage.journal.replay("counter/a")] == [1, 2]

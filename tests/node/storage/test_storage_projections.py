@@ -50,6 +50,9 @@ class Totals:
         else:
             connection.execute(sa.update(self.table).where(ours).values(total=row.total + amount))
 
+    def forget(self, connection: sa.Connection, stream: str) -> None:
+        connection.execute(sa.delete(self.table).where(self.table.c.stream == stream))
+
 
 async def totals(storage: Storage, each: Totals) -> dict[str, int]:
     query = sa.select(each.table.c.stream, each.table.c.total)
