@@ -44,7 +44,7 @@ from protocol.signing.keccak import Digest, keccak256
 from protocol.signing.merkle import leaf_hash
 from protocol.signing.signed import sign_struct
 from protocol.task.verification import Audit, Trust, Verification
-from protocol.units import Amount, BasisPoints, Seconds, Uint16
+from protocol.units import Amount, BasisPoints, Seconds
 from protocol.wire.codec import encode
 from protocol.wire.topics import MarketTopic, topic_name
 from tests.interop.wire_schema import SPEC
@@ -173,7 +173,7 @@ EXAMPLES: Final[dict[str, Callable[[], bytes]]] = {
     ),
     "stop status": lambda: frame(encode_stop(StopMessage(kind=StopKind.STATUS, status=Status.OK))),
     "hop no reservation": lambda: frame(encode_hop(HopMessage(kind=HopKind.STATUS, status=Status.NO_RESERVATION))),
-    "ReachQuestion": lambda: encode(ReachQuestion(port=Uint16(4600))),
+    "ReachQuestion": lambda: encode(ReachQuestion(port=4600)),
     "ReachAnswer": lambda: encode(ReachAnswer(host="192.0.2.7", reached=True)),
 }
 """What each block of the page must contain, by its name there."""

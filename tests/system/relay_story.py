@@ -30,7 +30,9 @@ CHAIN_PORT: Final = 18_545
 MEET_TIMEOUT_S: Final = 120.0
 
 
-async def forward(port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def forward(
+    port: int, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Let the homes talk to the chain at `port` of the loopback."""
 
     async def pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
