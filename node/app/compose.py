@@ -34,6 +34,7 @@ from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
+from node.networking.lookup.finder import open_lookup
 from node.networking.mdns.finder import open_finder
 from node.networking.mdns.lan import open_lan
 from node.networking.network import Network, open_network
@@ -219,7 +220,8 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
         lan = await stack.enter_async_context(open_lan(settings.listen_host))
         await stack.enter_async_context(open_finder(network, lan, random=chance))
     network.serve_blobs(GrantedBlobs(base.storage, directory))
-    return network, directory, WalletPeers(network, discovery, base.storage)
+    finder = await stack.enter_async_context(open_lookup(network, discovery, random=chance))
+    return network, directory, WalletPeers(network, discovery, base.storage, finder=finder)
 
 
 async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> tuple[Payments, Transactor]:

@@ -10,6 +10,7 @@ from node.networking.by_wallet import PeersByWallet
 from node.networking.directory import Directory
 from node.networking.discovery import Discovery
 from node.networking.errors import RemoteRefused
+from node.networking.lookup.finder import Finder
 from node.networking.network import Network
 from node.storage.errors import BlobMissing
 from node.storage.storage import Storage
@@ -28,8 +29,10 @@ class NotServedYet(TransientError):
 class WalletPeers(PeersByWallet):
     """Other nodes by wallet, with their blobs brought into our store and ours granted to them."""
 
-    def __init__(self, network: Network, discovery: Discovery, storage: Storage) -> None:
-        super().__init__(network, discovery)
+    def __init__(
+        self, network: Network, discovery: Discovery, storage: Storage, *, finder: Finder | None = None
+    ) -> None:
+        super().__init__(network, discovery, finder=finder)
         self._storage = storage
         self._given = GivenBlobs(storage.blobs)
 

@@ -10,6 +10,7 @@ from node.networking.blob_bases import Base
 from node.networking.blob_gather import GroupStore
 from node.networking.discovery import Discovery
 from node.networking.errors import PeerUnreachable
+from node.networking.lookup.finder import Finder
 from node.networking.network import Network
 from node.networking.requests import Handler
 from node.networking.verdict import Verdict
@@ -21,9 +22,11 @@ Judge = Callable[[bytes], bool]
 class PeersByWallet:
     """Requests, topics and blobs, addressed by wallet."""
 
-    def __init__(self, network: Network, discovery: Discovery) -> None:
+    def __init__(self, network: Network, discovery: Discovery, *, finder: Finder | None = None) -> None:
+        """Look for wallets that `discovery` does not know with `finder`, if there is one."""
         self._network = network
         self._discovery = discovery
+        self._finder = finder
 
     async def call(self, wallet: Address, method: str, body: bytes, *, max_response: int | None = None) -> bytes:
         """Send a request to the node of `wallet`. Raises as `Network.call` does."""
@@ -97,6 +100,8 @@ class PeersByWallet:
 
     async def _reach(self, wallet: Address) -> PeerId:
         peer = self._discovery.directory.peer_of(wallet)
+        if peer is None and self._finder is not None:
+            peer = await self._finder.find(wallet)
         if peer is None:
             raise PeerUnreachable(format_address(wallet), "no record of its node is known")
         await self._reach_peer(peer)

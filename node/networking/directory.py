@@ -7,7 +7,7 @@ Two questions, two strengths of answer:
   alone, so anybody can sign one that names somebody else's host key; only the peer can say that it is meant.
 """
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 from itertools import zip_longest
 from random import Random
 from typing import Final
@@ -102,6 +102,13 @@ class Directory:
             random.shuffle(queue)
         turns = zip_longest(*queues)
         return [each for turn in turns for each in turn if each is not None][:count]
+
+    def shown(self) -> Iterator[tuple[NodeAnnouncement, Hashable]]:
+        """Return what may be told others, as `sample` does, each with what it is counted with."""
+        for peer, wallet in self._confirmed.items():
+            announcement = self.find(wallet)
+            if announcement is not None and announcement.peer == peer:
+                yield announcement, self._records.group_of(wallet)
 
     def expire(self) -> None:
         """Forget announcements that have expired."""

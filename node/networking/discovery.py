@@ -114,6 +114,15 @@ class Discovery:
         if peer not in self._introduced:
             await self.exchange(peer)
 
+    def take(self, told: PeersExchange, source: PeerId) -> None:
+        """Learn what `source` told in answer to another question, as if it were an exchange."""
+        self._learn(told, source)
+
+    @property
+    def own_record(self) -> NodeAnnouncement | None:
+        """This node's record as it is now."""
+        return self._own()
+
     def renew(self) -> None:
         """Tell our record to all who are connected, for it has changed."""
         self._introduced.clear()

@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
 from node.networking.discovery import PeersExchange
+from node.networking.lookup.finder import FindQuestion
 from node.networking.relay.reach import ReachAnswer, ReachQuestion
 from protocol.channel.messages import CloseProposal, ReleaseAnswer, ReleaseRequest, VoucherHeld
 from protocol.channel.objects import Close, Hold, Voucher
@@ -63,7 +64,7 @@ FLAT: Final = (
 ROOTS: Final[tuple[Any, ...]] = (
     MarketMessage, Manifest, Verification, PeersExchange, AwardNotice, FundingNotice, StartNotice, ProgressNotice,
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, VoucherNotice, VoucherHeld, ReleaseRequest,
-    ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer,
+    ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""
 
