@@ -5,6 +5,7 @@ the one beside a burner, a process that merely uses the attackers' core.
 """
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -129,6 +130,11 @@ def what_of(error: dict[str, Any]) -> str:
     return f"{error['event'][:200]} {raised[-1].get('exc_type', '')} {raised[-1].get('exc_value', '')}"
 
 
+def _leave(_signal: int, _frame: object) -> None:
+    """End as an exception does, so that the network is stopped too."""
+    sys.exit(1)
+
+
 def say(line: str) -> None:
     """Print a line now: a run takes minutes."""
     sys.stdout.write(line + "\n")
@@ -143,6 +149,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     names = tuple(chosen.only or ARSENAL)
     seconds = chosen.minutes * 60 / (len(names) + 3 + (len(names) > 1)) - SETTLE_S
+    signal.signal(signal.SIGTERM, _leave)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="stoa-assault-") as folder, open_stage(Path(folder) / "d") as stage:
         say(HEADING)
