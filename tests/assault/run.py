@@ -114,6 +114,15 @@ HEADING: Final = (
 )
 
 
+def wait_served(stage: Stage) -> None:
+    """Wait until the honest peers are there, and one task is done."""
+    began = time.time()
+    while not (any(each.ms for each in stage.answers) and any(each.end_s for each in stage.trades)):
+        if time.time() > began + HEAL_TIMEOUT_S:
+            raise AssertionError(f"nobody is served before the attack\n{stage.lab.last_words()}")
+        time.sleep(0.5)
+
+
 def wait_healed(stage: Stage, descriptors: int) -> float | None:
     """Wait until the node holds no more descriptors than before; return the seconds, None if it never came to that."""
     began = time.time()
@@ -152,8 +161,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="stoa-assault-") as folder, open_stage(Path(folder) / "d") as stage:
+        wait_served(stage)
         say(HEADING)
-        time.sleep(SETTLE_S)
         quiet = measure(stage, QUIET, nullcontext(), seconds)
         say(show(quiet, None))
         burner = measure(stage, BURNER, stage.beside_a_burner(), seconds)
