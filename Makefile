@@ -13,6 +13,9 @@ ROUNDS ?= 20
 SEEDS ?= 10000
 CROWDS ?= 100
 
+# Minutes of attacks in `make assurance`, all classes together.
+ASSAULT_MINUTES ?= 10
+
 .PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench clean
 
 help: ## List the commands
@@ -53,13 +56,14 @@ test-simulation: setup ## Whole networks in one process, on a clock, a chain and
 test-system: setup-test ## Whole networks of processes, and a client of another make among them
 	@$(PYTHON) -m pytest -q tests/system tests/interop
 
-assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step
+assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault
 	@FOUNDRY_PROFILE=assurance forge test
 	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS)
 	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS)
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
 	@KILL_STEPS=all $(PYTHON) -m pytest -q tests/system/test_system_every_step.py
+	@$(PYTHON) -m tests.assault.run --minutes $(ASSAULT_MINUTES)
 
 bench: setup ## What we claim about speed, measured
 	@for each in benchmarks/*.py; do echo "== $$each"; PYTHONPATH=. $(PYTHON) $$each || exit 1; done

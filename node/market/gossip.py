@@ -207,7 +207,7 @@ class MarketGossip:
     def _observe_own(self, message: MarketMessage) -> None:
         """Remember our own message if there is room; that there is none must not keep us from saying it."""
         try:
-            self._observe(message)
+            self._note(_seen(message, self._clock.now(), own=True))
         except (NotRelayed, ObserverFull) as error:
             log.info("market.own_message_not_kept", kind=type(message).__name__, reason=str(error))
 
@@ -225,10 +225,10 @@ class MarketGossip:
             log.warning("market.conflict_found", conflict=type(effect.conflict).__name__)
 
 
-def _seen(message: MarketMessage, at: UnixTime) -> observer.ObserverEvent:
+def _seen(message: MarketMessage, at: UnixTime, *, own: bool = False) -> observer.ObserverEvent:
     match message:
         case OfferAnnouncement(signed=signed):
-            return observer.OfferSeen(at=at, signed=signed)
+            return observer.OfferSeen(at=at, signed=signed, own=own)
         case CommitmentAnnouncement(signed=signed):
             return observer.CommitmentSeen(at=at, signed=signed)
         case RollAnnouncement(signed=signed, leaves=leaves):

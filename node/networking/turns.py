@@ -34,6 +34,9 @@ PER_STREAM: Final = 10.0
 PER_REQUEST: Final = 4.0
 PER_GOSSIP: Final = 0.5
 """To find out whether a message has been seen."""
+PER_CONTROL: Final = 2.0
+"""To act on a subscription, a graft, a prune, or a list of ids."""
+PER_ID: Final = 0.02
 PER_JUDGEMENT: Final = 6.0
 """To check the signatures of one that has not."""
 

@@ -5,6 +5,7 @@ Parsing is h11's. It speaks no TLS and asks for no password, so it belongs on a 
 """
 
 import errno
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ REQUEST_TIMEOUT_S: Final = 10.0
 """From a request's first byte to its last, and for sending an answer."""
 IDLE_TIMEOUT_S: Final = 120.0
 """Between two requests; a scraper comes every 15 to 60 s."""
+REQUESTS_PER_S: Final = 20.0
+REQUESTS_AT_ONCE: Final = 100
+"""Of all clients together. A page of metrics takes the main loop milliseconds, and no scraper wants it more often."""
 _RECEIVE_BYTES: Final = 4096
 _SAFE: Final = (b"GET", b"HEAD")
 
@@ -60,6 +64,7 @@ class HttpServer:
     def __init__(self, pages: Mapping[str, Page], listener: trio.SocketListener) -> None:
         self._pages, self._listener = pages, listener
         self.clients = 0
+        self._next_at = -math.inf
 
     @property
     def port(self) -> int:
@@ -82,6 +87,7 @@ class HttpServer:
     async def _converse(self, stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
         for number in range(MAX_REQUESTS):
+            await self._wait_turn()
             patience_s = IDLE_TIMEOUT_S if number else REQUEST_TIMEOUT_S  # who connects has something to say
             try:
                 request = await _receive(stream, connection, patience_s)
@@ -92,6 +98,12 @@ class HttpServer:
             if request is None or not await self._answer(stream, connection, request):
                 return
             connection.start_next_cycle()
+
+    async def _wait_turn(self) -> None:
+        """Wait as long as all clients together ask too often."""
+        now = trio.current_time()
+        self._next_at = max(self._next_at, now - REQUESTS_AT_ONCE / REQUESTS_PER_S) + 1 / REQUESTS_PER_S
+        await trio.sleep(max(0.0, self._next_at - now))
 
     async def _answer(self, stream: trio.SocketStream, connection: h11.Connection, request: h11.Request) -> bool:
         """Answer one request; tell whether another may follow on this connection."""

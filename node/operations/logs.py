@@ -6,7 +6,8 @@ Modules log through `structlog.stdlib.get_logger(__name__)`; what libraries log 
 import json
 import logging
 import sys
-from collections.abc import Generator, Mapping, MutableMapping
+import time
+from collections.abc import Callable, Generator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
@@ -21,6 +22,13 @@ TRACE_ID_BYTES: Final = 16
 LogFormat: TypeAlias = Literal["console", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
+EVENTS_PER_S: Final = 10.0
+EVENTS_AT_ONCE: Final = 500.0
+"""Of one event name: what twenty tasks at once say of themselves passes."""
+_NEVER_DROPPED: Final = frozenset({"error", "exception", "critical"})
+_MAX_NAMES: Final = 4096
+_LONGEST_NAME: Final = 200
+
 # What these say at INFO is about themselves.
 _QUIET: Final = (
     "libp2p",
@@ -33,6 +41,36 @@ _QUIET: Final = (
     "anycorn",
     "multiaddr",
 )
+
+
+class Flood:
+    """Structlog processor: of each event below an error so many a second; the next one tells how many were left out.
+
+    Much of what is logged is what strangers did, as often as they like: without this they could fill the disk, and use
+    up the node's time by having it told (docs/adr/1515).
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._levels: dict[str, tuple[float, float, int]] = {}
+        """By event: how many may still pass, as of when, and how many did not."""
+
+    def __call__(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Let an event pass, or drop it."""
+        if method in _NEVER_DROPPED:
+            return event
+        name, now = str(event.get("event"))[:_LONGEST_NAME], self._clock()
+        left, since, dropped = self._levels.get(name, (EVENTS_AT_ONCE, now, 0))
+        left = min(EVENTS_AT_ONCE, left + (now - since) * EVENTS_PER_S)
+        if left < 1:
+            self._levels[name] = (left, now, dropped + 1)
+            raise structlog.DropEvent
+        self._levels[name] = (left - 1, now, 0)
+        if len(self._levels) > _MAX_NAMES:
+            del self._levels[next(iter(self._levels))]
+        if dropped:
+            event["left_out"] = dropped
+        return event
 
 
 class _SafeFormatter(structlog.stdlib.ProcessorFormatter):
@@ -93,6 +131,7 @@ def configure_logs(
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            Flood(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

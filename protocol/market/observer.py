@@ -19,7 +19,7 @@ messages of one auction and the messages in all are capped. When a cap is reache
 first can't be flushed out by a flood.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
@@ -78,6 +78,8 @@ class ObservedAuction:
 
     offer_id: Digest
     signed_offer: Signed[Offer]
+    own: bool = False
+    """This node takes part: it makes room for no other."""
     commitments: Mapping[Address, HeardCommitment] = field(default_factory=_empty)
     bids: Mapping[Address, HeardBid] = field(default_factory=_no_bids)
     roll: Signed[Roll] | None = None
@@ -138,10 +140,11 @@ class ObserverState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSeen:
-    """An offer came by; `check_offer` looked at what it names."""
+    """An offer came by; `check_offer` looked at what it names. `own`: this node takes part in its auction."""
 
     at: UnixTime
     signed: Signed[Offer]
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,17 +328,52 @@ def _with(state: ObserverState, auction: ObservedAuction) -> ObserverState:
 def _offer_seen(state: ObserverState, event: OfferSeen) -> ObserverState:
     offer = event.signed.value
     offer_id = verify_signer(state.domain, event.signed, offer.requester)
-    if offer_id in state.auctions:
-        return state
+    known = state.auctions.get(offer_id)
+    if known is not None:
+        return _with(state, replace(known, own=True)) if event.own and not known.own else state
     check_offer_terms(offer)
     if offer.expires > event.at + MAX_LIFE:
         raise ObserverFull(f"the offer lives longer than {MAX_LIFE} s; it is not followed")
+    of_requester = [each for each in state.auctions.values() if each.offer.requester == offer.requester]
+    if len(of_requester) >= MAX_PER_REQUESTER:
+        over = _first_over(of_requester, event.at)
+        if over is not None:
+            state = _without(state, over)
+        elif not event.own:
+            raise ObserverFull(f"{MAX_PER_REQUESTER} auctions of this requester are followed already")
     if len(state.auctions) >= MAX_AUCTIONS:
-        raise ObserverFull(f"{MAX_AUCTIONS} auctions are followed already")
-    of_requester = sum(auction.offer.requester == offer.requester for auction in state.auctions.values())
-    if of_requester >= MAX_PER_REQUESTER:
-        raise ObserverFull(f"{MAX_PER_REQUESTER} auctions of this requester are followed already")
-    return _with(state, ObservedAuction(offer_id=offer_id, signed_offer=event.signed))
+        state = _make_room(state, event)
+    return _with(state, ObservedAuction(offer_id=offer_id, signed_offer=event.signed, own=event.own))
+
+
+def _make_room(state: ObserverState, event: OfferSeen) -> ObserverState:
+    """Forget the auction that was over first; if none is, the one that ends last, for a newcomer that ends before it.
+
+    Offers are free to sign. Were those kept that came first, a thousand of them that are open for days would shut out
+    every other; so, to fill this table, one must keep saying offers that end sooner than everybody else's.
+    """
+    over = _first_over(state.auctions.values(), event.at)
+    if over is not None:
+        return _without(state, over)
+    exposed = [each for each in state.auctions.values() if not each.own]
+    longest = max(exposed, key=lambda each: each.offer.reveal_by, default=None)
+    if longest is None or (longest.offer.reveal_by <= event.signed.value.reveal_by and not event.own):
+        raise ObserverFull(f"{MAX_AUCTIONS} auctions are followed already, none of which ends later")
+    return _without(state, longest)
+
+
+def _first_over(auctions: Iterable[ObservedAuction], at: UnixTime) -> ObservedAuction | None:
+    """Return, of the auctions in which nobody bids any more, the one that was over first: it is kept for evidence.
+
+    This node's own are over when their offers are: until then it may hire a standby.
+    """
+    over = (each for each in auctions if (each.offer.expires if each.own else each.offer.reveal_by) < at)
+    return min(over, key=lambda each: each.offer.reveal_by, default=None)
+
+
+def _without(state: ObserverState, auction: ObservedAuction) -> ObserverState:
+    kept = {offer_id: each for offer_id, each in state.auctions.items() if offer_id != auction.offer_id}
+    return replace(state, auctions=kept, messages=state.messages - auction.messages)
 
 
 def _commitment_seen(state: ObserverState, event: CommitmentSeen) -> tuple[ObserverState, tuple[PublishConflict, ...]]:

@@ -8,7 +8,7 @@ from tests.assault.aim import Aim
 
 Attack: TypeAlias = Callable[[Aim], Awaitable[None]]
 
-ARSENAL: Final[dict[str, Attack]] = {
+AT_THE_DOOR: Final[dict[str, Attack]] = {
     "tcp-garbage": on_connections.garbage_on_tcp,
     "connections-in-turn": on_connections.connections_in_turn,
     "half-open": on_connections.half_open,
@@ -16,6 +16,9 @@ ARSENAL: Final[dict[str, Attack]] = {
     "handshake-garbage": on_connections.garbage_in_handshakes,
     "new-peers-in-turn": on_connections.new_peers_in_turn,
     "ciphertext-garbage": on_connections.garbage_for_ciphertext,
+}
+"""By strangers, below the muxer."""
+INSIDE: Final[dict[str, Attack]] = {
     "negotiation-garbage": on_connections.garbage_in_negotiation,
     "frame-garbage": on_streams.garbage_frames,
     "tiny-messages": on_streams.tiny_messages,
@@ -39,3 +42,5 @@ ARSENAL: Final[dict[str, Attack]] = {
     "blob-drips": on_services.blob_drips,
     "metrics-door": on_services.at_the_door,
 }
+"""By peers that were let in, and at the other door."""
+ARSENAL: Final = AT_THE_DOOR | INSIDE

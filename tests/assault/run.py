@@ -5,6 +5,7 @@ the one beside a burner, a process that merely uses the attackers' core.
 """
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -113,6 +114,15 @@ HEADING: Final = (
 )
 
 
+def wait_served(stage: Stage) -> None:
+    """Wait until the honest peers are there, and one task is done."""
+    began = time.time()
+    while not (any(each.ms for each in stage.answers) and any(each.end_s for each in stage.trades)):
+        if time.time() > began + HEAL_TIMEOUT_S:
+            raise AssertionError(f"nobody is served before the attack\n{stage.lab.last_words()}")
+        time.sleep(0.5)
+
+
 def wait_healed(stage: Stage, descriptors: int) -> float | None:
     """Wait until the node holds no more descriptors than before; return the seconds, None if it never came to that."""
     began = time.time()
@@ -129,6 +139,11 @@ def what_of(error: dict[str, Any]) -> str:
     return f"{error['event'][:200]} {raised[-1].get('exc_type', '')} {raised[-1].get('exc_value', '')}"
 
 
+def _leave(_signal: int, _frame: object) -> None:
+    """End as an exception does, so that the network is stopped too."""
+    sys.exit(1)
+
+
 def say(line: str) -> None:
     """Print a line now: a run takes minutes."""
     sys.stdout.write(line + "\n")
@@ -143,10 +158,11 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     names = tuple(chosen.only or ARSENAL)
     seconds = chosen.minutes * 60 / (len(names) + 3 + (len(names) > 1)) - SETTLE_S
+    signal.signal(signal.SIGTERM, _leave)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="stoa-assault-") as folder, open_stage(Path(folder) / "d") as stage:
+        wait_served(stage)
         say(HEADING)
-        time.sleep(SETTLE_S)
         quiet = measure(stage, QUIET, nullcontext(), seconds)
         say(show(quiet, None))
         burner = measure(stage, BURNER, stage.beside_a_burner(), seconds)

@@ -206,12 +206,12 @@ def _process(arguments: list[str], *, core: int) -> Generator[subprocess.Popen[s
         [sys.executable, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     os.sched_setaffinity(process.pid, {_CORES[core]})
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def _entry(line: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from node.networking.libp2p.switch import ProtocolStream, Switch
 from node.networking.libp2p.yamux import StreamReset
 from node.networking.limits import Buckets, Rate, TokenBucket
 from node.networking.settings import NetworkSettings
-from node.networking.turns import PER_GOSSIP, PER_JUDGEMENT
+from node.networking.turns import PER_CONTROL, PER_GOSSIP, PER_JUDGEMENT
 from node.networking.verdict import Verdict
 from protocol.errors import ProtocolError
 from protocol.identity import PeerId
@@ -360,11 +360,12 @@ class Gossip(Pubsub):
         if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
             raise ProtocolError(f"{len(rpc.subscriptions)} subscriptions in one message")
         for change in rpc.subscriptions:
+            await stream.spend(PER_CONTROL)
             if len(change.topicid) <= 256:
                 self.handle_subscription(peer_id, change)
         if rpc.HasField("control"):
             try:
-                await self.router.handle_rpc(rpc, peer_id)
+                await cast("Router", self.router).handle_rpc(rpc, peer_id, stream.spend)
             except ValueError as error:
                 raise ProtocolError(str(error)) from error
 

@@ -28,6 +28,7 @@ from libp2p.pubsub.pb import rpc_pb2
 
 from node.networking.libp2p.history import HISTORY_S, History, id_of
 from node.networking.libp2p.owed import Owed
+from node.networking.turns import PER_CONTROL, PER_ID, Spend, spend_nothing
 
 log = structlog.get_logger(__name__)
 
@@ -162,8 +163,13 @@ class Router(GossipSub):
         super()._handle_dropped_rpc(peer_id, rpc, reason)
         self.owed.note(peer_id, rpc)
 
-    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
+    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID, spend: Spend = spend_nothing) -> None:
         """Act on control messages about topics that we are in, as many as an honest peer would send.
+
+        Args:
+            rpc: As decoded.
+            sender_peer_id: Who sent it.
+            spend: Gets the work that it causes, before it is done.
 
         Raises:
             ValueError: More than that.
@@ -172,13 +178,17 @@ class Router(GossipSub):
         if len(control.ihave) + len(control.iwant) + len(control.graft) + len(control.prune) > MAX_CONTROL_ENTRIES:
             raise ValueError("too many control messages in one RPC")
         for ihave in control.ihave:
+            await spend(PER_CONTROL + PER_ID * len(ihave.messageIDs))
             if ihave.topicID in self.mesh:
                 await self.handle_ihave(ihave, sender_peer_id)
         for iwant in control.iwant:
+            await spend(PER_CONTROL + PER_ID * len(iwant.messageIDs))
             await self.handle_iwant(iwant, sender_peer_id)
         for graft in control.graft:
+            await spend(PER_CONTROL)
             await self.handle_graft(graft, sender_peer_id)
         for prune in control.prune:
+            await spend(PER_CONTROL)
             if prune.topicID in self.mesh:
                 await self.handle_prune(prune, sender_peer_id)
 

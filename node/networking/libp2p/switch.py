@@ -299,6 +299,8 @@ class Switch:
 
     def strike(self, peer: PeerId, why: str, *, weight: float = 1.0) -> None:
         """Count misconduct of `peer`, and end its connections when it becomes too much."""
+        if self.conduct.is_banned(peer):  # what it had under way before
+            return
         banned = self.conduct.strike(peer, weight)
         log.info("network.misconduct", peer=peer, why=why, banned=banned)
         for note in self.on_strike:

@@ -14,8 +14,8 @@ from node.networking.peers.groups import host_group, network_group
 
 ARRIVAL_RATE: Final = Rate(per_s=10, burst=100)
 """Handshakes that one public network may begin."""
-ALL_ARRIVALS: Final = Rate(per_s=50, burst=300)
-"""And all together: about a seventh of a core."""
+ALL_ARRIVALS: Final = Rate(per_s=15, burst=100)
+"""And all together: a newcomer costs 10 ms, with all that greets and asks it."""
 SHARE: Final = 4
 """One network may hold one part in so many of the unfinished handshakes."""
 CHANCE_S: Final = 1.0

@@ -18,7 +18,7 @@ from node.networking.errors import BadPeerAddress, PeerUnreachable, PortInUse
 from node.networking.libp2p.switch import DIAL_TIMEOUT_S, HANDSHAKE_TIMEOUT_S
 from node.networking.memory import MemoryTransport
 from node.networking.network import Network, open_network
-from node.networking.peers.doorway import CHANCE_S
+from node.networking.peers.doorway import ALL_ARRIVALS, CHANCE_S
 from node.networking.peers.groups import host_group
 from node.networking.requests import PROTOCOL as REQUESTS
 from node.networking.settings import NetworkSettings
@@ -106,12 +106,15 @@ async def test_a_handler_that_raises_costs_the_peer_its_stream_alone(lab: Any, l
         assert len(logged("network.handler_crashed")) == 1
 
 
-async def test_more_than_250_connections_in_a_life_are_no_problem(lab: Any, eventually: Eventually) -> None:
+async def test_more_than_250_connections_in_a_life_are_no_problem(
+    lab: Any, eventually: Eventually, autojump_clock: MockClock
+) -> None:
     async with lab.node(1) as one:
         for _ in range(260):
             async with lab.attacker(one):
                 pass
             await eventually(lambda: not one.peers())
+            await trio.sleep(2 / ALL_ARRIVALS.per_s)
         async with lab.attacker(one):
             assert len(one.peers()) == 1
 

@@ -18,6 +18,7 @@ from node.networking.libp2p.secure import Identity
 from node.networking.requests import PROTOCOL
 from node.networking.turns import (
     CHOSEN_SHARE,
+    PER_CONTROL,
     PER_FRAME,
     PER_JUDGEMENT,
     PER_MESSAGE,
@@ -169,6 +170,23 @@ async def test_a_row_of_gossip_lets_the_loop_go_on(lab: Any, autojump_clock: Moc
         await stream.write(made)
         await beats.until(100)
         assert beats.most <= 2 * (QUANTUM / PER_JUDGEMENT + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_row_of_control_messages_lets_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+    control = rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=str(number)) for number in range(50)])
+    topics = [rpc_pb2.RPC.SubOpts(subscribe=True, topicid=str(number)) for number in range(50)]
+    data = rpc_pb2.RPC(control=control, subscriptions=topics).SerializeToString()
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        gossip = victim._gossip
+        gossip.handle_subscription = beats.counted(gossip.handle_subscription)
+        gossip.router.handle_graft = beats.counted(gossip.router.handle_graft)
+        stream = await attacker.open(MESHSUB)
+        nursery.start_soon(beats.run)
+        await stream.write((encode_varint(len(data)) + data) * 5)
+        await beats.until(500)
+        assert beats.most <= 2 * (QUANTUM / PER_CONTROL + 1)
         nursery.cancel_scope.cancel()
 
 

@@ -1,6 +1,8 @@
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 import trio
@@ -11,6 +13,8 @@ from node.operations.http_server import (
     MAX_CLIENTS,
     MAX_HEADER_BYTES,
     REQUEST_TIMEOUT_S,
+    REQUESTS_AT_ONCE,
+    REQUESTS_PER_S,
     Answer,
     HttpServer,
     ListenFailed,
@@ -130,6 +134,23 @@ async def test_no_more_clients_than_allowed_and_room_again_when_they_go() -> Non
         while made.clients:
             await trio.sleep(0.01)
         await assert_serves(made)
+
+
+async def test_all_clients_together_ask_at_a_pace(autojump_clock: MockClock) -> None:
+    made = HttpServer({}, cast("Any", None))
+    start = trio.current_time()
+    for _ in range(REQUESTS_AT_ONCE):
+        await made._wait_turn()
+    assert trio.current_time() == start
+    async with trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(made._wait_turn)
+    assert trio.current_time() - start == pytest.approx(200 / REQUESTS_PER_S)
+    await trio.sleep(600)
+    start = trio.current_time()
+    for _ in range(REQUESTS_AT_ONCE + 1):
+        await made._wait_turn()
+    assert trio.current_time() - start == pytest.approx(1 / REQUESTS_PER_S)  # a long pause earns no more
 
 
 async def test_who_is_slow_to_ask_is_cut_off_and_a_scraper_may_pause(autojump_clock: MockClock) -> None:

@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 import io
 import json
 import logging
@@ -8,7 +9,7 @@ import pytest
 import structlog
 import trio
 
-from node.operations.logs import LogFormat, configure_logs, logging_task
+from node.operations.logs import EVENTS_AT_ONCE, EVENTS_PER_S, Flood, LogFormat, configure_logs, logging_task
 from node.operations.redaction import REDACTED, Redactor
 
 PASSWORD = "correct horse battery"
@@ -108,3 +109,40 @@ def test_configuring_twice_does_not_say_everything_twice() -> None:
     second, _ = start()
     log.info("once")
     assert (len(lines(first)), len(lines(second))) == (0, 1)
+
+
+def test_a_flood_of_one_event_is_cut_and_counted() -> None:
+    stream, _ = start()
+    log = structlog.stdlib.get_logger("test")
+    for number in range(3 * int(EVENTS_AT_ONCE)):
+        log.info("network.flooded", number=number)
+    log.info("task.done")
+    log.error("network.broken")
+    events = [line["event"] for line in lines(stream)]
+    flooded = events.count("network.flooded")
+    assert EVENTS_AT_ONCE <= flooded < 2 * EVENTS_AT_ONCE
+    assert events[-2:] == ["task.done", "network.broken"]
+
+
+def test_what_was_left_out_is_told_with_the_next_of_its_kind() -> None:
+    now = 0.0
+    flood = Flood(lambda: now)
+    for _ in range(int(EVENTS_AT_ONCE)):
+        assert "left_out" not in flood(None, "info", {"event": "a"})
+    for _ in range(7):
+        with pytest.raises(structlog.DropEvent):
+            flood(None, "info", {"event": "a"})
+    assert flood(None, "info", {"event": "b"}) == {"event": "b"}
+    for _ in range(1000):
+        assert flood(None, "error", {"event": "a"}) == {"event": "a"}
+    now = 1 / EVENTS_PER_S
+    assert flood(None, "info", {"event": "a"}) == {"event": "a", "left_out": 7}
+    with pytest.raises(structlog.DropEvent):
+        flood(None, "info", {"event": "a"})
+
+
+def test_event_names_without_number_fill_no_memory() -> None:
+    flood = Flood(lambda: 0.0)
+    for number in range(10_000):
+        flood(None, "info", {"event": f"{number}" * 100})
+    assert len(flood._levels) <= 4097

@@ -32,6 +32,7 @@ from protocol.market.messages import (
 from protocol.market.objects import AuctionFormat, Offer, RollLeaf
 from protocol.market.observer import (
     KEPT_AFTER,
+    MAX_PER_REQUESTER,
     AwardSeen,
     BidSeen,
     CommitmentSeen,
@@ -369,6 +370,52 @@ def test_an_observer_believes_no_message_unchecked() -> None:
         seen(state, replace(award, bid_ids=award.bid_ids[:1]))
 
 
+def test_a_full_observer_forgets_what_it_would_keep_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer, "MAX_AUCTIONS", 3)
+
+    def offered(name: str, ends: int, *, own: bool = False) -> OfferSeen:
+        times = {"commit_by": at(ends - 1), "reveal_by": at(ends), "expires": at(86_400 * 7)}
+        offer = make_offer(requester=address(name), salt=word(name), **times)
+        return OfferSeen(at=at(0), signed=sign_struct(key(name), DOMAIN, offer), own=own)
+
+    def left(state: ObserverState) -> set[Address]:
+        return {auction.offer.requester for auction in state.auctions.values()}
+
+    shams = [offered(f"sham {number}", 86_400 * 6 + number) for number in range(3)]
+    full = seen(ObserverState(domain=DOMAIN), *shams)
+    state = seen(full, offered("alice", 1000))
+    assert left(state) == {address("sham 0"), address("sham 1"), address("alice")}
+    with pytest.raises(ObserverFull, match="none of which ends later"):
+        seen(state, offered("sham 9", 86_400 * 6 + 9))
+    state = seen(state, offered("alice", 1000, own=True), offered("bob", 900), offered("carol", 800))
+    assert left(state) == {address("alice"), address("bob"), address("carol")}
+    state = seen(state, offered("dave", 700))
+    assert left(state) == {address("alice"), address("carol"), address("dave")}  # alice's is this node's own
+    state = seen(state, offered("erin", 86_400, own=True))
+    assert left(state) == {address("alice"), address("dave"), address("erin")}
+
+
+def test_auctions_that_are_over_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offered(number: int, at_s: int, name: str = "alice") -> OfferSeen:
+        times = {"commit_by": at(at_s + 10), "reveal_by": at(at_s + 20), "expires": at(at_s + 3600)}
+        offer = make_offer(requester=address(name), salt=word(str(number)), **times)
+        return OfferSeen(at=at(at_s), signed=sign_struct(key(name), DOMAIN, offer))
+
+    # One requester that submits a task every five seconds for an hour, and everybody else.
+    state = ObserverState(domain=DOMAIN)
+    for number in range(720):
+        event = offered(number, number * 5)
+        state = seen(state, event)
+        assert digest(DOMAIN, event.signed.value) in state.auctions
+        assert len(state.auctions) == min(number + 1, MAX_PER_REQUESTER)
+    with pytest.raises(ObserverFull, match="of this requester"):
+        seen(state, *(offered(number, 3600) for number in range(1000, 1000 + MAX_PER_REQUESTER)))
+    monkeypatch.setattr(observer, "MAX_AUCTIONS", MAX_PER_REQUESTER)
+    state = seen(state, offered(2000, 3600, "bob"))
+    assert len(state.auctions) == MAX_PER_REQUESTER
+    assert state.messages == 0
+
+
 def test_an_observer_is_bounded_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     offers = [make_offer(salt=word(str(n))) for n in range(4)]
     events = [OfferSeen(at=at(0), signed=signed_offer(offer)) for offer in offers]
@@ -380,7 +427,7 @@ def test_an_observer_is_bounded_and_forgets(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(observer, "MAX_AUCTIONS", 3)
         with pytest.raises(ObserverFull, match="auctions are followed"):
-            seen(start, *events)
+            seen(start, *events)  # equals: who came first stays
     heard = [CommitmentSeen(at=at(1), signed=commit(offers[0], name, plan)) for name, plan in PLANS.items()]
     with monkeypatch.context() as patch:
         patch.setattr(observer, "MAX_MESSAGES", 1)
