@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 JOBS := $(shell nproc)
 # Rounds of `make assurance`, some minutes each.
 ROUNDS ?= 20
-# Simulations of `make assurance`, half a second of CPU each, and those with 200 nodes.
+# Simulations of `make assurance`, a second of CPU each, and those with 200 nodes, a minute each.
 SEEDS ?= 10000
 CROWDS ?= 100
 
@@ -58,8 +58,8 @@ test-system: setup-test ## Whole networks of processes, and a client of another 
 
 assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault
 	@FOUNDRY_PROFILE=assurance forge test
-	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS)
-	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS)
+	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS) --jobs $(JOBS)
+	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS) --jobs $(JOBS)
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
 	@KILL_STEPS=all $(PYTHON) -m pytest -q tests/system/test_system_every_step.py

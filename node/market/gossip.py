@@ -25,6 +25,7 @@ from protocol.market.messages import (
     OfferAnnouncement,
     ProtestAnnouncement,
     RollAnnouncement,
+    UnknownOffer,
     encode_message,
     read_message,
     topic_of,
@@ -32,7 +33,7 @@ from protocol.market.messages import (
 )
 from protocol.market.observer import ObserverFull, ObserverState, heard_of, known_auction
 from protocol.market.transcript import Heard
-from protocol.signing.eip712 import Domain
+from protocol.signing.eip712 import Domain, digest
 from protocol.units import UnixTime
 from protocol.wire.codec import UnknownKind
 from protocol.wire.topics import MarketTopic, topic_name
@@ -42,6 +43,8 @@ log = structlog.stdlib.get_logger(__name__)
 MESSAGE_METHOD: Final = "market/message"
 TIDY_EVERY_S: Final = 60.0
 RETELL_S: Final = 0.5
+EARLY_KEPT: Final = 256
+"""Messages of at most 512 bytes, for the moments until what they are about arrives."""
 
 Listener = Callable[[MarketMessage], Awaitable[None]]
 
@@ -76,6 +79,8 @@ class MarketGossip:
         self._observed = ObserverState(domain=domain)
         self._listeners: list[Listener] = []
         self._misconduct = trio.Event()
+        self._early: dict[bytes, MarketTopic] = {}
+        """Commitments and bids that overtook their offer or roll: gossip brings each message only once."""
 
     @property
     def observed(self) -> ObserverState:
@@ -91,8 +96,12 @@ class MarketGossip:
         return observer.proof_against(self._observed, culprit)
 
     def strikes_of(self, requester: Address) -> int:
-        """Return how many omissions this node holds a requester to."""
+        """Return in how many auctions this node holds a requester to an omission, however faded."""
         return observer.strikes_of(self._observed, requester)
+
+    def is_refused(self, requester: Address) -> bool:
+        """Tell whether this node bids on nothing of a requester, since it left others out (A6b)."""
+        return observer.is_refused(self._observed, requester, self._clock.now())
 
     def recall_proof(self, conflict: Conflict) -> None:
         """Hold a proof again that was kept before a restart."""
@@ -177,9 +186,29 @@ class MarketGossip:
         try:
             self._observe(self._validate(topic, data))
         except (NotRelayed, ObserverFull, UnknownKind) as error:  # W8: a newer peer's message is nobody's fault
+            if isinstance(error, UnknownOffer):
+                self._keep_early(topic, data)
             log.debug("market.not_relayed", topic=topic.value.label, reason=str(error))
             return False
         return True
+
+    def _keep_early(self, topic: MarketTopic, data: bytes) -> None:
+        """Keep a message that came before what it is about; the oldest goes when there are too many."""
+        if topic in (MarketTopic.COMMITMENTS, MarketTopic.BIDS):
+            self._early[data] = topic
+            if len(self._early) > EARLY_KEPT:
+                del self._early[next(iter(self._early))]
+
+    def _hear_early(self, offer_id: Digest) -> None:
+        """Judge again what came before this offer or its roll. Others relayed it, so it is only remembered here."""
+        for data, topic in list(self._early.items()):
+            message = read_message(data)
+            if isinstance(message, CommitmentAnnouncement | BidAnnouncement) and message.signed.value.offer == offer_id:
+                del self._early[data]
+                try:
+                    self._judge(topic, data)
+                except ProtocolError as error:  # its sender was believed when it came; too late to tell who that was
+                    log.debug("market.early_message_broken", topic=topic.value.label, reason=str(error))
 
     def _validate(self, topic: MarketTopic, data: bytes) -> MarketMessage:
         return validate(
@@ -213,6 +242,13 @@ class MarketGossip:
 
     def _observe(self, message: MarketMessage) -> None:
         self._note(_seen(message, self._clock.now()))
+        match message:
+            case OfferAnnouncement(signed=signed):
+                self._hear_early(digest(self._domain, signed.value))
+            case RollAnnouncement(signed=signed):
+                self._hear_early(signed.value.offer)
+            case _:
+                pass
 
     def _note(self, event: observer.ObserverEvent) -> None:
         before = self._observed

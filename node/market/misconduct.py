@@ -1,6 +1,6 @@
-"""What this node holds against others, kept across restarts: a proof of a fault, and an omission that it witnessed.
+"""What this node holds against others, kept across restarts: proofs of a fault, and omissions until they have faded.
 
-One of each is kept a wallet, since more would change nothing: a provider refuses a requester from the first on.
+One proof is kept a wallet, since more would change nothing; of a requester's strikes, those that count (A6b).
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,11 +16,13 @@ from protocol.errors import StoaError, UnexpectedEvent
 from protocol.identity import Address
 from protocol.market.evidence import Conflict
 from protocol.market.observer import Strike
-from protocol.wire.codec import tagged
+from protocol.wire.codec import UnknownKind, tagged
 
 log = structlog.stdlib.get_logger(__name__)
 
 PREFIX: Final = "misconduct/"
+_PROOFS: Final = f"{PREFIX}proof/"
+_STRIKES: Final = f"{PREFIX}strike/"
 MAX_KEPT: Final = 1024
 """Of each kind. Less than memory holds: who makes up culprits by the thousand must not fill it beyond a restart."""
 
@@ -34,10 +36,10 @@ class HeldProof:
     conflict: Conflict
 
 
-@tagged(2)
+@tagged(3)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldStrike:
-    """A bidder that this requester left out, as this node saw."""
+    """An auction in which this requester left somebody out, as this node saw. 2 was one without its time."""
 
     culprit: Address
     strike: Strike
@@ -65,15 +67,25 @@ class MisconductBook:
         self._kept: set[str] = set()
 
     async def recall(self) -> None:
-        """Remember what was held before a restart. Call it before the conversation is joined."""
+        """Remember what was held before a restart. Call it before the conversation is joined.
+
+        A strike that has faded meanwhile is let go with the next that is written down.
+        """
+        strikes: list[HeldStrike] = []
         for stream in await self._open_streams(PREFIX):
-            held = (await load_machine(self._journal, _MACHINE, stream)).context
+            try:
+                held = (await load_machine(self._journal, _MACHINE, stream)).context
+            except UnknownKind as error:  # of another release
+                log.warning("market.misconduct_not_recalled", stream=stream, reason=str(error))
+                continue
             match held:
                 case HeldProof(conflict=conflict):
                     self._gossip.recall_proof(conflict)
-                case HeldStrike(culprit=culprit, strike=strike):
-                    self._gossip.recall_strike(culprit, strike)
+                case HeldStrike():
+                    strikes.append(held)
             self._kept.add(stream)
+        for held in sorted(strikes, key=lambda held: held.strike.at):  # in the order in which they were found
+            self._gossip.recall_strike(held.culprit, held.strike)
 
     async def keep(self) -> None:
         """Write down whatever is new, for ever."""
@@ -88,13 +100,20 @@ class MisconductBook:
     async def _write_new(self) -> None:
         observed = self._gossip.observed
         for culprit, conflict in observed.proofs.items():
-            await self._write(f"{PREFIX}proof/{culprit.hex()}", HeldProof(culprit=culprit, conflict=conflict))
-        for culprit, strikes in observed.strikes.items():
-            first = min(strikes, key=lambda strike: (strike.offer_id, strike.bidder))
-            await self._write(f"{PREFIX}strike/{culprit.hex()}", HeldStrike(culprit=culprit, strike=first))
+            await self._write(f"{_PROOFS}{culprit.hex()}", HeldProof(culprit=culprit, conflict=conflict))
+        held = {
+            f"{_STRIKES}{culprit.hex()}/{strike.offer_id.hex()}": HeldStrike(culprit=culprit, strike=strike)
+            for culprit, strikes in observed.strikes.items()
+            for strike in strikes
+        }
+        for stream in sorted(each for each in self._kept if each.startswith(_STRIKES) and each not in held):
+            await (await load_machine(self._journal, _MACHINE, stream)).close()
+            self._kept.discard(stream)
+        for stream, strike in held.items():
+            await self._write(stream, strike)
 
     async def _write(self, stream: str, held: Held) -> None:
-        kind = stream.rpartition("/")[0]
+        kind = _PROOFS if isinstance(held, HeldProof) else _STRIKES
         if stream in self._kept or sum(each.startswith(kind) for each in self._kept) >= MAX_KEPT:
             return
         try:

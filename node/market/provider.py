@@ -53,8 +53,6 @@ log = structlog.stdlib.get_logger(__name__)
 AWARD_MAX_BYTES: Final = 512 * 1024
 NOTICE_MAX_BYTES: Final = 32 * 1024
 SWEEP_EVERY_S: Final = 5.0
-STRIKES_ALLOWED: Final = 0
-"""Omissions that this node itself witnessed, after which it bids on nothing of that requester."""
 LONGEST_WINDOW_S: Final = 3600
 """The longest window for commitments that this node bids in; so for long it bids on nothing after a restore."""
 DIRECT_KEPT: Final = 64
@@ -247,7 +245,7 @@ class Provider:
         requester = announcement.signed.value.requester
         if self._parts.gossip.proof_against(requester) is not None:
             raise NotWanted("this requester was proved to cheat")
-        if self._parts.gossip.strikes_of(requester) > STRIKES_ALLOWED:
+        if self._parts.gossip.is_refused(requester):
             raise NotWanted("this requester left bidders out")
         return check_offer(
             self._domain,

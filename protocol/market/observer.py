@@ -9,10 +9,10 @@ itself heard in time what was left out. Strikes are this peer's own opinion and 
     -----           -----               ----
     ObserverState   OfferSeen           the auction is followed until an hour after its end
     ObserverState   CommitmentSeen …    kept; a contradiction is kept as proof: PublishConflict
-    ObserverState   ProtestSeen         a strike against the requester, once for an auction and bidder
+    ObserverState   ProtestSeen         a strike against the requester, once for an auction
     ObserverState   ConflictSeen        the culprit is remembered
     ObserverState   VerificationFailed  a strike against the requester
-    ObserverState   TimePassed          auctions that are long over are dropped
+    ObserverState   TimePassed          auctions that are long over are dropped, and strikes that have faded
 
 Bounds. Whoever can sign can make offers without end, so the number of auctions, the auctions of one requester, the
 messages of one auction and the messages in all are capped. When a cap is reached the new is refused: what was heard
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
-from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, Digest
+from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.award import bids_root, check_award, is_same_slot
 from protocol.market.errors import RuleBroken
 from protocol.market.evidence import Conflict, TwoAwards, TwoCommitments, TwoRolls, accused_by, check_conflict
@@ -36,6 +36,7 @@ from protocol.market.scoring import compute_score
 from protocol.market.sealing import committed_by
 from protocol.market.transcript import Heard, HeardBid, HeardCommitment, bids_until
 from protocol.market.transcript_errors import BidsMismatch
+from protocol.reputation import strikes
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed, verify_signer
 from protocol.units import Seconds, UnixTime
@@ -46,8 +47,6 @@ MAX_MESSAGES: Final = 65_536
 """Commitments and bids in all auctions together; some 400 bytes each."""
 MAX_STRUCK: Final = 4096
 """Requesters with strikes, and likewise culprits, that are remembered."""
-MAX_STRIKES: Final = 1000
-"""More strikes than this say nothing more."""
 MAX_LIFE: Final = Seconds(7 * 86_400)
 KEPT_AFTER: Final = Seconds(3_600)
 
@@ -101,17 +100,17 @@ class ObservedAuction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """One omission that a requester is held to: an auction, and the bidder left out (zero: the transcript failed)."""
+    """One auction in which a requester left somebody out, and when this peer found it."""
 
     offer_id: Digest
-    bidder: Address
+    at: UnixTime
 
 
 def _no_auctions() -> Mapping[Digest, ObservedAuction]:
     return MappingProxyType({})
 
 
-def _no_strikes() -> Mapping[Address, frozenset[Strike]]:
+def _no_strikes() -> Mapping[Address, tuple[Strike, ...]]:
     return MappingProxyType({})
 
 
@@ -127,14 +126,14 @@ class ObserverState:
         domain: The market's domain.
         auctions: By offer.
         messages: Commitments and bids kept in all.
-        strikes: Omissions, by requester.
+        strikes: By requester, the newest that count, in the order found; one an auction, whoever was left out of it.
         proofs: One proof a culprit, requesters and bidders alike.
     """
 
     domain: Domain
     auctions: Mapping[Digest, ObservedAuction] = field(default_factory=_no_auctions)
     messages: int = 0
-    strikes: Mapping[Address, frozenset[Strike]] = field(default_factory=_no_strikes)
+    strikes: Mapping[Address, tuple[Strike, ...]] = field(default_factory=_no_strikes)
     proofs: Mapping[Address, Conflict] = field(default_factory=_no_proofs)
 
 
@@ -265,8 +264,13 @@ def known_auction(state: ObserverState, offer_id: Digest) -> KnownAuction | None
 
 
 def strikes_of(state: ObserverState, requester: Address) -> int:
-    """Return how many omissions this peer holds a requester to."""
-    return len(state.strikes.get(requester, frozenset()))
+    """Return in how many auctions this peer holds a requester to an omission, however faded."""
+    return len(state.strikes.get(requester, ()))
+
+
+def is_refused(state: ObserverState, requester: Address, now: UnixTime) -> bool:
+    """Return whether strikes against a requester weigh so much that this peer bids on nothing of it (A6b)."""
+    return strikes.is_refused((strike.at for strike in state.strikes.get(requester, ())), now)
 
 
 def proof_against(state: ObserverState, culprit: Address) -> Conflict | None:
@@ -299,9 +303,9 @@ def transition(  # noqa: C901 - one case a kind of event
             return _protest_seen(state, event), ()
         case ConflictSeen(conflict=conflict):
             return _remember(state, conflict), ()
-        case VerificationFailed(offer_id=offer_id):
+        case VerificationFailed(at=at, offer_id=offer_id):
             requester = _followed(state, offer_id).offer.requester
-            return _strike(state, requester, Strike(offer_id=offer_id, bidder=ZERO_ADDRESS)), ()
+            return _strike(state, requester, Strike(offer_id=offer_id, at=at)), ()
         case StrikeRecalled(requester=requester, strike=strike):
             return _strike(state, requester, strike), ()
         case TimePassed(at=at):
@@ -460,7 +464,7 @@ def _protest_seen(state: ObserverState, event: ProtestSeen) -> ObserverState:
     verify_signer(state.domain, event.signed, bid.bidder)
     if not (_left_out_of_roll(state.domain, auction, bid) or _left_out_of_award(state.domain, auction, event.signed)):
         return state
-    return _strike(state, auction.offer.requester, Strike(offer_id=auction.offer_id, bidder=bid.bidder))
+    return _strike(state, auction.offer.requester, Strike(offer_id=auction.offer_id, at=event.at))
 
 
 def _left_out_of_roll(domain: Domain, auction: ObservedAuction, bid: Bid) -> bool:
@@ -489,18 +493,30 @@ def _left_out_of_award(domain: Domain, auction: ObservedAuction, signed: Signed[
 
 
 def _strike(state: ObserverState, requester: Address, strike: Strike) -> ObserverState:
-    known = state.strikes.get(requester, frozenset())
-    if strike in known or len(known) >= MAX_STRIKES:
+    known = state.strikes.get(requester, ())
+    if any(each.offer_id == strike.offer_id for each in known):
         return state
     if not known and len(state.strikes) >= MAX_STRUCK:
         return state
-    return replace(state, strikes={**state.strikes, requester: known | {strike}})
+    newest = (*known, strike)[-strikes.COUNTED :]
+    return replace(state, strikes={**state.strikes, requester: newest})
 
 
 def _time_passed(state: ObserverState, at: UnixTime) -> ObserverState:
+    state = _forget_strikes(state, at)
     kept = {
         offer_id: auction for offer_id, auction in state.auctions.items() if at <= auction.offer.expires + KEPT_AFTER
     }
     if len(kept) == len(state.auctions):
         return state
     return replace(state, auctions=kept, messages=sum(auction.messages for auction in kept.values()))
+
+
+def _forget_strikes(state: ObserverState, at: UnixTime) -> ObserverState:
+    held = {
+        requester: tuple(strike for strike in known if not strikes.is_forgotten(strike.at, at))
+        for requester, known in state.strikes.items()
+    }
+    if held == state.strikes:
+        return state
+    return replace(state, strikes={requester: known for requester, known in held.items() if known})

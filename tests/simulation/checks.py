@@ -47,6 +47,10 @@ async def check_world(world: World) -> None:
     for node in world.nodes:
         assert not node.trouble, f"{node.name}: {node.trouble!r}"
     _check_contracts(world)
+    for node in world.honest:
+        told = world.statements.broken.get(node.wallet)
+        assert told is None, f"{node.name} {told}"
+    _check_agreement(world)
     books = Books()
     for node in world.honest:
         life = node.life
@@ -57,10 +61,6 @@ async def check_world(world: World) -> None:
         _check_nobody_honest_is_accused(world, node)
     _check_escrows(world, books)
     _check_channels(world, books)
-    _check_agreement(world)
-    for node in world.honest:
-        told = world.statements.broken.get(node.wallet)
-        assert told is None, f"{node.name} {told}"
 
 
 def _check_contracts(world: World) -> None:

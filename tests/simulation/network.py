@@ -44,6 +44,10 @@ def _unwitnessed(_sender: Address, _what: str, _data: bytes) -> None:
     """Nobody listens."""
 
 
+Ear: TypeAlias = Callable[[str, bytes], bool]
+"""Tells whether a node hears a message, by topic or method: a bad line, or one that would rather not hear."""
+
+
 class Lost(TransientError):
     """No answer came, or nobody is there."""
 
@@ -76,6 +80,8 @@ class Network:
     """Extra seconds on all that a node sends."""
     bends: dict[Address, Bend] = field(default_factory=dict[Address, Bend])
     """Of nodes that lie."""
+    ears: dict[Address, Ear] = field(default_factory=dict[Address, Ear])
+    """Of nodes that don't hear everything."""
     witness: Callable[[Address, str, bytes], None] = _unwitnessed
     """Told of all that a node means to send, before a liar's tongue bends it."""
     sent: int = 0
@@ -152,6 +158,13 @@ class Network:
         bend = self.bends.get(source)
         return (data,) if bend is None else bend(target, what, data)
 
+    def hears(self, target: Address, what: str, data: bytes) -> bool:
+        """Tell whether what arrives is heard."""
+        ear = self.ears.get(target)
+        heard = ear is None or ear(what, data)
+        self.failed += not heard
+        return heard
+
     def delay(self, source: Address) -> float:
         """Draw how long a message of `source` is under way."""
         self.sent += 1
@@ -206,7 +219,7 @@ class Endpoint:
             await trio.sleep(REFUSED_AFTER_S)
             raise Lost(f"{method}: nobody answers")
         target = network.nodes[wallet]
-        if network.is_lost():
+        if network.is_lost() or not network.hears(wallet, method, body):
             await trio.sleep(CALL_TIMEOUT_S)
             raise Lost(f"{method} got lost")
         answers: list[bytes | StoaError] = []
@@ -307,7 +320,7 @@ class Endpoint:
 
     def _pass_on(self, wallet: Address, topic: str, data: bytes) -> None:
         network = self._network
-        if network.reaches(self.wallet, wallet) and not network.is_lost():
+        if network.reaches(self.wallet, wallet) and not network.is_lost() and network.hears(wallet, topic, data):
             for _ in range(network.copies()):
                 network.nodes[wallet].hear(self.wallet, topic, data)
 

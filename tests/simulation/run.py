@@ -13,14 +13,14 @@ import structlog
 
 from protocol.errors import StoaError
 from tests.simulation.campaign import run_campaign, summarize
-from tests.simulation.scenarios import NAMED, RANDOM
+from tests.simulation.scenarios import DAYS, NAMED, RANDOM
 from tests.simulation.simulate import HASH_SEED, Violation, simulate
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenario", choices=[*NAMED, *RANDOM, "all"], help="all: every named one")
+    parser.add_argument("scenario", choices=[*NAMED, *DAYS, *RANDOM, "all"], help="all: every named one")
     parser.add_argument("--seed", help="one seed")
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds, from --first on")
     parser.add_argument("--first", type=int, default=0)

@@ -10,7 +10,7 @@ from protocol.channel.messages import VOUCHER_METHOD
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, RollAnnouncement
 from protocol.task.messages import FUNDING_METHOD, PAYMENT_METHOD, RECEIPT_METHOD
 from protocol.wire.topics import MarketTopic, topic_name
-from tests.simulation import faults, liars
+from tests.simulation import faults, liars, omission
 from tests.simulation.faults import Fault, storm
 from tests.simulation.network import Weather
 from tests.simulation.node import Node
@@ -199,12 +199,16 @@ NAMED: Final[dict[str, Scenario]] = {
     "stalling-provider": stalling_provider,
     "vanishing-provider": vanishing_provider,
     "vanishing-requester": vanishing_requester,
+    "struck-in-bad-weather": omission.struck_in_bad_weather,
     "crowd": crowd(30),
 }
 
+DAYS: Final[dict[str, Scenario]] = {
+    f"a-day-with-one-omission-in-{one_in}": partial(omission.leave_out, one_in=one_in) for one_in in (0, 24, 12, 8)
+}
 RANDOM: Final[dict[str, Scenario]] = {"storm": random_storm, "crowd-of-200": crowd(200)}
 
 
 def scenario_of(name: str) -> Scenario:
     """Return a scenario by its name."""
-    return {**NAMED, **RANDOM}[name]
+    return {**NAMED, **DAYS, **RANDOM}[name]

@@ -22,7 +22,7 @@ from tests.simulation.world import open_world
 
 MEMORY_DISK: Final = Path("/dev/shm")
 HASH_SEED: Final = "0"
-STORY_S: Final = 3_600.0
+STORY_S: Final = 100_000.0
 """Virtual seconds that a story may take before it settles."""
 
 
@@ -34,6 +34,7 @@ class Result:
     story: tuple[str, ...]
     messages: int
     virtual_s: float
+    figures: Counter[str]
     recomputed: int
     """Auctions that somebody heard whole and worked out again."""
 
@@ -83,6 +84,7 @@ async def _run(name: str, seed: str, folder: Path, story: list[str]) -> Result:
             story=tuple(story),
             messages=world.network.sent,
             virtual_s=trio.current_time(),
+            figures=world.figures,
             recomputed=world.recomputed,
         )
     raise AssertionError("the world ended before the story")

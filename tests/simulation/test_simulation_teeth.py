@@ -1,16 +1,24 @@
 """Bugs planted on purpose, each found by a story: a check that never fails checks nothing."""
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from node.market import delivery_run
+from node.market.gossip import MarketGossip
+from node.market.provider import Provider
 from node.payments.feed import Feed
 from node.payments.ports import Fact
-from protocol.identity import Address
+from node.storage.machine_log import MachineLog
+from node.wallet.signer import Signer
+from protocol.identity import Address, ContentDigest, Digest
+from protocol.market import scoring
 from protocol.task import delivery
+from protocol.task.objects import Receipt
+from protocol.units import UnixTime
 from tests.simulation.contracts_model import Contracts
 from tests.simulation.simulate import Violation, simulate
 
@@ -68,3 +76,62 @@ def test_a_requester_that_forgets_its_tasks_is_found(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("node.app.trading.select_open_streams", nothing_is_open)
     assert "TaskRow" in found("blackout")
+
+
+def test_streams_that_are_never_closed_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def leave_open(_self: object) -> None: ...
+
+    monkeypatch.setattr(MachineLog, "close", leave_open)
+    assert "would take up" in found("calm")
+
+
+def test_a_receipt_that_differs_when_it_is_sent_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign, signed = Signer.sign, set[tuple[Digest, int]]()
+
+    def forgetful(self: Signer, value: Any, *, channel: bool = False) -> Any:
+        if isinstance(value, Receipt):
+            if (value.award, value.part) in signed:
+                value = replace(value, notes=ContentDigest(bytes(32)))
+            signed.add((value.award, value.part))
+        return sign(self, value, channel=channel)
+
+    monkeypatch.setattr(Signer, "sign", forgetful)
+    assert "signed and sent another Receipt" in found("provider-dies-at-a-commit")
+
+
+def test_a_worker_that_is_never_free_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    load, spawn, taken = Provider._load, Provider._spawn, Counter[int]()  # pyright: ignore[reportPrivateUsage]
+
+    def counting(self: Provider, run: Any) -> None:
+        taken[id(self)] += 1
+        spawn(self, run)
+
+    def leaking(self: Provider) -> int:
+        return load(self) + taken[id(self)]
+
+    monkeypatch.setattr(Provider, "_spawn", counting)
+    monkeypatch.setattr(Provider, "_load", leaking)
+    assert "afterwards of" in found("calm")
+
+
+def test_an_award_to_the_wrong_bidder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backwards(roll_id: Digest, candidates: Any) -> Any:
+        return tuple(reversed(scoring.rank(roll_id, candidates)))
+
+    monkeypatch.setattr("protocol.market.auction.rank", backwards)
+    assert "WrongWinner" in found("lossy")
+
+
+def test_strikes_that_never_fade_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_ever(struck_at: Iterable[UnixTime], _now: UnixTime) -> bool:
+        return bool(tuple(struck_at))
+
+    monkeypatch.setattr("protocol.reputation.strikes.is_refused", for_ever)
+    assert "forgiven" in found("struck-in-bad-weather", seeds=1)
+
+
+def test_a_commitment_that_is_forgotten_since_it_overtook_its_offer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget(_self: MarketGossip, _topic: object, _data: bytes) -> None: ...
+
+    monkeypatch.setattr(MarketGossip, "_keep_early", forget)
+    assert "whoever heard the commitment in time" in found("struck-in-bad-weather", seeds=1)

@@ -89,6 +89,8 @@ class World:
     """Nothing happened that excuses a task which is not done."""
     ended: Counter[str] = field(default_factory=Counter[str])
     """How many tasks of honest nodes ended how."""
+    figures: Counter[str] = field(default_factory=Counter[str])
+    """What a story wants to tell in numbers."""
     recomputed: int = 0
     """Auctions that an honest node heard whole, and worked out again with the same end."""
     afterwards: list[Submitted] = field(default_factory=list[Submitted])
@@ -229,7 +231,7 @@ class World:
 
 def _sells_to(provider: Node, requester: Node) -> bool:
     life = provider.life
-    return provider.asks is not None and life is not None and not life.trading.gossip.strikes_of(requester.wallet)
+    return provider.asks is not None and life is not None and not life.trading.gossip.is_refused(requester.wallet)
 
 
 class NotHealed(AssertionError):

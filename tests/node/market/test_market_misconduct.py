@@ -13,8 +13,10 @@ from protocol.market.evidence import TwoCommitments
 from protocol.market.messages import ConflictAnnouncement
 from protocol.market.objects import Commitment
 from protocol.market.observer import Strike
+from protocol.reputation.strikes import COUNTED, FORGOTTEN_AFTER, HALF_LIFE
 from protocol.signing.ecdsa import address_of
 from protocol.signing.signed import sign_struct
+from protocol.units import UnixTime
 from tests.node.market.mallory_lab import finish, lose, open_stage, trade_honestly
 from tests.node.market.market_lab import DOMAIN, Bank, make_wish, open_hub, open_node, wait_over
 
@@ -30,25 +32,49 @@ def two_commitments(offer: bytes) -> TwoCommitments:
     return TwoCommitments(first=first, second=second)
 
 
+def strike(number: int, at: UnixTime) -> Strike:
+    return Strike(offer_id=Digest(bytes([number]) * 32), at=at)
+
+
 async def test_proofs_and_strikes_are_remembered_after_a_restart(autojump_clock: MockClock, tmp_path: Path) -> None:
     proof = two_commitments(b"\x05")
-    strikes = [Strike(offer_id=Digest(bytes([number]) * 32), bidder=CULPRIT) for number in (1, 2)]
     async with AsyncExitStack() as stack:
         hub, bank = await stack.enter_async_context(open_hub()), Bank()
         async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
             async with open_node(hub, bank, tmp_path, "other") as other:
                 await other.gossip.publish(ConflictAnnouncement(conflict=proof))
             await trio.sleep(1)
-            for strike in strikes:
-                node.gossip.recall_strike(CULPRIT, strike)
+            for number in (9, 1, 5, 3, 7):
+                node.gossip.recall_strike(CULPRIT, strike(number, UnixTime(hub.clock.now() - 10 + number)))
             await trio.sleep(1)
             assert node.gossip.proof_against(CULPRIT) == proof
-            assert node.gossip.strikes_of(CULPRIT) == 2
+            held = node.gossip.observed.strikes[CULPRIT]
+            assert len(held) == COUNTED
         for _ in range(2):  # what was recalled is not written again
             async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
                 assert node.gossip.proof_against(CULPRIT) == proof
-                assert node.gossip.strikes_of(CULPRIT) == 1, "one is enough to refuse, so one is kept"
+                assert set(node.gossip.observed.strikes[CULPRIT]) == set(held), (
+                    "with the times at which they were found"
+                )
                 await trio.sleep(1)
+
+
+async def test_a_strike_fades_and_is_forgotten_in_the_journal_as_well(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        hub, bank = await stack.enter_async_context(open_hub()), Bank()
+        async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+            node.gossip.recall_strike(CULPRIT, strike(1, hub.clock.now()))
+            assert node.gossip.is_refused(CULPRIT)
+            await trio.sleep(HALF_LIFE)
+            assert not node.gossip.is_refused(CULPRIT)
+        async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+            assert node.gossip.strikes_of(CULPRIT) == 1
+            await trio.sleep(FORGOTTEN_AFTER)
+            assert node.gossip.strikes_of(CULPRIT) == 0
+        async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
+            assert node.gossip.strikes_of(CULPRIT) == 0, "its stream was closed"
 
 
 async def test_a_bidder_whose_commitment_never_arrived_holds_nothing_against_the_requester(
@@ -74,7 +100,7 @@ async def test_culprits_that_were_made_up_do_not_fill_the_memory_beyond_a_restar
         hub, bank = await stack.enter_async_context(open_hub()), Bank()
         async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
             for culprit in made_up:
-                node.gossip.recall_strike(culprit, Strike(offer_id=Digest(bytes(32)), bidder=CULPRIT))
+                node.gossip.recall_strike(culprit, strike(1, hub.clock.now()))
             await trio.sleep(1)
         async with open_node(hub, bank, tmp_path, "provider", gfuel=100_000) as node:
             assert sum(node.gossip.strikes_of(culprit) for culprit in made_up) == 3
@@ -86,7 +112,7 @@ async def test_a_provider_that_was_restarted_still_refuses_whom_it_held_an_omiss
     async with open_stage(tmp_path) as stage:
         requester = stage.honest[0]
         async with open_node(stage.hub, stage.bank, tmp_path, "provider", gfuel=100_000) as provider:
-            provider.gossip.recall_strike(requester.wallet, Strike(offer_id=Digest(bytes(32)), bidder=provider.wallet))
+            provider.gossip.recall_strike(requester.wallet, strike(1, stage.hub.clock.now()))
             await trio.sleep(1)
         async with open_node(stage.hub, stage.bank, tmp_path, "provider", gfuel=100_000) as provider:
             offer_id = await requester.requester.submit(await make_wish(requester))

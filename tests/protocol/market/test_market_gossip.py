@@ -42,9 +42,12 @@ from protocol.market.observer import (
     OfferSeen,
     ProtestSeen,
     RollSeen,
+    Strike,
+    StrikeRecalled,
     TimePassed,
     VerificationFailed,
     heard_of,
+    is_refused,
     known_auction,
     proof_against,
     strikes_of,
@@ -52,6 +55,7 @@ from protocol.market.observer import (
 from protocol.market.roll import MAX_BIDDERS, RollMismatch, make_roll, sort_leaves
 from protocol.market.transcript import verify_transcript
 from protocol.market.transcript_errors import BidsMismatch, OmittedCommitment
+from protocol.reputation.strikes import FORGOTTEN_AFTER, HALF_LIFE
 from protocol.signing.ecdsa import BadSignature
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed, sign_struct
@@ -259,6 +263,21 @@ def test_what_an_observer_heard_finds_an_omission() -> None:
         verify_transcript(DOMAIN, requester.transcript(), heard_of(state, offer_id))
     state = seen(state, *[VerificationFailed(at=at(40), offer_id=offer_id)] * 2)
     assert strikes_of(state, ALICE) == 1
+    assert is_refused(state, ALICE, at(40))
+    assert not is_refused(state, ALICE, UnixTime(at(40) + HALF_LIFE)), "found at 40, not when it was committed"
+    assert not is_refused(state, address("bob"), at(40))
+
+
+def test_the_newest_strikes_count_one_an_auction_and_go_when_they_have_faded() -> None:
+    state = ObserverState(domain=DOMAIN)
+    for number in (1, 2, 3, 4, 5, 5):
+        struck = Strike(offer_id=word(str(number)), at=UnixTime(at(0) + number * 3_600))
+        state = seen(state, StrikeRecalled(requester=ALICE, strike=struck))
+    assert [strike.offer_id for strike in state.strikes[ALICE]] == [word(each) for each in "2345"]
+    state = seen(state, TimePassed(at=UnixTime(at(0) + 2 * 3_600 + FORGOTTEN_AFTER)))
+    assert [strike.offer_id for strike in state.strikes[ALICE]] == [word(each) for each in "345"]
+    state = seen(state, TimePassed(at=UnixTime(at(0) + 6 * 3_600 + FORGOTTEN_AFTER)))
+    assert ALICE not in state.strikes
 
 
 def test_a_protest_counts_only_with_who_heard_in_time_what_was_left_out() -> None:
