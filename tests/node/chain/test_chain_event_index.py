@@ -206,10 +206,11 @@ class ScriptedChain(Chain):
     """Blocks as a test lists them, without logs; and what was asked."""
 
     blocks: tuple[Block, ...] = ()
+    asked: tuple[str, ...] = ()
     fails = False
 
     async def _find(self, tag: str) -> Block | None:
-        self.asked = [*getattr(self, "asked", []), tag]
+        self.asked = (*self.asked, tag)
         number = len(self.blocks) - 1 if tag == "latest" else int(tag, 16)
         return self.blocks[number] if number < len(self.blocks) else None
 
@@ -239,10 +240,10 @@ async def test_a_chain_that_stands_still_is_asked_one_question_a_look(world: Wor
     async with scripted(world, tmp_path) as (chain, index):
         chain.blocks = branch("a", "b", "c")
         await index._poll()  # pyright: ignore[reportPrivateUsage] - one look, without waiting for the next
-        chain.asked = []
+        chain.asked = ()
         for _ in range(3):
             await index._poll()  # pyright: ignore[reportPrivateUsage]
-        assert chain.asked == ["latest"] * 3
+        assert chain.asked == ("latest",) * 3
         chain.blocks = branch("a", "b", "c", "d")
         await index._poll()  # pyright: ignore[reportPrivateUsage]
         assert index.last is not None
