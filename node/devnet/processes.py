@@ -36,6 +36,11 @@ class NodeProcess:
         """Whether the process is there."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int | None:
+        """The number of the process, if one was started."""
+        return None if self._process is None else self._process.pid
+
     async def start(self) -> None:
         """Start the process and wait until its control socket answers.
 
