@@ -1,0 +1,54 @@
+"""Frames on their way out of one stream."""
+
+from typing import Final
+
+import trio
+
+from node.networking.streams import Stream, StreamClosed
+
+OUTGOING_FRAMES: Final = 8
+
+
+class Outgoing:
+    """Frames go out one after the other, so that none is cut by the deadline of whoever queued it.
+
+    Most go straight to the muxer. One that would have to wait there, for the peer to read or the wire to take it, is
+    left to a task, and so are all behind it.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._send, self._queue = trio.open_memory_channel[bytes](OUTGOING_FRAMES)
+        self._waiting = 0
+
+    async def send(self, frame: bytes) -> None:
+        """Queue a frame; waits while many are. Raises `trio.BrokenResourceError` after the stream has ended."""
+        if self._waiting == 0 and self._stream.write_now(frame):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        self._waiting += 1
+        try:
+            await self._send.send(frame)
+        except BaseException:
+            self._waiting -= 1
+            raise
+
+    def send_nowait(self, frame: bytes) -> None:
+        """Queue a frame. Raises `trio.WouldBlock` while many are, `trio.BrokenResourceError` after the stream ended."""
+        self._send.send_nowait(frame)
+        self._waiting += 1
+
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Write what has to wait, until the stream ends; then cancel `scope`."""
+        try:
+            async with self._queue:
+                async for frame in self._queue:
+                    await self._stream.write(frame)
+                    self._waiting -= 1
+        except StreamClosed:
+            scope.cancel()
+
+    def close(self) -> None:
+        """Refuse every frame from now on."""
+        self._waiting += 1  # for good: nothing goes past the closed queue
+        self._queue.close()
