@@ -16,7 +16,7 @@ CROWDS ?= 100
 # Minutes of attacks in `make assurance`, all classes together.
 ASSAULT_MINUTES ?= 10
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench bench-page clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -65,8 +65,11 @@ assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen
 	@KILL_STEPS=all $(PYTHON) -m pytest -q tests/system/test_system_every_step.py
 	@$(PYTHON) -m tests.assault.run --minutes $(ASSAULT_MINUTES)
 
-bench: setup ## What we claim about speed, measured
-	@for each in benchmarks/*.py; do echo "== $$each"; PYTHONPATH=. $(PYTHON) $$each || exit 1; done
+bench: setup ## What we claim about speed, measured beside others: one table, a quarter of an hour
+	@$(PYTHON) -m benchmarks.run
+
+bench-page: setup ## The same, and write the table into docs/performance.md
+	@$(PYTHON) -m benchmarks.run --markdown
 
 clean: ## Remove what set-up and builds have made (not a node's data)
 	rm -rf .venv .cache .build node_modules

@@ -1,38 +1,35 @@
-"""What an auction costs: deciding and verifying, by number of bidders.
+"""What an auction costs in CPU: deciding and verifying, by the number of bidders.
 
-Run: `PYTHONPATH=. python benchmarks/auction.py`.
+python -m benchmarks.run --only auction
 """
 
-from statistics import median
-from time import perf_counter
+import time
 from typing import Final
 
+from benchmarks.figures import Figure, rated
 from protocol.market.transcript import verify_transcript
 from tests.protocol.market.market_world import DOMAIN, Plan, make_offer, run_auction
 
 BIDDERS: Final = (3, 16, 64, 256)
-ROUNDS: Final = 5
 
 
-def main() -> None:
-    """Print medians, in milliseconds."""
-    print(f"{'bidders':>8} {'requester, ms':>14} {'verifier, ms':>13} {'verifier, us a bidder':>22}")
-    for count in BIDDERS:
+def measure(*, quick: bool) -> list[Figure]:
+    """Measure both sides."""
+    figures: list[Figure] = []
+    for count in BIDDERS[:2] if quick else BIDDERS:
         offer = make_offer(max_bidders=256)
         plans = {f"bidder {n}": Plan(price=100_000 + n, reputation=5_000) for n in range(count)}
-        deciding: list[float] = []
-        verifying: list[float] = []
-        for _ in range(ROUNDS):
-            start = perf_counter()
+        deciding, verifying = list[float](), list[float]()
+        for _ in range(2 if quick else 5):
+            start = time.process_time()
             requester = run_auction(offer, plans)  # the bidders' signatures included
-            deciding.append(perf_counter() - start)
+            deciding.append((time.process_time() - start) * 1e3)
             transcript = requester.transcript()
-            start = perf_counter()
+            start = time.process_time()
             verify_transcript(DOMAIN, transcript)
-            verifying.append(perf_counter() - start)
-        verifier = median(verifying)
-        print(f"{count:>8} {median(deciding) * 1e3:>14.1f} {verifier * 1e3:>13.1f} {verifier / count * 1e6:>22.0f}")
-
-
-if __name__ == "__main__":
-    main()
+            verifying.append((time.process_time() - start) * 1e3)
+        figures += [
+            rated(f"auction of {count} bidders, held", "ms CPU", deciding),
+            rated(f"auction of {count} bidders, verified", "ms CPU", verifying),
+        ]
+    return figures

@@ -1,25 +1,24 @@
 """Appended rows a second: many callers sharing commits, against one caller that waits for each of its own.
 
-Run: `python benchmarks/journal.py [folder]`. The folder decides which disk is measured; default: a temporary one.
+python -m benchmarks.run --only journal          TMPDIR decides which disk is measured
 """
 
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 import trio
 
+from benchmarks.figures import Figure, rated
 from node.operations.clock import SystemClock
 from node.storage.chain import Entry
 from node.storage.storage import Storage, open_storage
 
-ROUNDS = 5
-BODY = bytes(256)
-GROUPED_ROWS = 4000
-CALLERS = 200
-SINGLE_ROWS = 200
+BODY: Final = bytes(256)
+GROUPED_ROWS: Final = 4000
+CALLERS: Final = 200
+SINGLE_ROWS: Final = 100
 
 
 async def grouped(storage: Storage, stream: str) -> float:
@@ -51,21 +50,21 @@ async def verify(storage: Storage) -> float:
     return head.seq / (time.perf_counter() - started)
 
 
-async def measure(folder: Path) -> None:
-    """Print the medians."""
-    async with open_storage(folder, clock=SystemClock()) as storage:
-        many = [await grouped(storage, f"many-{n}") for n in range(ROUNDS)]
-        one = [await single(storage, f"one-{n}") for n in range(ROUNDS)]
-        checked = [await verify(storage) for _ in range(ROUNDS)]
-    print(f"rows of {len(BODY)} bytes, medians of {ROUNDS} rounds, synchronous=FULL")
-    print(f"  {CALLERS} callers, shared commits: {statistics.median(many):>9,.0f} rows/s")
-    print(f"  1 caller, one commit a row: {statistics.median(one):>9,.0f} rows/s")
-    print(f"  verify the chain: {statistics.median(checked):>19,.0f} rows/s")
+async def observe(rounds: int) -> list[Figure]:
+    """Measure in turns."""
+    many, one, checked = list[float](), list[float](), list[float]()
+    with tempfile.TemporaryDirectory(prefix="stoa-bench-") as folder:
+        async with open_storage(Path(folder) / "data", clock=SystemClock()) as storage:
+            for turn in range(rounds):
+                many.append(await grouped(storage, f"many-{turn}"))
+                one.append(await single(storage, f"one-{turn}"))
+                checked.append(await verify(storage))
+    return [
+        rated(f"journal, {CALLERS} callers sharing commits", "rows/s", many, "one caller", one),
+        rated("journal, checking its chain", "rows/s", checked),
+    ]
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        trio.run(measure, Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            trio.run(measure, Path(temporary) / "data")
+def measure(*, quick: bool) -> list[Figure]:
+    """Measure all."""
+    return trio.run(observe, 2 if quick else 5)

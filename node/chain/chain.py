@@ -80,9 +80,14 @@ class Chain:
         """Return the newest block. It may yet vanish."""
         return self._present(await self._find("latest"), "latest")
 
-    async def confirmed(self) -> Block:
-        """Return the newest block that the profile calls confirmed; the first block while the chain is short."""
-        head = await self.head()
+    async def confirmed(self, head: Block | None = None) -> Block:
+        """Return the newest block that the profile calls confirmed; the first block while the chain is short.
+
+        Args:
+            head: The newest block, if it was just asked for.
+        """
+        if head is None:
+            head = await self.head()
         number = max(0, head.number - (self.profile.confirmations - 1))
         return head if number == head.number else await self.block(number)
 

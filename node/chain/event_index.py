@@ -168,6 +168,8 @@ class EventIndex:
         """To which blocks the index ever went back; a subscription's epoch counts how many of these it has seen."""
         self._checkpoints: deque[Checkpoint] = deque()
         self._range = chain.profile.log_range
+        self._done_with: Digest | None = None
+        """The newest block of the chain when everything up to what it confirms had been read."""
 
     @property
     def last(self) -> Checkpoint | None:
@@ -203,11 +205,18 @@ class EventIndex:
             await trio.sleep(min(self.chain.profile.poll_s * 2 ** min(failures, 8), BACKOFF_MOST_S))
 
     async def _poll(self) -> None:
-        await self._undo_lost_blocks()
-        confirmed = await self.chain.confirmed()
+        head = await self.chain.head()
+        if head.hash == self._done_with:
+            return  # the same newest block has the same ancestors; most looks end here
+        self._done_with = None  # what is undone below and not read again must not pass for read
+        last = self.last
+        if last is None or last.hash not in (head.hash, head.parent):  # else it is on the chain, as one sees
+            await self._undo_lost_blocks()
+        confirmed = await self.chain.confirmed(head)
         while True:
             first = self.chain.deployment.block if self.last is None else self.last.number + 1
             if first > confirmed.number:
+                self._done_with = head.hash
                 return
             if not await self._read(first, confirmed):
                 return

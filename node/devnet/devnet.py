@@ -40,18 +40,24 @@ class Devnet:
     @property
     def providers(self) -> tuple[NodePlace, ...]:
         """The nodes that sell."""
-        return self.places[1:]
+        return tuple(place for place in self.places if place.sells)
 
 
 @asynccontextmanager
 async def open_devnet(
-    folder: Path, *, providers: int = 3, overrides: dict[str, Any] | None = None, terms: LocalTerms = TERMS
+    folder: Path,
+    *,
+    providers: int = 3,
+    watchers: int = 0,
+    overrides: dict[str, Any] | None = None,
+    terms: LocalTerms = TERMS,
 ) -> AsyncGenerator[Devnet, None]:
     """Start everything; stop everything at the end, in the opposite order.
 
     Args:
         folder: Empty or new; keys, databases and logs of all nodes are kept there.
-        providers: 1 to 8.
+        providers: At least 1.
+        watchers: Nodes that neither buy nor sell.
         overrides: Settings of every node, by dotted name.
         terms: Periods of the contracts.
     """
@@ -59,7 +65,12 @@ async def open_devnet(
         deployments = folder / "deployments.json"
         deployment = await deploy_local(anvil.url, terms=terms, path=deployments)
         places = await lay_out(
-            folder, providers=providers, rpc_url=anvil.url, deployments=deployments, overrides=overrides
+            folder,
+            providers=providers,
+            watchers=watchers,
+            rpc_url=anvil.url,
+            deployments=deployments,
+            overrides=overrides,
         )
         await fund(anvil.url, deployment, [places[0].wallet], tokens=REQUESTER_TOKENS)
         await fund(anvil.url, deployment, [place.wallet for place in places[1:]], tokens=Amount(0))

@@ -57,23 +57,31 @@ class NodePlace:
 
 
 async def lay_out(
-    folder: Path, *, providers: int, rpc_url: str, deployments: Path, overrides: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    providers: int,
+    rpc_url: str,
+    deployments: Path,
+    watchers: int = 0,
+    overrides: dict[str, Any] | None = None,
 ) -> tuple[NodePlace, ...]:
-    """Make a requester and `providers` providers under `folder`, each with keys and a configuration.
+    """Make a requester, `providers` providers and `watchers` under `folder`, each with keys and a configuration.
 
     Args:
         folder: Must not hold a network yet.
-        providers: 1 or more.
+        providers: At least 1. From the ninth on they ask what the first ones ask.
         rpc_url: Of the local chain.
         deployments: File with the contracts' addresses.
+        watchers: Nodes that only relay what the others say.
         overrides: Settings of every node, by dotted name.
     """
-    ports = _free_ports(providers + 1)
+    ports = _free_ports(1 + providers + watchers)
     password = folder / "password"
     await trio.to_thread.run_sync(_write_secret, password, secrets.token_hex(16))
     names = ["requester", *(f"provider-{index + 1}" for index in range(providers))]
+    names += [f"watcher-{index + 1}" for index in range(watchers)]
     places = [
-        await _make_node(folder, name, port, password, sells=name != "requester")
+        await _make_node(folder, name, port, password, sells=name.startswith("provider"))
         for name, port in zip(names, ports, strict=True)
     ]
     for index, place in enumerate(places):

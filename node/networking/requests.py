@@ -44,6 +44,7 @@ from node.networking.frames import (
     read_frame,
 )
 from node.networking.limits import Buckets
+from node.networking.outgoing import Outgoing
 from node.networking.settings import NetworkSettings
 from node.networking.streams import Stream, StreamClosed, Streams
 from node.networking.turns import PER_REQUEST
@@ -56,9 +57,6 @@ PROTOCOL: Final = "/stoa/requests/1"
 CALL_TIMEOUT_S: Final = 30.0
 HANDLER_TIMEOUT_S: Final = 25.0
 """Less than a caller waits, so that it learns why."""
-TAKE_TIMEOUT_S: Final = 60.0
-"""An answer that a peer does not take for so long ends its stream: it has given the request up long ago."""
-OUTGOING_FRAMES: Final = 8
 BUSY: Final = "Busy"
 INTERNAL: Final = "InternalError"
 
@@ -79,62 +77,11 @@ class _Waiting:
     frame: Frame | None = None
 
 
-class _Outgoing:
-    """Frames on their way out, one after the other, so that none is cut by the deadline of whoever queued it.
-
-    Most go straight to the muxer. One that would have to wait there, for the peer to read or the wire to take it, is
-    left to a task, and so are all behind it.
-    """
-
-    def __init__(self, stream: Stream, most: int = OUTGOING_FRAMES) -> None:
-        """Let at most so many frames wait here."""
-        self._stream = stream
-        self._send, self._queue = trio.open_memory_channel[bytes](most)
-        self._waiting = 0
-
-    async def send(self, frame: bytes) -> None:
-        """Queue a frame; waits while many are. Raises `trio.BrokenResourceError` after the stream has ended."""
-        if self._waiting == 0 and self._stream.write_now(frame):
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return
-        self._waiting += 1
-        try:
-            await self._send.send(frame)
-        except BaseException:
-            self._waiting -= 1
-            raise
-
-    def send_nowait(self, frame: bytes) -> None:
-        """Queue a frame. Raises `trio.WouldBlock` while many are, `trio.BrokenResourceError` after the stream ended."""
-        self._send.send_nowait(frame)
-        self._waiting += 1
-
-    async def run(self, scope: trio.CancelScope) -> None:
-        """Write what has to wait, until the stream ends; then cancel `scope`."""
-        try:
-            async with self._queue:
-                async for frame in self._queue:
-                    self._stream.hold(len(frame))
-                    try:
-                        with trio.fail_after(TAKE_TIMEOUT_S):
-                            await self._stream.write(frame)
-                    finally:
-                        self._stream.hold(-len(frame))
-                    self._waiting -= 1
-        except (StreamClosed, trio.TooSlowError):
-            scope.cancel()
-
-    def close(self) -> None:
-        """Refuse every frame from now on."""
-        self._waiting += 1  # for good: nothing goes past the closed queue
-        self._queue.close()
-
-
 @dataclass(slots=True, eq=False)
 class _Session:
     """Our stream to one peer, while it lasts."""
 
-    outgoing: _Outgoing
+    outgoing: Outgoing
     waiting: dict[int, _Waiting] = field(default_factory=dict[int, _Waiting])
     last_number: int = 0
     ended: bool = False
@@ -192,8 +139,14 @@ class Requests:
             if state is None:
                 state = self._peers[peer] = _Peer(trio.CapacityLimiter(self._settings.max_requests_per_peer))
             try:
-                async with state.slots:
+                try:
+                    state.slots.acquire_nowait()  # a turn of the scheduler is taken only if there is none free
+                except trio.WouldBlock:
+                    await state.slots.acquire()
+                try:
                     frame = await self._ask(await self._session_of(peer, state), peer, rest)
+                finally:
+                    state.slots.release()
             finally:
                 if state.session is None or state.session.ended:
                     self.forget(peer)  # whoever still waits for a slot of it goes on with the old one
@@ -209,10 +162,12 @@ class Requests:
         return frame.rest
 
     async def _session_of(self, peer: PeerId, state: _Peer) -> _Session:
+        if state.session is not None and not state.session.ended:
+            return state.session
         async with state.opening:
             if state.session is None or state.session.ended:
                 stream = await self._streams.open_stream(peer, [PROTOCOL])
-                state.session = _Session(_Outgoing(stream))
+                state.session = _Session(Outgoing(stream))
                 self._nursery.start_soon(self._run_session, stream, state.session)
             return state.session
 
@@ -273,7 +228,7 @@ class Requests:
 
     async def _answer_requests(self, stream: Stream) -> None:
         failures: list[PeerMisbehaved] = []
-        outgoing = _Outgoing(stream, 0)  # what waits is counted where it waits
+        outgoing = Outgoing(stream, 0)  # what waits is counted where it waits
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outgoing.run, nursery.cancel_scope)
             try:
@@ -286,7 +241,7 @@ class Requests:
         for failure in failures:
             raise failure
 
-    async def _read_requests(self, stream: Stream, outgoing: _Outgoing, nursery: trio.Nursery) -> None:
+    async def _read_requests(self, stream: Stream, outgoing: Outgoing, nursery: trio.Nursery) -> None:
         scopes: dict[int, trio.CancelScope] = {}
         while True:
             frame = await read_frame(stream)
@@ -300,7 +255,7 @@ class Requests:
         self,
         frame: Frame,
         stream: Stream,
-        outgoing: _Outgoing,
+        outgoing: Outgoing,
         scopes: dict[int, trio.CancelScope],
         nursery: trio.Nursery,
     ) -> None:
@@ -327,7 +282,7 @@ class Requests:
         method: _Method,
         stream: Stream,
         body: bytes,
-        outgoing: _Outgoing,
+        outgoing: Outgoing,
         scopes: dict[int, trio.CancelScope],
         scope: trio.CancelScope,
     ) -> None:

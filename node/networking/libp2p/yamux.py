@@ -17,6 +17,7 @@ import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol
 
 import trio
@@ -362,23 +363,24 @@ class MuxedConnection:
 
     async def _write_loop(self) -> None:
         queue = self._pending
-        while True:
-            if not queue.frames:
-                queue.changed = trio.Event()
-                await queue.changed.wait()
-            batch = [queue.frames.popleft()]
-            size = len(batch[0])
-            while queue.frames and size + len(queue.frames[0]) <= MAX_FRAME_BYTES:
-                batch.append(queue.frames.popleft())
-                size += len(batch[-1])
-            with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
-                await self._wire.write(b"".join(batch))
-            if scope.cancelled_caught:
-                raise MuxError(f"the peer took no byte for {WRITE_TIMEOUT_S:g} s")
-            queue.size -= size
-            self.hold(-size)
-            self._room.set()
-            self._room = trio.Event()
+        with trio.CancelScope() as stall:  # one for all writes: entering and leaving one costs as much as a write
+            while True:
+                if not queue.frames:
+                    queue.changed = trio.Event()
+                    await queue.changed.wait()
+                batch = [queue.frames.popleft()]
+                size = len(batch[0])
+                while queue.frames and size + len(queue.frames[0]) <= MAX_FRAME_BYTES:
+                    batch.append(queue.frames.popleft())
+                    size += len(batch[-1])
+                stall.deadline = trio.current_time() + WRITE_TIMEOUT_S
+                await self._wire.write(b"".join(batch) if len(batch) > 1 else batch[0])
+                stall.deadline = inf
+                queue.size -= size
+                self.hold(-size)
+                self._room.set()
+                self._room = trio.Event()
+        raise MuxError(f"the peer took no byte for {WRITE_TIMEOUT_S:g} s")
 
     async def _keep_alive(self) -> None:
         nonce = 0

@@ -1,6 +1,6 @@
 """The event index over a real anvil and the real database: order, restarts, ranges, reorganisations."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from node.chain.abi import load_artifact
-from node.chain.chain import Chain, RawLog
-from node.chain.errors import ProtocolMismatch
+from node.chain.chain import Block, Chain, RawLog
+from node.chain.errors import ChainUnreachable, ProtocolMismatch
 from node.chain.event_index import (
     BlockConfirmed,
     BlocksReverted,
@@ -29,8 +29,8 @@ from node.chain.profile import SEPOLIA, ChainProfile
 from node.operations.clock import SystemClock
 from node.storage.storage import open_storage
 from protocol.channel.objects import ChannelKey
-from protocol.identity import Address
-from protocol.units import Amount
+from protocol.identity import Address, Digest
+from protocol.units import Amount, UnixTime
 from tests.node.chain.chain_world import PATIENCE_S, PROFILE, World
 
 PAYEE = Address(b"\x55" * 20)
@@ -200,6 +200,67 @@ async def test_a_public_node_that_lags_is_waited_for_and_undoes_nothing(world: W
         with pytest.raises(NodeBehind, match="does not know block"):
             await index._undo_lost_blocks()  # pyright: ignore[reportPrivateUsage] - what each poll begins with
         assert index.reverts == []
+
+
+class ScriptedChain(Chain):
+    """Blocks as a test lists them, without logs; and what was asked."""
+
+    blocks: tuple[Block, ...] = ()
+    asked: tuple[str, ...] = ()
+    fails = False
+
+    async def _find(self, tag: str) -> Block | None:
+        self.asked = (*self.asked, tag)
+        number = len(self.blocks) - 1 if tag == "latest" else int(tag, 16)
+        return self.blocks[number] if number < len(self.blocks) else None
+
+    async def logs(self, addresses: Sequence[Address], first: int, last: int) -> tuple[RawLog, ...]:
+        if self.fails:
+            raise ChainUnreachable("http://node", "it is away")
+        return ()
+
+
+def branch(*names: str) -> tuple[Block, ...]:
+    digests = [Digest(name.encode().rjust(32, b"-")) for name in names]
+    parents = [Digest(bytes(32)), *digests]
+    return tuple(
+        Block(number=number, hash=digest, parent=parents[number], time=UnixTime(number), base_fee=0)
+        for number, digest in enumerate(digests)
+    )
+
+
+@asynccontextmanager
+async def scripted(world: World, folder: Path) -> AsyncGenerator[tuple[ScriptedChain, EventIndex], None]:
+    async with open_storage(folder, clock=SystemClock(), schema_parts=[CHAIN_SCHEMA]) as storage:
+        chain = ScriptedChain(world.rpc, PROFILE, replace(world.deployment, block=0))
+        yield chain, EventIndex(chain, SqlEventStore(storage))
+
+
+async def test_a_chain_that_stands_still_is_asked_one_question_a_look(world: World, tmp_path: Path) -> None:
+    async with scripted(world, tmp_path) as (chain, index):
+        chain.blocks = branch("a", "b", "c")
+        await index._poll()  # pyright: ignore[reportPrivateUsage] - one look, without waiting for the next
+        chain.asked = ()
+        for _ in range(3):
+            await index._poll()  # pyright: ignore[reportPrivateUsage]
+        assert chain.asked == ("latest",) * 3
+        chain.blocks = branch("a", "b", "c", "d")
+        await index._poll()  # pyright: ignore[reportPrivateUsage]
+        assert index.last is not None
+        assert index.last.number == 3
+
+
+async def test_a_branch_that_comes_back_after_a_failed_look_is_read_again(world: World, tmp_path: Path) -> None:
+    async with scripted(world, tmp_path) as (chain, index):
+        chain.blocks = branch("a", "b", "c")
+        await index._poll()  # pyright: ignore[reportPrivateUsage]
+        chain.blocks, chain.fails = branch("a", "B", "C"), True
+        with pytest.raises(ChainUnreachable):
+            await index._poll()  # pyright: ignore[reportPrivateUsage]
+        chain.blocks, chain.fails = branch("a", "b", "c"), False
+        await index._poll()  # pyright: ignore[reportPrivateUsage]
+        assert index.last is not None
+        assert index.last.hash == chain.blocks[2].hash
 
 
 async def test_a_chain_that_goes_away_and_comes_back_only_delays(world: World, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from node.networking.frames import Kind, encode_frame, encode_named
 from node.networking.held_bytes import CHOSEN_WEIGH, MAX_HELD_BYTES, STREAM_BYTES, Account, HeldBytes
 from node.networking.libp2p.yamux import MAX_INBOUND_STREAMS, WINDOW_BYTES, StreamReset
-from node.networking.requests import PROTOCOL, TAKE_TIMEOUT_S
+from node.networking.outgoing import TAKE_TIMEOUT_S
+from node.networking.requests import PROTOCOL
 
 ALMOST = encode_frame(Kind.REQUEST, 1, encode_named("echo", bytes(900_000)))[:-1]
 MESHSUB = "/meshsub/1.1.0"

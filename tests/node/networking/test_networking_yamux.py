@@ -11,7 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from node.networking.libp2p.yamux import (
+    MAX_FRAME_BYTES,
     MAX_INBOUND_STREAMS,
+    MAX_QUEUED_BYTES,
     SILENCE_S,
     WINDOW_BYTES,
     WRITE_TIMEOUT_S,
@@ -126,6 +128,38 @@ async def test_what_is_written_arrives_on_the_same_stream_and_in_order() -> None
                     nursery.start_soon(receive, seed)
     for seed in range(4):
         assert received[2 * seed + 1] == random.Random(seed).randbytes(3 * WINDOW_BYTES + seed)
+
+
+async def test_what_needs_no_waiting_is_written_at_once_and_nothing_else_is() -> None:
+    async with two_sides() as (left, right):
+        stream = left.mux.open_stream()
+        assert not stream.write_now(bytes(MAX_FRAME_BYTES + 1))
+        pieces = WINDOW_BYTES // MAX_FRAME_BYTES
+        for _ in range(pieces):
+            assert stream.write_now(bytes(MAX_FRAME_BYTES))
+        rest = WINDOW_BYTES - pieces * MAX_FRAME_BYTES
+        assert not stream.write_now(bytes(rest + 1))
+        assert stream.write_now(bytes(rest))
+        assert not stream.write_now(b"x")
+        stream.finish()
+        with trio.fail_after(5):
+            assert len(await read_all(await right.accept())) == WINDOW_BYTES
+        again = left.mux.open_stream()
+        again.finish()
+        assert not again.write_now(b"x")
+        gone = left.mux.open_stream()
+        gone.reset()
+        assert not gone.write_now(b"x")
+
+
+async def test_nothing_is_written_at_once_while_the_wire_takes_nothing() -> None:
+    async with two_sides() as (left, _):
+        written = 0
+        for _each in range(3 * MAX_QUEUED_BYTES // WINDOW_BYTES):
+            stream = left.mux.open_stream()
+            while stream.write_now(bytes(MAX_FRAME_BYTES)):
+                written += MAX_FRAME_BYTES
+        assert MAX_QUEUED_BYTES - MAX_FRAME_BYTES < written < MAX_QUEUED_BYTES + 2 * MAX_FRAME_BYTES
 
 
 async def test_a_side_that_has_finished_can_still_read() -> None:
