@@ -12,8 +12,10 @@ ROUNDS ?= 20
 # Simulations of `make assurance`, half a second of CPU each, and those with 200 nodes.
 SEEDS ?= 10000
 CROWDS ?= 100
+# Hours of the soak of `make assurance`.
+HOURS ?= 2
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance soak bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -51,15 +53,20 @@ test-simulation: setup ## Whole networks in one process, on a clock, a chain and
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
 
 test-system: setup-test ## Whole networks of processes, and a client of another make among them
-	@$(PYTHON) -m pytest -q tests/system tests/interop
+	@$(PYTHON) -m pytest -q tests/system tests/interop tests/soak
 
-assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step
+assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, a soak
 	@FOUNDRY_PROFILE=assurance forge test
 	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS)
 	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS)
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
-	@KILL_STEPS=all $(PYTHON) -m pytest -q tests/system/test_system_every_step.py
+	@KILL_STEPS=all KILL_RECORD=$(CURDIR)/.cache/kill-steps $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/system/test_system_every_step.py
+	@rm -f $(CURDIR)/.cache/kill-steps
+	@$(PYTHON) -m tests.soak.run --hours $(HOURS)
+
+soak: setup ## Two hours of trade between ten nodes that are killed again and again, and what was lost or grew (HOURS=2)
+	@$(PYTHON) -m tests.soak.run --hours $(HOURS)
 
 bench: setup ## What we claim about speed, measured
 	@for each in benchmarks/*.py; do echo "== $$each"; PYTHONPATH=. $(PYTHON) $$each || exit 1; done
