@@ -12,11 +12,13 @@ ROUNDS ?= 20
 # Simulations of `make assurance`, a second of CPU each, and those with 200 nodes, a minute each.
 SEEDS ?= 10000
 CROWDS ?= 100
+# Hours of the soak of `make assurance`.
+HOURS ?= 2
 
 # Minutes of attacks in `make assurance`, all classes together.
 ASSAULT_MINUTES ?= 10
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance bench bench-page clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance soak bench bench-page clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -54,16 +56,21 @@ test-simulation: setup ## Whole networks in one process, on a clock, a chain and
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
 
 test-system: setup-test ## Whole networks of processes, and a client of another make among them
-	@$(PYTHON) -m pytest -q tests/system tests/interop
+	@$(PYTHON) -m pytest -q tests/system tests/interop tests/soak
 
-assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault
+assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault, a soak
 	@FOUNDRY_PROFILE=assurance forge test
 	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS) --jobs $(JOBS)
 	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS) --jobs $(JOBS)
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
-	@KILL_STEPS=all $(PYTHON) -m pytest -q tests/system/test_system_every_step.py
+	@KILL_STEPS=all KILL_RECORD=$(CURDIR)/.cache/kill-steps $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/system/test_system_every_step.py
+	@rm -f $(CURDIR)/.cache/kill-steps
 	@$(PYTHON) -m tests.assault.run --minutes $(ASSAULT_MINUTES)
+	@$(PYTHON) -m tests.soak.run --hours $(HOURS)
+
+soak: setup ## Two hours of trade between ten nodes that are killed again and again, and what was lost or grew (HOURS=2)
+	@$(PYTHON) -m tests.soak.run --hours $(HOURS)
 
 bench: setup ## What we claim about speed, measured beside others: one table, a quarter of an hour
 	@$(PYTHON) -m benchmarks.run

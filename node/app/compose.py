@@ -238,7 +238,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
     payments = await stack.enter_async_context(
         open_payments(
             storage=base.storage,
-            chain=ContractChain(chain, index, open_gateway(chain, transactor), signer.address),
+            chain=ContractChain(chain, index, open_gateway(chain, transactor), signer.address, base.storage.cursors),
             wallet=signer,
             peers=peers,
             clock=base.clock,

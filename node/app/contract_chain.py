@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from node.chain import events as seen
-from node.chain.chain import Chain
+from node.chain.chain import Chain, CheckedBefore
 from node.chain.contract import Sent
 from node.chain.escrow import EscrowState
 from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
@@ -26,10 +26,12 @@ from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.units import Amount, UnixTime
+from protocol.wire.codec import decode, encode
 
 GAS_OF_A_CALL: Final = 250_000
 """More than any of our calls takes (tests/contracts measures them)."""
 ASK_AGAIN_S: Final = 1.0
+RULES_BYTES: Final = 256
 _PLACE: Final = struct.Struct(">qQQ")
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -38,8 +40,12 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 class ContractChain:
     """Contracts and event index in one hand, for one wallet."""
 
-    def __init__(self, chain: Chain, index: EventIndex, gateway: Gateway, wallet: Address) -> None:
+    def __init__(
+        self, chain: Chain, index: EventIndex, gateway: Gateway, wallet: Address, notes: CheckedBefore | None = None
+    ) -> None:
+        """Take the parts; `notes` remember the channel contract's constants for a start without the chain."""
         self._chain, self._index, self._gateway, self._wallet = chain, index, gateway, wallet
+        self._notes = notes
 
     @property
     def token(self) -> Address:
@@ -66,8 +72,19 @@ class ContractChain:
         return ContractFacts(self._chain, self._gateway, self._index.subscribe(position))
 
     async def rules(self) -> ChannelRules:
-        """See `Chain`."""
-        return await self._gateway.channels.rules()
+        """See `Chain`. They can't change: while the chain is away, those that it told before are as good."""
+        name = f"chain.rules/{self.channel_contract.hex()}"
+        try:
+            rules = await self._gateway.channels.rules()
+        except TransientError as error:
+            known = await self._notes.get(name) if self._notes is not None else None
+            if known is None:
+                raise
+            log.warning("chain.rules_from_before", reason=str(error))
+            return decode(ChannelRules, known, max_bytes=RULES_BYTES)
+        if self._notes is not None:
+            await self._notes.set(name, encode(rules))
+        return rules
 
     async def next_counter(self, payer: Address) -> int:
         """See `Chain`."""

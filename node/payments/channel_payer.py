@@ -284,7 +284,9 @@ class ChannelPayer:
         self._ledger.beat()
 
     async def _is_known(self, channel: Digest) -> bool:
-        return bool(await self._room.storage.journal.streams(f"{PREFIX}/{channel.hex()}/"))
+        """Whether the channel's opening was seen before. One that was given up was not: the deposit is there now."""
+        book = await self._ledger.last_state(channel)
+        return book is not None and not isinstance(book.channel, Opening)
 
     # ------------------------------------------------------------------------------------------------ inside
 
@@ -434,6 +436,8 @@ class ChannelPayer:
                 await account.wait_until(lambda book: not isinstance(book.channel, Opening))
                 return
             # Something else opens channels with this wallet's key. The channel is ours all the same: see `on_fact`.
+            if not isinstance(account.state.channel, Opening):
+                return  # so is the one that got our number
             failure = OpenFailed("another program uses this wallet: the channel got another number than expected")
         log.warning("channel.not_opened", channel=channel.hex(), reason=str(failure))
         await account.give_up(failure)

@@ -3,9 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
-import structlog
 import trio
 
 from node.operations.clock import Clock
@@ -21,14 +19,7 @@ from node.payments.ports import Chain, Fact, JudgeClaim, Peers, Wallet
 from node.payments.room import Room
 from node.payments.settings import PaymentSettings
 from node.storage.storage import Storage
-from protocol.channel.objects import ChannelRules
-from protocol.errors import TransientError
 from protocol.signing.eip712 import Domain
-from protocol.wire.codec import decode, encode
-
-RULES_BYTES: Final = 256
-
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +58,9 @@ async def open_payments(
         on_flow: Told of money that came or went, once that is durable.
 
     Raises:
-        TransientError: The chain can't be reached for the contract's constants, and never was.
+        TransientError: The chain can't be reached for the contract's constants.
     """
-    rules = await _load_rules(chain, storage)
+    rules = await chain.rules()
     async with trio.open_nursery() as nursery:
         room = Room(
             storage=storage,
@@ -107,20 +98,3 @@ async def open_payments(
             feed=room.feed,
         )
         nursery.cancel_scope.cancel()
-
-
-async def _load_rules(chain: Chain, storage: Storage) -> ChannelRules:
-    """Return the channel contract's constants: as the chain tells them, or told them before while it is away."""
-    name = f"payments.rules/{chain.channel_contract.hex()}"
-    known = await storage.cursors.get(name)
-    try:
-        rules = await chain.rules()
-    except TransientError as error:
-        if known is None:
-            raise
-        log.warning("payments.rules_from_before", reason=str(error))
-        return decode(ChannelRules, known, max_bytes=RULES_BYTES)
-    told = encode(rules)
-    if told != known:
-        await storage.cursors.set(name, told)
-    return rules

@@ -107,6 +107,15 @@ class Ledger(Generic[C, S, E]):
         self._names[identity] = stream
         return account
 
+    async def last_state(self, identity: Digest) -> S | None:
+        """Return where the newest account of this id stands or ended, open or not; None if there never was one."""
+        journal = self._room.storage.journal
+        streams = await journal.streams(f"{self._prefix}/{identity.hex()}/")
+        if not streams:
+            return None
+        newest = max(streams, key=lambda stream: int(stream.rpartition("/")[2]))
+        return (await load_machine(journal, self._machine, newest)).state.state
+
     def name_of(self, identity: Digest) -> str:
         """Return the name of an open account's stream, which is never used twice."""
         return self._names[identity]

@@ -17,6 +17,7 @@ class Plan:
         auctions_per_hour: All of them. Beyond the tasks, auctions are such that find no taker or are cancelled.
         tasks_per_hour: Of these, the auctions of tasks that are meant to be done.
         kill_every_s: A SIGKILL, or a trouble of the chain, so often.
+        escrow_share: Which share of the tasks is paid from escrow.
         chain_share: Which share of the mishaps the chain gets.
         sample_every_s: How often processes and files are looked at.
     """
@@ -29,5 +30,6 @@ class Plan:
     auctions_per_hour: float = 1000
     tasks_per_hour: float = 500
     kill_every_s: float = 60
+    escrow_share: float = 0.1
     chain_share: float = 0.15
     sample_every_s: float = 10

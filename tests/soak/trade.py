@@ -26,7 +26,6 @@ FUEL: Final = BATCHES * PATHS * 20_000
 MOST_PARTS: Final = 3
 SEEDS: Final = 6
 """So many different tasks: equal ones must have equal outputs, whoever did them, and whoever died meanwhile."""
-ESCROW_SHARE: Final = 0.1
 BUDGETS: Final[dict[Kind, str]] = {"channel": "0.40", "escrow": "10.50", "no taker": "0.000001", "cancelled": "0.40"}
 PATIENCE_S: Final = 120.0
 EVERYTHING: Final = 1_000
@@ -75,7 +74,7 @@ class Trader:
 
     def _next(self) -> Order:
         self._count += 1
-        kind: Kind = "channel" if self._random.random() > ESCROW_SHARE else "escrow"
+        kind: Kind = "channel" if self._random.random() > self._plan.escrow_share else "escrow"
         if self._random.random() > self._plan.tasks_per_hour / self._plan.auctions_per_hour:
             kind = self._random.choice(("no taker", "cancelled"))
         return Order(f"soak-{self._count:06}", kind, self._random.randrange(SEEDS), self._random.randint(1, MOST_PARTS))

@@ -34,7 +34,7 @@ from protocol.identity import Address
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLES: Final = ROOT / "examples"
 CLI_TIMEOUT_S: Final = 90.0
-WAIT_TIMEOUT_S: Final = 60.0
+WAIT_TIMEOUT_S: Final = 150.0
 THREAD_TIMEOUT_S: Final = 120.0
 POLL_S: Final = 0.1
 LAST_LINES: Final = 25

@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 import trio
 
-from node.payments.errors import ChannelUnknown, InsufficientTokens, OutOfGas
+from node.app.contract_chain import ContractChain
+from node.chain.errors import Reverted
+from node.payments.errors import ChannelUnknown, InsufficientTokens, OpenFailed, OutOfGas
 from protocol.channel.errors import ExitPending, WorkOutstanding
+from protocol.channel.objects import ChannelKey
 from protocol.identity import ZERO_DIGEST
 from protocol.settlement.rail import Rail
 from protocol.signing.ecdsa import address_of
@@ -271,3 +274,45 @@ async def test_a_channel_of_strangers_is_not_ours_to_use(world: World) -> None:
             await other.payments.payer.top_up(channel, Amount(1))
         await payer.payments.payer.top_up(channel, Amount(5))
         await eventually(lambda: [view.deposit for view in other.payments.payee.channels()] == [15])
+
+
+async def test_a_channel_whose_opening_was_given_up_and_that_is_there_after_all_is_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_arguments: object, **_named: object) -> ChannelKey:
+        raise Reverted("Error", {}, b"", contract="PaymentChannel")
+
+    async with world.party("payer") as payer, world.party("payee") as payee:
+        with monkeypatch.context() as patch:
+            patch.setattr(ContractChain, "open_channel", refuse)
+            with pytest.raises(OpenFailed):
+                await payer.payments.payer.open_channel(payee.address, Amount(DEPOSIT))
+        await eventually(lambda: payer.payments.payer.channels() == ())
+        await payer.gateway.token.ensure_allowance(world.deployment.payment_channel, Amount(DEPOSIT))
+        await payer.gateway.channels.open(  # the same number, by another program with the wallet's key
+            signer=payer.address, payee=payee.address, amount=Amount(DEPOSIT), key="another program"
+        )
+        # What may have been signed for it is asked of the payee first, as of any channel that the node did not open.
+        await eventually(lambda: [view.phase for view in payer.payments.payer.channels()] == ["open"])
+        await engage(world, payer, payee, PRICE)
+        (view,) = payer.payments.payer.channels()
+        assert (view.deposit, view.held) == (DEPOSIT, PRICE)
+    async with world.party("payer") as payer:  # and it is there after a restart, once
+        await eventually(lambda: [view.deposit for view in payer.payments.payer.channels()] == [DEPOSIT])
+
+
+async def test_an_opening_that_another_program_forestalled_leaves_two_channels_and_loses_neither(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openings = ContractChain.open_channel
+
+    async def forestalled(self: ContractChain, key: ChannelKey, amount: Amount, *, order: str) -> ChannelKey:
+        await payer.gateway.token.ensure_allowance(world.deployment.payment_channel, amount)
+        await payer.gateway.channels.open(signer=key.signer, payee=key.payee, amount=amount, key="another program")
+        await eventually(lambda: any(view.phase == "open" for view in payer.payments.payer.channels()))
+        return await openings(self, key, amount, order=order)
+
+    async with world.party("payer") as payer, world.party("payee") as payee:
+        monkeypatch.setattr(ContractChain, "open_channel", forestalled)
+        await payer.payments.payer.open_channel(payee.address, Amount(DEPOSIT))
+        await eventually(lambda: [view.phase for view in payer.payments.payer.channels()] == ["open", "open"])
