@@ -1,6 +1,6 @@
 """A whole network on this machine: a local chain with the contracts, one requester, some providers."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,12 @@ class Devnet:
 
 @asynccontextmanager
 async def open_devnet(
-    folder: Path, *, providers: int = 3, overrides: dict[str, Any] | None = None, terms: LocalTerms = TERMS
+    folder: Path,
+    *,
+    providers: int = 3,
+    overrides: dict[str, Any] | None = None,
+    own: Mapping[str, dict[str, Any]] | None = None,
+    terms: LocalTerms = TERMS,
 ) -> AsyncGenerator[Devnet, None]:
     """Start everything; stop everything at the end, in the opposite order.
 
@@ -53,13 +58,14 @@ async def open_devnet(
         folder: Empty or new; keys, databases and logs of all nodes are kept there.
         providers: 1 to 8.
         overrides: Settings of every node, by dotted name.
+        own: Settings of single nodes, by the node's name.
         terms: Periods of the contracts.
     """
     async with open_anvil(state_file=folder / "chain.json", block_time_s=BLOCK_TIME_S) as anvil:
         deployments = folder / "deployments.json"
         deployment = await deploy_local(anvil.url, terms=terms, path=deployments)
         places = await lay_out(
-            folder, providers=providers, rpc_url=anvil.url, deployments=deployments, overrides=overrides
+            folder, providers=providers, rpc_url=anvil.url, deployments=deployments, overrides=overrides, own=own
         )
         await fund(anvil.url, deployment, [places[0].wallet], tokens=REQUESTER_TOKENS)
         await fund(anvil.url, deployment, [place.wallet for place in places[1:]], tokens=Amount(0))

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,13 @@ class NodePlace:
 
 
 async def lay_out(
-    folder: Path, *, providers: int, rpc_url: str, deployments: Path, overrides: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    providers: int,
+    rpc_url: str,
+    deployments: Path,
+    overrides: dict[str, Any] | None = None,
+    own: Mapping[str, dict[str, Any]] | None = None,
 ) -> tuple[NodePlace, ...]:
     """Make a requester and `providers` providers under `folder`, each with keys and a configuration.
 
@@ -67,6 +74,7 @@ async def lay_out(
         rpc_url: Of the local chain.
         deployments: File with the contracts' addresses.
         overrides: Settings of every node, by dotted name.
+        own: Settings of single nodes, by the node's name.
     """
     ports = _free_ports(providers + 1)
     password = folder / "password"
@@ -99,7 +107,9 @@ async def lay_out(
                 "provider.fuel_per_s": FUEL_PER_S,
                 "provider.prices.gfuel": gfuel,
             }
-        await trio.Path(place.config).write_text(render_default_toml(values | (overrides or {})))
+        await trio.Path(place.config).write_text(
+            render_default_toml(values | (overrides or {}) | (own or {}).get(place.name, {}))
+        )
     return tuple(places)
 
 

@@ -127,15 +127,20 @@ class PostgresDatabase:
         assert self._facts is not None
         set_cursor(connection, SERVER_CURSOR, self._facts.started_at.encode())
 
-    def look(self) -> ServerFacts:
-        """Return what the server says of itself, without becoming its writer.
+    def look(self, times: int) -> tuple[ServerFacts, list[float]]:
+        """Return what the server says of itself, and how long it took to answer `times` times, without the lock.
 
         Raises:
-            DatabaseUnreachable, DatabaseUnusable: See `connect_writer`; a server that is not fit is described too.
+            DatabaseUnreachable, DatabaseUnusable: Nobody answers, or lets this user in; one that is not fit does.
         """
         connection = self._connect()
         try:
-            return read_facts(connection)
+            facts, seconds = read_facts(connection), list[float]()
+            for _ in range(times):
+                began = time.perf_counter()
+                connection.execute("SELECT 1")
+                seconds.append(time.perf_counter() - began)
+            return facts, seconds
         finally:
             connection.close()
 
