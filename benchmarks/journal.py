@@ -2,7 +2,7 @@
 
 Run: `python benchmarks/journal.py [--folder FOLDER] [--url URL] [--notify]`. The folder decides which disk is measured
 (default: a temporary one), the URL which PostgreSQL server (default: one of its own, on a local socket and such a disk;
-left out where there is none). Rounds of the two are interleaved. `--notify` measures what a NOTIFY at each commit costs.
+left out where there is none). Rounds of the two are interleaved. `--notify` measures a NOTIFY at each commit too.
 """
 
 import argparse

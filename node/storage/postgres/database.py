@@ -97,7 +97,7 @@ class PostgresDatabase:
             "postgresql+psycopg://",
             creator=self._connect_reading,
             pool_size=READERS,
-            max_overflow=1,  # a backup reads for long
+            max_overflow=0,
             use_native_hstore=False,
             hide_parameters=True,
         )
