@@ -73,20 +73,22 @@ class PostgresDatabase:
 
     def is_lost(self, connection: Connection) -> bool:
         """See `Database`."""
-        return connection.closed or connection.invalidated
+        if connection.closed or connection.invalidated:
+            return True
+        raw: Any = connection.connection.dbapi_connection
+        return raw is None or raw.closed
 
     def is_alive(self, connection: Connection) -> bool:
         """See `Database`."""
         if self.is_lost(connection):
             return False
         raw: Any = connection.connection.dbapi_connection
-        poll = select.poll()
-        poll.register(raw.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return True
-        try:  # the server said something unasked: most often that it ends
-            raw.execute("SELECT 1")
-            raw.rollback()
+        try:
+            poll = select.poll()
+            poll.register(raw.fileno(), select.POLLIN)
+            if poll.poll(0):  # the server said something unasked: most often that it ends
+                raw.execute("SELECT 1")
+                raw.rollback()
         except psycopg.Error:
             return False
         return True
