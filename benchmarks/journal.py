@@ -27,9 +27,9 @@ from tests.postgres_lab import run_postgres
 
 ROUNDS = 5
 BODY = bytes(256)
-GROUPED_ROWS = 4000
+GROUPED_ROWS = 2000
 CALLERS = 200
-SINGLE_ROWS = 200
+SINGLE_ROWS = 100
 NOTIFY = "NOTIFY stoa_journal"
 
 Measure = Callable[[Storage, str], Awaitable[float]]
