@@ -259,7 +259,9 @@ class Writer:
         transaction = connection.begin()
         is_sent = False
         try:
-            self._results.extend(self._run_in_savepoint(job) for job in jobs)
+            connection.exec_driver_sql("SAVEPOINT job")
+            for job in jobs:
+                self._results.append(self._run_in_savepoint(job))
             self._state.before_commit(connection)
             is_sent = True
             transaction.commit()
@@ -298,7 +300,6 @@ class Writer:
 
     def _run_in_savepoint(self, job: _Job[object]) -> Outcome[object]:
         mark, connection = self._state.mark(), self._connection
-        connection.exec_driver_sql("SAVEPOINT job")
         result = capture(job.run, connection)
         if self._database.is_lost(connection):  # whatever the job made of that
             raise _ConnectionLost("the connection broke")
@@ -311,8 +312,10 @@ class Writer:
                     if not self._in_transaction():  # SQLite gave up the whole group, not this job alone
                         raise error
                     result = Error(translate(error))
-                connection.exec_driver_sql("ROLLBACK TO job")
-        connection.exec_driver_sql("RELEASE job")
+                connection.exec_driver_sql("ROLLBACK TO job")  # and the savepoint is as new
+                return result
+        for statement in self._database.next_savepoint:
+            connection.exec_driver_sql(statement)
         return result
 
     def _in_transaction(self) -> bool:

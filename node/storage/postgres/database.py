@@ -52,6 +52,7 @@ class PostgresDatabase:
     """See `Database`."""
 
     can_be_lost = True
+    next_savepoint = ("RELEASE job; SAVEPOINT job",)
 
     def __init__(self, address: PostgresAddress) -> None:
         self._address = address
