@@ -26,7 +26,7 @@ help: ## List the commands
 setup: ## Install and compile what is missing or out of date
 	@scripts/setup
 
-setup-test: ## The same, and what only tests need: Prometheus
+setup-test: ## The same, and what only tests need: Prometheus, PostgreSQL
 	@scripts/setup test
 
 demo: setup ## Three tasks between four processes, one of them killed half-way, and the books at the end

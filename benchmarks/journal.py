@@ -3,8 +3,10 @@
 python -m benchmarks.run --only journal          TMPDIR decides which disk is measured
 """
 
+import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,9 @@ import trio
 from benchmarks.figures import Figure, rated
 from node.operations.clock import SystemClock
 from node.storage.chain import Entry
+from node.storage.postgres.address import PostgresAddress, read_address
 from node.storage.storage import Storage, open_storage
+from tests.postgres_lab import run_postgres
 
 BODY: Final = bytes(256)
 GROUPED_ROWS: Final = 4000
@@ -43,7 +47,7 @@ async def single(storage: Storage, stream: str) -> float:
     return SINGLE_ROWS / (time.perf_counter() - started)
 
 
-async def verify(storage: Storage) -> float:
+async def verify(storage: Storage, _stream: str) -> float:
     """Check the whole chain; return rows a second."""
     started = time.perf_counter()
     head = await storage.journal.verify()
@@ -51,18 +55,48 @@ async def verify(storage: Storage) -> float:
 
 
 async def observe(rounds: int) -> list[Figure]:
-    """Measure in turns."""
-    many, one, checked = list[float](), list[float](), list[float]()
-    with tempfile.TemporaryDirectory(prefix="stoa-bench-") as folder:
-        async with open_storage(Path(folder) / "data", clock=SystemClock()) as storage:
+    """Measure in turns: SQLite, and PostgreSQL where its server can be had."""
+    kinds = {"many": grouped, "one": single, "checked": verify}
+    with tempfile.TemporaryDirectory(prefix="stoa-bench-") as folder, ExitStack() as servers:
+        async with AsyncExitStack() as stack:
+            stores = {"SQLite": await stack.enter_async_context(open_storage(Path(folder) / "a", clock=SystemClock()))}
+            address = _server_of_its_own(servers)
+            if address is not None:
+                stores["PostgreSQL"] = await stack.enter_async_context(
+                    open_storage(Path(folder) / "b", clock=SystemClock(), address=address)
+                )
+            rates = {(kind, name): list[float]() for kind in kinds for name in stores}
             for turn in range(rounds):
-                many.append(await grouped(storage, f"many-{turn}"))
-                one.append(await single(storage, f"one-{turn}"))
-                checked.append(await verify(storage))
-    return [
-        rated(f"journal, {CALLERS} callers sharing commits", "rows/s", many, "one caller", one),
-        rated("journal, checking its chain", "rows/s", checked),
+                for (kind, name), measured in rates.items():
+                    measured.append(await kinds[kind](stores[name], f"{kind}-{turn}"))
+    figures = [
+        rated(
+            f"journal, {CALLERS} callers sharing commits",
+            "rows/s",
+            rates["many", "SQLite"],
+            "one caller",
+            rates["one", "SQLite"],
+        ),
+        rated("journal, checking its chain", "rows/s", rates["checked", "SQLite"]),
     ]
+    if address is not None:
+        titles = {"many": f"{CALLERS} callers", "one": "one caller", "checked": "checking its chain"}
+        figures += [
+            rated(
+                f"journal in PostgreSQL, {title}", "rows/s", rates[kind, "PostgreSQL"], "SQLite", rates[kind, "SQLite"]
+            )
+            for kind, title in titles.items()
+        ]
+    return figures
+
+
+def _server_of_its_own(servers: ExitStack) -> PostgresAddress | None:
+    try:
+        server = servers.enter_context(run_postgres())
+    except AssertionError as error:
+        print(f"SQLite alone: {error}", file=sys.stderr)
+        return None
+    return read_address(server.url(server.new_database()))
 
 
 def measure(*, quick: bool) -> list[Figure]:

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+INSTALLED: Final = Path("/usr/lib/postgresql")
 UNPACKED: Final = ROOT / ".cache" / "postgresql"
 SUPERUSER: Final = "stoa"
 START_TIMEOUT_S: Final = 60.0
@@ -152,7 +153,7 @@ def run_postgres(**settings: str) -> Generator[PostgresServer]:
 
 def _find_programs(folder: Path, user: str | None) -> tuple[Path, dict[str, str]]:
     """Return the folder of the server's programs, and what their environment needs."""
-    for found in (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), _on_path()):
+    for found in (*sorted(INSTALLED.glob("*/bin"), reverse=True), _on_path()):
         if found is not None and (found / "initdb").exists() and (found / "postgres").exists():
             return found, {}
     unpacked = UNPACKED
@@ -160,7 +161,7 @@ def _find_programs(folder: Path, user: str | None) -> tuple[Path, dict[str, str]
         unpacked = folder / "programs"
         shutil.copytree(UNPACKED, unpacked, symlinks=True)
     for found in sorted(unpacked.glob("usr/lib/postgresql/*/bin"), reverse=True):
-        libraries = [str(each) for each in unpacked.glob("usr/lib/*-linux-*")]
+        libraries = [str(each) for each in unpacked.glob("**/lib/*-linux-*")]
         return found, {"LD_LIBRARY_PATH": ":".join(libraries)}
     raise AssertionError("PostgreSQL's server is missing: run `scripts/setup test`")
 

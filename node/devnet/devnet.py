@@ -1,6 +1,6 @@
 """A whole network on this machine: a local chain with the contracts, one requester, some providers."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ async def open_devnet(
     providers: int = 3,
     watchers: int = 0,
     overrides: dict[str, Any] | None = None,
+    own: Mapping[str, dict[str, Any]] | None = None,
     terms: LocalTerms = TERMS,
 ) -> AsyncGenerator[Devnet, None]:
     """Start everything; stop everything at the end, in the opposite order.
@@ -59,6 +60,7 @@ async def open_devnet(
         providers: At least 1.
         watchers: Nodes that neither buy nor sell.
         overrides: Settings of every node, by dotted name.
+        own: Settings of single nodes, by the node's name.
         terms: Periods of the contracts.
     """
     async with open_anvil(state_file=folder / "chain.json", block_time_s=BLOCK_TIME_S) as anvil:
@@ -71,6 +73,7 @@ async def open_devnet(
             rpc_url=anvil.url,
             deployments=deployments,
             overrides=overrides,
+            own=own,
         )
         await fund(anvil.url, deployment, [places[0].wallet], tokens=REQUESTER_TOKENS)
         await fund(anvil.url, deployment, [place.wallet for place in places[1:]], tokens=Amount(0))

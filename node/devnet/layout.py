@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +65,7 @@ async def lay_out(
     deployments: Path,
     watchers: int = 0,
     overrides: dict[str, Any] | None = None,
+    own: Mapping[str, dict[str, Any]] | None = None,
 ) -> tuple[NodePlace, ...]:
     """Make a requester, `providers` providers and `watchers` under `folder`, each with keys and a configuration.
 
@@ -74,6 +76,7 @@ async def lay_out(
         deployments: File with the contracts' addresses.
         watchers: Nodes that only relay what the others say.
         overrides: Settings of every node, by dotted name.
+        own: Settings of single nodes, by the node's name.
     """
     ports = _free_ports(1 + providers + watchers)
     password = folder / "password"
@@ -107,7 +110,9 @@ async def lay_out(
                 "provider.fuel_per_s": FUEL_PER_S,
                 "provider.prices.gfuel": gfuel,
             }
-        await trio.Path(place.config).write_text(render_default_toml(values | (overrides or {})))
+        await trio.Path(place.config).write_text(
+            render_default_toml(values | (overrides or {}) | (own or {}).get(place.name, {}))
+        )
     return tuple(places)
 
 

@@ -21,6 +21,7 @@ from node.market.delivery_run import DeliveryContext
 from node.storage.chain import Record
 from node.storage.engine import new_metadata
 from node.storage.machine_log import CLOSED, OPENED
+from node.storage.tables import BIG, ForeignText
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.task import delivery
 from protocol.units import Amount, UnixTime
@@ -34,14 +35,14 @@ earnings = Table(
     new_metadata(),
     Column("award", LargeBinary(32), primary_key=True),
     Column("requester", LargeBinary(20), nullable=False),
-    Column("task", String(256), nullable=False),
+    Column("task", ForeignText(256), nullable=False),
     Column("taken_at", BigInteger, nullable=False, index=True),
     Column("state", String(16), nullable=False),
-    Column("reason", String(512), nullable=False),
+    Column("reason", ForeignText(512), nullable=False),
     Column("price", String(40), nullable=False),
     Column("earned", String(40), nullable=False),
-    Column("parts", Integer, nullable=False),
-    Column("paid_parts", Integer, nullable=False),
+    Column("parts", BIG, nullable=False),
+    Column("paid_parts", BIG, nullable=False),
     Column("escrow", Integer, nullable=False),
 )
 

@@ -3,24 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table, delete, insert, select, update
 
 from node.market.purchase_run import PurchaseContext
 from node.storage.chain import Record
 from node.storage.engine import new_metadata
 from node.storage.machine_log import CLOSED, OPENED
+from node.storage.tables import BIG, ForeignText
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.task import purchase
 from protocol.units import Amount, UnixTime
@@ -34,18 +23,18 @@ tasks = Table(
     "task",
     _metadata,
     Column("offer", LargeBinary(32), primary_key=True),
-    Column("name", String(256), nullable=False),
+    Column("name", ForeignText(256), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("reason", String(512), nullable=False, default=""),
+    Column("reason", ForeignText(512), nullable=False, default=""),
     Column("submitted_at", BigInteger, nullable=False, index=True),
     Column("changed_at", BigInteger, nullable=False),
     # Amounts as text: SQLite's integers end at 63 bits.
     Column("budget", String(40), nullable=False),
     Column("spent", String(40), nullable=False),
     Column("due", String(40), nullable=False),  # of `spent`, what is owed under the award in force
-    Column("parts", Integer, nullable=False),
-    Column("paid_parts", Integer, nullable=False),
-    Column("attempt", Integer, nullable=False),
+    Column("parts", BIG, nullable=False),
+    Column("paid_parts", BIG, nullable=False),
+    Column("attempt", BIG, nullable=False),
     Column("provider", LargeBinary(20)),
     Column("channel", LargeBinary(32)),
 )

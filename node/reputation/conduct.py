@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, LargeBinary, String, Table, delete, insert, select, update
 
 from node.storage.chain import Entry, Record
 from node.storage.engine import new_metadata
 from node.storage.machine_log import CLOSED, OPENED
+from node.storage.tables import BIG
 from protocol.identity import Address
 from protocol.market.roll import MAX_BIDDERS
 from protocol.reputation import beta
@@ -30,9 +31,9 @@ _conduct = Table(
     "conduct",
     _metadata,
     Column("provider", LargeBinary(20), primary_key=True),
-    Column("settled", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
-    Column("silent", Integer, nullable=False),
+    Column("settled", BIG, nullable=False),
+    Column("failed", BIG, nullable=False),
+    Column("silent", BIG, nullable=False),
 )
 _serving = Table(
     "conduct_serving",

@@ -15,6 +15,8 @@ class Database(Protocol):
         place: Where it is, for people; never a secret.
         can_be_lost: Whether a connection may break while the database goes on. A store that can't lose one knows at
             each moment what was committed; one that can keeps count of its groups (`Ledger`).
+        next_savepoint: What keeps the work of one job and begins that of the next, in few statements: each
+            is a way to the server and back.
     """
 
     @property
@@ -24,6 +26,11 @@ class Database(Protocol):
 
     @property
     def can_be_lost(self) -> bool:
+        """See the class."""
+        ...
+
+    @property
+    def next_savepoint(self) -> tuple[str, ...]:
         """See the class."""
         ...
 
@@ -75,6 +82,7 @@ class SqliteDatabase:
     """`stoa.sqlite3` in the data folder. The folder's lock is its lock."""
 
     can_be_lost = False
+    next_savepoint = ("RELEASE job", "SAVEPOINT job")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

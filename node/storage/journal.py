@@ -69,8 +69,9 @@ class Ledger:
             if found != expected:
                 raise ConcurrentAppend(stream=stream, expected=expected, found=found)
         records = [self._place(connection, entry, at) for entry in entries]
-        if records:
-            connection.execute(insert(journal), [_to_row(record) for record in records])
+        rows = [_to_row(record) for record in records]
+        if rows:  # a single row takes the drivers' shorter way
+            connection.execute(insert(journal), rows if len(rows) > 1 else rows[0])
         for record in records:
             self._projections.apply(connection, record)
         return self._head.seq

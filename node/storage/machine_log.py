@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import trio
-from sqlalchemy import Column, Connection, String, Table, delete, insert, select
+from sqlalchemy import Column, Connection, Table, delete, insert, select
 
 from node.storage.chain import Entry, Record
 from node.storage.engine import new_metadata
-from node.storage.tables import NAME_CHARS
+from node.storage.tables import NAME
 from protocol.errors import ProtocolError
 from protocol.wire.codec import decode_as, encode
 
@@ -150,7 +150,7 @@ async def load_machine(journal: Journal, machine: Machine[C, S, E, F], stream: s
     return log
 
 
-_open_streams = Table("open_stream", new_metadata(), Column("stream", String(NAME_CHARS), primary_key=True))
+_open_streams = Table("open_stream", new_metadata(), Column("stream", NAME, primary_key=True))
 
 
 class OpenStreams:

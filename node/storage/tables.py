@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 
 from node.storage.engine import new_metadata
 
@@ -13,6 +24,19 @@ NAME_CHARS: Final = 160
 BIG: Final = BigInteger().with_variant(Integer, "sqlite")
 # Range queries on names need byte order, which SQLite has by default.
 NAME: Final = String(NAME_CHARS).with_variant(String(NAME_CHARS, collation="C"), "postgresql")
+
+
+class ForeignText(TypeDecorator[str]):
+    """Text that somebody else wrote, to be shown: PostgreSQL refuses U+0000, and must not refuse a record for that."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what can't be kept by the sign for it."""
+        del dialect
+        return value.replace("\0", "\ufffd") if value is not None else None
+
 
 core = new_metadata()
 

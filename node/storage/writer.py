@@ -259,15 +259,17 @@ class Writer:
         transaction = connection.begin()
         is_sent = False
         try:
-            self._results.extend(self._run_in_savepoint(job) for job in jobs)
+            connection.exec_driver_sql("SAVEPOINT job")
+            for job in jobs:
+                self._results.append(self._run_in_savepoint(job))
             self._state.before_commit(connection)
             is_sent = True
             transaction.commit()
         except (DBAPIError, _ConnectionLost) as error:
-            if is_sent and self._database.is_lost(connection):
+            reason = translate(error) if isinstance(error, DBAPIError) else DatabaseUnreachable(str(error))
+            if is_sent and (self._database.is_lost(connection) or isinstance(reason, DatabaseUnreachable)):
                 return _Attempt.IN_DOUBT
             self._undo(transaction)
-            reason = translate(error) if isinstance(error, DBAPIError) else DatabaseUnreachable(str(error))
             self._refuse(jobs, reason)
             return _Attempt.DECIDED
         except BaseException:
@@ -277,10 +279,10 @@ class Writer:
         return _Attempt.DECIDED
 
     def _undo(self, transaction: RootTransaction) -> None:
-        if not self._database.is_lost(self._connection) and transaction.is_active:
-            transaction.rollback()
-        else:
+        try:
             transaction.close()
+        except DBAPIError:
+            self._connection.invalidate()  # it broke just now; nothing of it was committed
 
     def _settle(self, jobs: Sequence[_Job[object]], *, committed: bool) -> None:
         if not committed:
@@ -298,24 +300,23 @@ class Writer:
 
     def _run_in_savepoint(self, job: _Job[object]) -> Outcome[object]:
         mark, connection = self._state.mark(), self._connection
-        connection.exec_driver_sql("SAVEPOINT job")
         result = capture(job.run, connection)
+        if self._database.is_lost(connection):  # whatever the job made of that
+            raise _ConnectionLost("the connection broke")
         match result:
             case Value():
                 pass
             case Error(error):
                 self._state.roll_back(mark)
                 if isinstance(error, DBAPIError):
-                    if not self._in_transaction():  # the whole group is given up, not this job alone
+                    if not self._in_transaction():  # SQLite gave up the whole group, not this job alone
                         raise error
                     result = Error(translate(error))
-                elif self._database.is_lost(connection):
-                    raise _ConnectionLost("the connection broke") from error
-                connection.exec_driver_sql("ROLLBACK TO job")
-        connection.exec_driver_sql("RELEASE job")
+                connection.exec_driver_sql("ROLLBACK TO job")  # and the savepoint is as new
+                return result
+        for statement in self._database.next_savepoint:
+            connection.exec_driver_sql(statement)
         return result
 
     def _in_transaction(self) -> bool:
-        if self._database.is_lost(self._connection):
-            return False
         return bool(getattr(self._connection.connection.dbapi_connection, "in_transaction", True))

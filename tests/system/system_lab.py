@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -279,7 +279,12 @@ def check_output(example: Path, *outputs: Path) -> subprocess.CompletedProcess[s
 
 @contextmanager
 def run_lab(
-    folder: Path, *, providers: int = 3, overrides: dict[str, Any] | None = None, terms: LocalTerms = TERMS
+    folder: Path,
+    *,
+    providers: int = 3,
+    overrides: dict[str, Any] | None = None,
+    own: Mapping[str, dict[str, Any]] | None = None,
+    terms: LocalTerms = TERMS,
 ) -> Generator[Lab]:
     """Run a network in a thread until the block ends."""
     ready = threading.Event()
@@ -289,7 +294,7 @@ def run_lab(
 
     async def hold() -> None:
         ending.append(trio.Event())
-        async with open_devnet(folder, providers=providers, overrides=overrides, terms=terms) as devnet:
+        async with open_devnet(folder, providers=providers, overrides=overrides, own=own, terms=terms) as devnet:
             made.append(Lab(devnet, trio.lowlevel.current_trio_token()))
             ready.set()
             await ending[0].wait()

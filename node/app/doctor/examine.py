@@ -10,6 +10,7 @@ from node.api.client import open_client
 from node.api.errors import NodeNotRunning
 from node.api.facade import NodeFacade
 from node.app.doctor.chain import check_chain, check_peers_clocks
+from node.app.doctor.database import check_database
 from node.app.doctor.finding import Check, Finding, Patient, Running, broken, look, ok
 from node.app.doctor.keys import check_keys, check_password_file
 from node.app.doctor.machine import (
@@ -29,6 +30,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("engine", check_python),
     ("data folder", check_folder),
     ("disk speed", check_disk_speed),
+    ("database", check_database),
     ("descriptors", check_descriptors),
     ("password file", check_password_file),
     ("keys", check_keys),

@@ -52,6 +52,7 @@ class PostgresDatabase:
     """See `Database`."""
 
     can_be_lost = True
+    next_savepoint = ("RELEASE job; SAVEPOINT job",)
 
     def __init__(self, address: PostgresAddress) -> None:
         self._address = address
@@ -73,20 +74,22 @@ class PostgresDatabase:
 
     def is_lost(self, connection: Connection) -> bool:
         """See `Database`."""
-        return connection.closed or connection.invalidated
+        if connection.closed or connection.invalidated:
+            return True
+        raw: Any = connection.connection.dbapi_connection
+        return raw is None or raw.closed
 
     def is_alive(self, connection: Connection) -> bool:
         """See `Database`."""
         if self.is_lost(connection):
             return False
         raw: Any = connection.connection.dbapi_connection
-        poll = select.poll()
-        poll.register(raw.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return True
-        try:  # the server said something unasked: most often that it ends
-            raw.execute("SELECT 1")
-            raw.rollback()
+        try:
+            poll = select.poll()
+            poll.register(raw.fileno(), select.POLLIN)
+            if poll.poll(0):  # the server said something unasked: most often that it ends
+                raw.execute("SELECT 1")
+                raw.rollback()
         except psycopg.Error:
             return False
         return True
@@ -97,7 +100,7 @@ class PostgresDatabase:
             "postgresql+psycopg://",
             creator=self._connect_reading,
             pool_size=READERS,
-            max_overflow=1,  # a backup reads for long
+            max_overflow=0,
             use_native_hstore=False,
             hide_parameters=True,
         )
@@ -127,15 +130,20 @@ class PostgresDatabase:
         assert self._facts is not None
         set_cursor(connection, SERVER_CURSOR, self._facts.started_at.encode())
 
-    def look(self) -> ServerFacts:
-        """Return what the server says of itself, without becoming its writer.
+    def look(self, times: int) -> tuple[ServerFacts, list[float]]:
+        """Return what the server says of itself, and how long it took to answer `times` times, without the lock.
 
         Raises:
-            DatabaseUnreachable, DatabaseUnusable: See `connect_writer`; a server that is not fit is described too.
+            DatabaseUnreachable, DatabaseUnusable: Nobody answers, or lets this user in; one that is not fit does.
         """
         connection = self._connect()
         try:
-            return read_facts(connection)
+            facts, seconds = read_facts(connection), list[float]()
+            for _ in range(times):
+                began = time.perf_counter()
+                connection.execute("SELECT 1")
+                seconds.append(time.perf_counter() - began)
+            return facts, seconds
         finally:
             connection.close()
 

@@ -17,8 +17,10 @@ from trio.testing import MockClock
 
 from node.api.views.status import NodeStatus, PeerView
 from node.app.doctor import chain as chain_checks
+from node.app.doctor import database as database_checks
 from node.app.doctor import machine, reach
 from node.app.doctor.chain import WINDOW_S, check_chain
+from node.app.doctor.database import check_database
 from node.app.doctor.finding import Check, Finding, Patient, Running, look
 from node.app.doctor.keys import check_keys, check_password_file
 from node.app.doctor.machine import check_descriptors, check_disk_speed, check_folder, check_python, check_sandbox
@@ -35,11 +37,13 @@ from node.networking.network import open_network
 from node.networking.settings import NetworkSettings
 from node.operations.clock import SystemClock
 from node.storage.folder_lock import hold_folder
+from node.storage.postgres import database as postgres_database
 from node.wallet.host_key import create_host_key
 from node.wallet.keystore import create_wallet
 from node.wallet.keystore_v3 import ScryptCost
 from protocol.identity import ZERO_DIGEST, Address, PeerId
 from protocol.units import Amount, UnixTime
+from tests.stores import Store
 
 LIGHT = ScryptCost(n=2**12)
 PASSWORD = "correct horse"
@@ -117,6 +121,26 @@ async def test_a_disk_without_room_is_said(
     for each in ("SCARCE_BYTES", limit):
         monkeypatch.setattr(machine, each, 2**70)
     assert (await told(check_folder, patient(folder)))["disk space"][0] == state
+
+
+async def test_a_server_for_the_journal_is_looked_at_as_the_node_would(
+    folder: Path, postgres: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = postgres.url(folder)
+    assert await told(check_database, patient(folder)) == {}
+    good = await told(check_database, patient(folder, storage__url=url))
+    assert {name: state for name, (state, _) in good.items()} == {"database": "ok"}
+    assert "PostgreSQL" in good["database"][1]
+
+    monkeypatch.setattr(database_checks, "SLOW_ANSWER_S", 0.0)
+    assert await states(check_database, patient(folder, storage__url=url)) == ["warning"]
+    monkeypatch.setattr(postgres_database, "LOCK_PATIENCE_S", 0.0)
+    with postgres.server.connect(url.split("/")[3].split("?")[0]) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (postgres_database.LOCK_KEY,))
+        state, text = (await told(check_database, patient(folder, storage__url=url)))["it"]
+        assert (state, "in use by another node" in text) == ("broken", True)
+    absent = await told(check_database, patient(folder, storage__url=f"postgresql:///x?host={tmp_path}"))
+    assert absent["it"][0] == "broken"
 
 
 async def test_a_slow_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

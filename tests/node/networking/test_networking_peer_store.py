@@ -13,14 +13,14 @@ from node.networking.peers.store import NETWORK_SCHEMA, SqlPeerStore
 from node.networking.peers.stored import StoredBan, StoredPeer, StoredPeers
 from node.operations.clock import TrioClock
 from node.storage.blocking import in_line
-from node.storage.engine import open_reader_engine
 from node.storage.schema import schema_differences
-from node.storage.storage import open_storage
 from protocol.errors import TransientError
 from protocol.identity import PeerId
 from protocol.node_record import peer_id_of
 from protocol.units import UnixTime
+from tests.stores import Store
 
+ON_SQLITE = Store(None)
 Eventually = Callable[[Callable[[], object]], Any]
 
 
@@ -44,32 +44,29 @@ def stored(number: int, **changes: Any) -> StoredPeer:
 
 
 @asynccontextmanager
-async def open_store(folder: Path) -> AsyncGenerator[SqlPeerStore, None]:
+async def open_store(folder: Path, store: Store = ON_SQLITE) -> AsyncGenerator[SqlPeerStore, None]:
     clock = TrioClock.starting_at(UnixTime(1_800_000_000))
-    async with open_storage(folder, clock=clock, schema_parts=[NETWORK_SCHEMA], run_blocking=in_line) as storage:
+    async with store.open(folder, clock=clock, schema_parts=[NETWORK_SCHEMA], run_blocking=in_line) as storage:
         yield SqlPeerStore(storage)
 
 
-async def test_the_migrations_make_the_tables_that_the_code_sees(tmp_path: Path) -> None:
-    async with open_store(tmp_path):
-        pass
-    engine = open_reader_engine(tmp_path)
-    with engine.connect() as connection:
-        assert schema_differences(connection, NETWORK_SCHEMA) == []
-    engine.dispose()
+async def test_the_migrations_make_the_tables_that_the_code_sees(tmp_path: Path, store: Store) -> None:
+    clock = TrioClock.starting_at(UnixTime(1_800_000_000))
+    async with store.open(tmp_path, clock=clock, schema_parts=[NETWORK_SCHEMA]) as storage:
+        assert await storage.read.query(lambda connection: list(schema_differences(connection, NETWORK_SCHEMA))) == []
 
 
-async def test_what_is_saved_comes_back_in_order_and_replaces_what_was_there(tmp_path: Path) -> None:
+async def test_what_is_saved_comes_back_in_order_and_replaces_what_was_there(tmp_path: Path, store: Store) -> None:
     everything = StoredPeers(
         peers=(stored(3, anchor=2), stored(1, anchor=1), stored(2, record=b"")),
         bans=(StoredBan(peer=peer(9), until=1_800_000_600),),
     )
-    async with open_store(tmp_path) as store:
-        assert await store.load() == StoredPeers()
-        await store.save(StoredPeers(peers=(stored(8),), bans=(StoredBan(peer=peer(7), until=1),)))
-        await store.save(everything)
-    async with open_store(tmp_path) as store:
-        assert await store.load() == everything
+    async with open_store(tmp_path, store) as book:
+        assert await book.load() == StoredPeers()
+        await book.save(StoredPeers(peers=(stored(8),), bans=(StoredBan(peer=peer(7), until=1),)))
+        await book.save(everything)
+    async with open_store(tmp_path, store) as book:
+        assert await book.load() == everything
 
 
 async def test_a_node_whose_bootstrap_is_dead_finds_the_network_again_after_a_restart(

@@ -215,7 +215,7 @@ async def test_a_database_that_cannot_keep_a_promise_is_refused(
         url = postgres_server.url(postgres_server.new_database())
         error = await refused(url, folder, clock)
         assert "fsync off" in str(error)
-        facts = PostgresDatabase(read_address(url)).look()
+        facts, _ = PostgresDatabase(read_address(url)).look(1)
         assert [text.split(" is off")[0] for text, _ in list_worries(facts)] == ["full_page_writes"]
     finally:
         with postgres_server.connect() as admin:

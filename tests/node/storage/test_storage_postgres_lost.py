@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from node.operations.clock import Clock
 from node.storage import read_model, writer
@@ -277,19 +278,20 @@ def database_of(store: Store, folder: Path) -> str:
     return store.url(folder).split("/")[3].split("?")[0]
 
 
+@pytest.mark.parametrize("makes_of_it", ["another error", "nothing"])
 async def test_a_job_that_hides_a_lost_connection_does_not_end_the_writer(
-    postgres: Store, folder: Path, clock: Clock
+    makes_of_it: str, postgres: Store, folder: Path, clock: Clock
 ) -> None:
-    async with postgres.open(folder, clock=clock) as storage:
-
-        def job(connection: Connection) -> None:
-            with postgres.server.connect(database_of(postgres, folder)) as admin:
-                admin.execute(END_WRITER)
-            try:
-                connection.exec_driver_sql("SELECT 1")
-            except Exception as error:
+    def job(connection: Connection) -> None:
+        with postgres.server.connect(database_of(postgres, folder)) as admin:
+            admin.execute(END_WRITER)
+        try:
+            connection.exec_driver_sql("SELECT 1")
+        except DBAPIError as error:
+            if makes_of_it == "another error":
                 raise LookupError("something else") from error
 
+    async with postgres.open(folder, clock=clock) as storage:
         with pytest.raises(DatabaseUnreachable):
             await storage.writer.submit(job)
         await storage.journal.append([entry("1")])

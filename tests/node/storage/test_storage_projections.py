@@ -9,7 +9,7 @@ from node.operations.clock import Clock
 from node.storage.chain import Entry, Record
 from node.storage.engine import new_metadata
 from node.storage.storage import Storage
-from node.storage.tables import projection
+from node.storage.tables import ForeignText, projection
 from tests.stores import Store
 
 
@@ -113,6 +113,7 @@ async def test_a_new_version_or_shape_is_rebuilt_at_open(
 ) -> None:
     async with store.open(folder, clock=clock, projections=[Totals()]) as storage:
         await storage.journal.append(entries(*[("a", 1)] * 1100))
+    changed.applied.clear()  # one object for both stores
     async with store.open(folder, clock=clock, projections=[changed]) as storage:
         assert changed.applied == list(range(1, 1101))
         assert await totals(storage, changed) == {"a": 11_000}
@@ -139,3 +140,24 @@ async def test_a_projection_ahead_of_the_journal_is_rebuilt(folder: Path, clock:
     async with store.open(folder, clock=clock, projections=[again]) as storage:
         assert again.applied == [1]
         assert await totals(storage, again) == {"a": 1}
+
+
+class Notes:
+    """Keeps what somebody else wrote."""
+
+    name = "notes"
+    version = 1
+    table = sa.Table("note", new_metadata(), sa.Column("text", ForeignText(8)))
+    tables = (table,)
+
+    def apply(self, connection: sa.Connection, record: Record) -> None:
+        connection.execute(sa.insert(self.table).values(text=record.body.decode()))
+
+
+async def test_no_letter_of_a_strangers_text_refuses_a_record(folder: Path, clock: Clock, store: Store) -> None:
+    async with store.open(folder, clock=clock, projections=[Notes()]) as storage:
+        await storage.journal.append(
+            [Entry(stream="s", kind="k", body=text.encode()) for text in ("a\0b", "\x01", "é\n")]
+        )
+        found = await storage.read.query(lambda c: list(c.execute(sa.select(Notes.table.c.text)).scalars()))
+    assert sorted(found) == sorted(["a\ufffdb", "\x01", "é\n"])
