@@ -15,6 +15,7 @@ import trio
 from benchmarks.figures import Figure, rated
 from node.operations.clock import SystemClock
 from node.storage.chain import Entry
+from node.storage.journal import Transaction
 from node.storage.postgres.address import PostgresAddress, read_address
 from node.storage.storage import Storage, open_storage
 from tests.postgres_lab import run_postgres
@@ -47,6 +48,19 @@ async def single(storage: Storage, stream: str) -> float:
     return SINGLE_ROWS / (time.perf_counter() - started)
 
 
+async def notified(storage: Storage, stream: str) -> float:
+    """The same, and every commit tells whoever listens (docs/adr/1505); PostgreSQL only."""
+
+    def job(transaction: Transaction) -> None:
+        transaction.connection.exec_driver_sql("NOTIFY stoa_journal")
+        transaction.append([Entry(stream=stream, kind="row", body=BODY)])
+
+    started = time.perf_counter()
+    for _ in range(SINGLE_ROWS):
+        await storage.transact(job)
+    return SINGLE_ROWS / (time.perf_counter() - started)
+
+
 async def verify(storage: Storage, _stream: str) -> float:
     """Check the whole chain; return rows a second."""
     started = time.perf_counter()
@@ -66,6 +80,9 @@ async def observe(rounds: int) -> list[Figure]:
                     open_storage(Path(folder) / "b", clock=SystemClock(), address=address)
                 )
             rates = {(kind, name): list[float]() for kind in kinds for name in stores}
+            if address is not None:
+                kinds["told"] = notified
+                rates["told", "PostgreSQL"] = []
             for turn in range(rounds):
                 for (kind, name), measured in rates.items():
                     measured.append(await kinds[kind](stores[name], f"{kind}-{turn}"))
@@ -87,6 +104,8 @@ async def observe(rounds: int) -> list[Figure]:
             )
             for kind, title in titles.items()
         ]
+        told, one = rates["told", "PostgreSQL"], rates["one", "PostgreSQL"]
+        figures.append(rated("journal in PostgreSQL, a NOTIFY at each commit", "rows/s", told, "without", one))
     return figures
 
 
