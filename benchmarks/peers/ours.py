@@ -17,8 +17,9 @@ import structlog
 import trio
 from blake3 import blake3
 
-import node.networking.libp2p.switch as switch_module
-from node.networking.libp2p.switch import ProtocolStream, Switch
+import node.networking.libp2p.connection as connection_module
+from node.networking.libp2p.connection import ProtocolStream
+from node.networking.libp2p.switch import Switch
 from node.networking.limits import Rate
 from node.networking.network import Network, open_network
 from node.networking.settings import NetworkSettings
@@ -218,7 +219,7 @@ class Peer:
 
 async def main() -> None:
     """Obey until the input ends."""
-    switch_module.STREAM_RATE = FAST  # pyright: ignore[reportPrivateImportUsage, reportConstantRedefinition]
+    connection_module.STREAM_RATE = FAST  # pyright: ignore[reportPrivateImportUsage, reportConstantRedefinition]
     settings = NetworkSettings(gossip_rate=FAST, author_rate=FAST, request_rate=FAST)
     async with open_network(
         settings, random.SystemRandom().randbytes(32), clock=time.time, random=random.Random()

@@ -20,11 +20,12 @@ from node.networking.blob_source import BlobSource
 from node.networking.blobs import PROTOCOLS as BLOB_PROTOCOLS
 from node.networking.blobs import Blobs, BlobSink, Reach
 from node.networking.errors import PeerUnreachable
+from node.networking.libp2p.connection import Connection
 from node.networking.libp2p.gossip import Gossip
 from node.networking.libp2p.identify import answer_identify_and_ping
 from node.networking.libp2p.router import MESHSUB
 from node.networking.libp2p.secure import HandshakeFailed, Identity
-from node.networking.libp2p.switch import Connection, Switch
+from node.networking.libp2p.switch import Switch
 from node.networking.limits import Conduct
 from node.networking.peers.book import PeerBook
 from node.networking.peers.groups import network_group

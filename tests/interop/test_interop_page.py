@@ -5,7 +5,7 @@ import re
 import pytest
 
 from node.networking.frames import MAX_FRAME_BYTES
-from node.networking.libp2p import gossip, negotiation, router, switch, yamux
+from node.networking.libp2p import connection, gossip, negotiation, router, switch, yamux
 from node.networking.limits import BAN_S, STRIKES, STRIKES_FORGIVEN_PER_S, Rate
 from node.networking.relay.circuit import IDLE_S
 from node.networking.settings import NetworkSettings, RelayLimits
@@ -81,7 +81,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     def rate(each: Rate) -> str:
         return f"{each.per_s:,.0f} a second ({each.burst:,.0f} at once)"
 
-    streams = switch.STREAM_RATE
+    streams = connection.STREAM_RATE
     expected = {
         "connections of a peer, of a host": f"{settings.max_connections_per_peer}, {settings.max_connections_per_host}",
         "unfinished handshakes of all": f"{settings.max_handshakes}",

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from node.networking.libp2p.switch import ProtocolStream
+from node.networking.libp2p.connection import ProtocolStream
 from node.networking.network import Network, open_network
 from node.networking.settings import NetworkSettings
 

@@ -34,10 +34,11 @@ from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
 from node.networking.errors import MessageTooLarge, PeerUnreachable
+from node.networking.libp2p.connection import ProtocolStream
 from node.networking.libp2p.history import HISTORY_S
 from node.networking.libp2p.router import MESHSUB, Router
 from node.networking.libp2p.secure import Identity
-from node.networking.libp2p.switch import ProtocolStream, Switch
+from node.networking.libp2p.switch import Switch
 from node.networking.libp2p.yamux import StreamReset
 from node.networking.limits import Buckets, Rate, TokenBucket
 from node.networking.settings import NetworkSettings

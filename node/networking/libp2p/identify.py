@@ -9,8 +9,9 @@ from typing import Final
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from multiaddr import Multiaddr
 
+from node.networking.libp2p.connection import ProtocolStream
 from node.networking.libp2p.negotiation import encode_varint
-from node.networking.libp2p.switch import ProtocolStream, Switch
+from node.networking.libp2p.switch import Switch
 
 IDENTIFY: Final = "/ipfs/id/1.0.0"
 PING: Final = "/ipfs/ping/1.0.0"

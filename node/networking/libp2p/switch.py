@@ -14,8 +14,6 @@ for whatever reason, all of it ends. tests/node/networking/test_networking_switc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from math import inf
 from typing import Final, TypeAlias
 
 import structlog
@@ -24,13 +22,14 @@ import trio
 from node.networking.addresses import PeerAddress
 from node.networking.errors import PeerUnreachable
 from node.networking.held_bytes import Account, HeldBytes
+from node.networking.libp2p.connection import Connection, ProtocolStream
 from node.networking.libp2p.negotiation import NegotiationFailed, propose, respond
+from node.networking.libp2p.places import Places
 from node.networking.libp2p.secure import HandshakeFailed, Identity, secure
 from node.networking.libp2p.yamux import MuxedConnection, MuxedStream, MuxError, StreamReset
-from node.networking.limits import Conduct, Rate, TokenBucket
-from node.networking.peers.admission import Held, choose_victim
+from node.networking.limits import Conduct
 from node.networking.peers.doorway import Doorway, Handshake
-from node.networking.peers.groups import host_group, network_group
+from node.networking.peers.groups import host_group
 from node.networking.settings import NetworkSettings
 from node.networking.transport import Transport
 from node.networking.turns import Share, Turns
@@ -48,98 +47,6 @@ NEGOTIATION_TIMEOUT_S: Final = 10.0
 LINGER_S: Final = 15.0
 """How long a stream that we have finished waits for the peer to finish it too."""
 MAX_ADDRESSES_DIALLED: Final = 8
-STREAM_RATE: Final = Rate(per_s=50, burst=300)
-"""Streams that a peer may open: the services of this node use long-lived ones."""
-DIAL_RESERVE: Final = 8
-"""One part in so many of `max_connections` is kept for dialling, so that a full node can still choose whom it knows."""
-MIN_DIAL_RESERVE: Final = 8
-"""And at least these, unless that were more than half: the connections that discovery chooses (outbound.py)."""
-
-
-class ProtocolStream:
-    """A stream on which both sides have agreed what to speak."""
-
-    def __init__(self, stream: MuxedStream, connection: "Connection", protocol: str) -> None:
-        self._stream = stream
-        self.connection = connection
-        self._protocol = protocol
-
-    @property
-    def peer(self) -> PeerId:
-        """Who is at the other end; proved by the handshake."""
-        return self.connection.peer
-
-    @property
-    def protocol(self) -> str:
-        """What both sides have agreed to speak."""
-        return self._protocol
-
-    async def read(self, limit: int = 64 * 1024) -> bytes:
-        """Return 1 to `limit` bytes, or none when the peer has finished. Raises `StreamReset`."""
-        return await self._stream.read(limit)
-
-    async def read_exactly(self, size: int) -> bytes:
-        """Return exactly `size` bytes. Raises `StreamReset`, also if the peer finishes before."""
-        data = bytearray()
-        try:
-            while len(data) < size:
-                chunk = await self._stream.read(size - len(data))
-                if not chunk:
-                    raise StreamReset(f"the peer finished after {len(data)} of {size} bytes")
-                data += chunk
-                self.hold(len(chunk))
-        finally:
-            self.hold(-len(data))
-        return bytes(data)
-
-    async def write(self, data: bytes | memoryview) -> None:
-        """Queue `data`, at the pace of the reader. Raises `StreamReset`. If cancelled, reset the stream."""
-        await self._stream.write(data)
-
-    def write_now(self, data: bytes) -> bool:
-        """Queue `data` if that needs no waiting; return whether it did. Not while somebody waits in `write`."""
-        return self._stream.write_now(data)
-
-    def finish(self) -> None:
-        """Say that we write no more."""
-        self._stream.finish()
-
-    def reset(self) -> None:
-        """Drop the stream, now."""
-        self._stream.reset()
-
-    def hold(self, size: int) -> None:
-        """Count bytes that are held for the peer, beside those of the stream itself; negative gives them back."""
-        self.connection.mux.hold(size)
-
-    async def spend(self, units: float) -> None:
-        """Count work that the peer causes, beside that of reading; wait when it is others' turn."""
-        await self.connection.mux.spend(units)
-
-
-class Connection:
-    """An authenticated connection to a peer, while it lasts."""
-
-    def __init__(
-        self, peer: PeerId, mux: MuxedConnection, *, host: str, is_dialler: bool, relay: PeerId | None
-    ) -> None:
-        self.peer = peer
-        self.mux = mux
-        self.host = host
-        """IP address of the other side; of the relay, if there is one: its network is what costs something there."""
-        self.is_dialler = is_dialler
-        self.relay = relay
-        """Through whom, if not directly."""
-        self.place: PeerAddress | None = None
-        """Where we dialled it."""
-        self.opened_at = trio.current_time()
-        self.scope = trio.CancelScope()
-        self.ended = trio.Event()
-        self.streams = TokenBucket(STREAM_RATE)
-
-    def end(self) -> None:
-        """End the connection and everything on it."""
-        self.scope.cancel()
 
 
 DialReport: TypeAlias = Callable[[PeerAddress, "Connection | None"], None]
@@ -185,6 +92,12 @@ class Switch:
         self._dialling: dict[PeerId, trio.Lock] = {}
         self._hosts: Counter[str] = Counter()
         self._doorway = Doorway(settings.max_handshakes)
+        self._places = Places(
+            self.connections,
+            settings.max_connections,
+            is_protected=lambda peer: peer in self.protected,
+            score_of=lambda peer: self.score_of(peer),  # noqa: PLW0108 - it is set later
+        )
         self._turns = Turns()
         self._memory = HeldBytes()
 
@@ -318,7 +231,7 @@ class Switch:
             if connection.is_dialler or self._is_home_of_chosen(host) or not self._doorway.note_ban(host):
                 continue
             log.info("network.address_refused", host=host)
-            for each in self._alive():
+            for each in self._places.alive():
                 if host_group(each.host) == host_group(host) and not each.is_dialler:
                     each.end()
 
@@ -369,7 +282,7 @@ class Switch:
         if (
             self._hosts[host_group(host)] >= self._settings.max_connections_per_host
             or (self._doorway.is_refused(host) and not self._is_home_of_chosen(host))
-            or self._is_full_for(host)
+            or self._places.is_full_for(host)
         ):
             log.debug("network.inbound_refused", host=host)
             return
@@ -461,60 +374,8 @@ class Switch:
         wire.count_for(share.spend)
         mux = MuxedConnection(wire, is_dialler=is_dialler, spend=share.spend)
         connection = Connection(peer, mux, host=host, is_dialler=is_dialler, relay=relay)
-        self._make_room(connection)
+        self._places.make_room(connection)
         return connection
-
-    def _inbound(self) -> tuple[list[Connection], int]:
-        """Return the connections that peers have opened, and how many there may be.
-
-        They never take the places that are kept for dialling.
-        """
-        limit = self._settings.max_connections
-        reserve = max(limit // DIAL_RESERVE, min(MIN_DIAL_RESERVE, limit // 2))
-        return [each for each in self._alive() if not each.is_dialler], limit - reserve
-
-    def _alive(self) -> list[Connection]:
-        return [each for peer in self.connections.values() for each in peer if not each.scope.cancel_called]
-
-    def _is_full_for(self, host: str) -> bool:
-        """Whether a stranger from `host` would displace nobody: then the handshake can be saved."""
-        inbound, limit = self._inbound()
-        if len(inbound) < limit:
-            return False
-        stranger = Held(group=network_group(host) or host, score=0.0, opened_at=trio.current_time())
-        return self._find_victim(inbound, stranger) is None
-
-    def _make_room(self, newcomer: Connection) -> None:
-        """End a connection if there are as many as may be, or refuse `newcomer`. Raises `HandshakeFailed`."""
-        inbound, inbound_limit = self._inbound()
-        alive, limit = self._alive(), self._settings.max_connections
-        if len(alive) < limit and (newcomer.is_dialler or len(inbound) < inbound_limit):
-            return
-        held = self._held(newcomer)
-        if newcomer.is_dialler:
-            # We chose it: it counts with nobody and is no worse than any. It displaces what came to us before it
-            # displaces what we dialled.
-            held = replace(held, group=newcomer, score=inf)
-            dialled = [each for each in alive if each.is_dialler]
-            victim = self._find_victim(inbound, held) or self._find_victim(dialled, held)
-        else:
-            victim = self._find_victim(inbound, held)
-        if victim is None:
-            raise HandshakeFailed(f"all {limit} connections of this node are in use")
-        log.info("network.evicted", peer=victim.peer, host=victim.host)
-        victim.end()
-
-    def _find_victim(self, connections: Sequence[Connection], newcomer: Held) -> Connection | None:
-        exposed = [each for each in connections if each.peer not in self.protected]
-        index = choose_victim([self._held(each) for each in exposed], newcomer)
-        return None if index is None else exposed[index]
-
-    def _held(self, connection: Connection) -> Held:
-        return Held(
-            group=network_group(connection.host) or connection.peer,
-            score=self.score_of(connection.peer),
-            opened_at=connection.opened_at,
-        )
 
     async def _run_streams(self, connection: Connection) -> None:
         with connection.scope:

@@ -23,7 +23,8 @@ from node.networking.libp2p.circuit_codec import (
     read_frame,
     verify_voucher,
 )
-from node.networking.libp2p.switch import ProtocolStream, Switch
+from node.networking.libp2p.connection import ProtocolStream
+from node.networking.libp2p.switch import Switch
 from node.networking.relay.circuit import CircuitStream
 from node.networking.relay.messages import (
     HOP,

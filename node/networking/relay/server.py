@@ -27,7 +27,8 @@ from node.networking.libp2p.circuit_codec import (
     make_voucher,
     read_frame,
 )
-from node.networking.libp2p.switch import ProtocolStream, Switch
+from node.networking.libp2p.connection import ProtocolStream
+from node.networking.libp2p.switch import Switch
 from node.networking.limits import Buckets, Rate
 from node.networking.peers.groups import network_group
 from node.networking.relay.circuit import splice
