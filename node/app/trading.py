@@ -107,7 +107,7 @@ def projections() -> tuple[Projection, ...]:
 async def open_trading(parts: TradingParts) -> AsyncGenerator[Trading, None]:
     """Take up every auction, purchase and delivery that is not over, and trade until the block ends."""
     storage = parts.storage
-    gossip = MarketGossip(parts.domain, parts.peers, parts.clock)
+    gossip = MarketGossip(parts.domain, parts.signing.address, parts.peers, parts.clock)
 
     async def open_streams(prefix: str) -> tuple[str, ...]:
         return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
@@ -123,6 +123,7 @@ async def open_trading(parts: TradingParts) -> AsyncGenerator[Trading, None]:
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(gossip.tidy)
+        nursery.start_soon(gossip.pass_on_early)
         nursery.start_soon(misconduct.keep)
         yield Trading(gossip=gossip, requester=requester, provider=provider)
 

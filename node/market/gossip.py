@@ -4,6 +4,7 @@ Every message may come by gossip or straight from its author; both ways lead thr
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -44,6 +45,8 @@ MESSAGE_METHOD: Final = "market/message"
 TIDY_EVERY_S: Final = 60.0
 RETELL_S: Final = 0.5
 EARLY_KEPT: Final = 256
+PASSED_ON_EVERY_S: Final = 0.2
+"""Early messages that are passed on take a part of what this node may publish, so that a flood leaves it room."""
 """Messages of at most 512 bytes, for the moments until what they are about arrives."""
 
 Listener = Callable[[MarketMessage], Awaitable[None]]
@@ -74,13 +77,15 @@ class GossipPeers(Protocol):
 class MarketGossip:
     """What this node says and hears of auctions."""
 
-    def __init__(self, domain: Domain, peers: GossipPeers, clock: Clock) -> None:
-        self._domain, self._peers, self._clock = domain, peers, clock
+    def __init__(self, domain: Domain, wallet: Address, peers: GossipPeers, clock: Clock) -> None:
+        """Take part as the node of `wallet`."""
+        self._domain, self._wallet, self._peers, self._clock = domain, wallet, peers, clock
         self._observed = ObserverState(domain=domain)
         self._listeners: list[Listener] = []
         self._misconduct = trio.Event()
         self._early: dict[bytes, MarketTopic] = {}
         """Commitments and bids that overtook their offer or roll: gossip brings each message only once."""
+        self._ripe_send, self._ripe = trio.open_memory_channel[tuple[MarketTopic, bytes]](EARLY_KEPT)
 
     @property
     def observed(self) -> ObserverState:
@@ -134,6 +139,22 @@ class MarketGossip:
         while True:
             await self._clock.sleep(TIDY_EVERY_S)
             self._note(observer.TimePassed(at=self._clock.now()))
+
+    async def pass_on_early(self) -> None:
+        """Judge again what came before its offer or roll, and gossip what is sound, for ever.
+
+        Nobody relays what it can't judge. So a message that reached only peers who did not know its offer yet would
+        go no further, and they alone would hold it against the requester that they have heard it.
+        """
+        async for topic, data in self._ripe:
+            try:
+                is_sound = self._judge(topic, data)
+            except ProtocolError as error:  # its sender was believed when it came; too late to tell who that was
+                log.debug("market.early_message_broken", topic=topic.value.label, reason=str(error))
+                continue
+            if is_sound:
+                await self._peers.publish(topic_name(self._domain, topic), data)
+                await self._clock.sleep(PASSED_ON_EVERY_S)
 
     def follow(self, announcement: OfferAnnouncement) -> None:
         """Follow an auction that this node takes part in: after a restart nothing of it is remembered."""
@@ -200,15 +221,13 @@ class MarketGossip:
                 del self._early[next(iter(self._early))]
 
     def _hear_early(self, offer_id: Digest) -> None:
-        """Judge again what came before this offer or its roll. Others relayed it, so it is only remembered here."""
+        """Let what came before this offer or its roll be judged again."""
         for data, topic in list(self._early.items()):
             message = read_message(data)
             if isinstance(message, CommitmentAnnouncement | BidAnnouncement) and message.signed.value.offer == offer_id:
                 del self._early[data]
-                try:
-                    self._judge(topic, data)
-                except ProtocolError as error:  # its sender was believed when it came; too late to tell who that was
-                    log.debug("market.early_message_broken", topic=topic.value.label, reason=str(error))
+                with suppress(trio.WouldBlock):
+                    self._ripe_send.send_nowait((topic, data))
 
     def _validate(self, topic: MarketTopic, data: bytes) -> MarketMessage:
         return validate(
@@ -225,9 +244,21 @@ class MarketGossip:
     async def _answer(self, _peer: PeerId, data: bytes) -> bytes:
         topic = topic_of(read_message(data))
         message = self._validate(topic, data)
+        if isinstance(message, CommitmentAnnouncement | BidAnnouncement):
+            self._check_is_for_us(message.signed.value.offer)
         self._observe(message)
         await self._dispatch(message)
         return b""
+
+    def _check_is_for_us(self, offer_id: Digest) -> None:
+        """Take commitments and bids straight only to our own auctions: what is told to one peer alone, others miss.
+
+        Raises:
+            UnknownOffer: The auction is another's. By gossip it reaches us and its requester.
+        """
+        auction = known_auction(self._observed, offer_id)
+        if auction is None or auction.signed_offer.value.requester != self._wallet:
+            raise UnknownOffer("this auction is another's: tell its requester, and gossip")
 
     async def _dispatch(self, message: MarketMessage) -> None:
         for listener in self._listeners:

@@ -118,7 +118,7 @@ def test_an_award_to_the_wrong_bidder_is_found(monkeypatch: pytest.MonkeyPatch) 
     def backwards(roll_id: Digest, candidates: Any) -> Any:
         return tuple(reversed(scoring.rank(roll_id, candidates)))
 
-    monkeypatch.setattr("protocol.market.auction.rank", backwards)
+    monkeypatch.setattr("protocol.market.auction_closing.rank", backwards)
     assert "WrongWinner" in found("lossy")
 
 

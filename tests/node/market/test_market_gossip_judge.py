@@ -40,7 +40,7 @@ class Listening:
 @pytest.fixture
 def judges() -> dict[str, Callable[[bytes], bool]]:
     peers = Listening()
-    MarketGossip(DOMAIN, peers, SystemClock()).join()
+    MarketGossip(DOMAIN, Address(bytes(20)), peers, SystemClock()).join()
     return {topic.value.label: peers.judges[topic_name(DOMAIN, topic)] for topic in MarketTopic}
 
 
