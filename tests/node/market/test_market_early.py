@@ -148,4 +148,5 @@ async def test_a_commitment_is_taken_straight_from_its_bidder_only_by_the_reques
             with pytest.raises(UnknownOffer, match="another's"):
                 await answer(PeerId("bidder"), COMMITMENT)
         assert it.has_heard_the_commitment == is_taken
-        assert it.hear(MarketTopic.COMMITMENTS, COMMITMENT) != is_taken
+        assert it.hear(MarketTopic.COMMITMENTS, COMMITMENT), "by gossip, everybody does"
+        assert it.has_heard_the_commitment
