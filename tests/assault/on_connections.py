@@ -127,7 +127,7 @@ async def garbage_for_ciphertext(aim: Aim) -> None:
 
     async def attempt() -> None:
         async with aim.secured() as line:
-            raw = line.wire._wire._messages.read_writer.read_write_closer
+            raw = line.wire._wire._raw
             size = aim.chance.randrange(1, 4096)
             await raw.write(size.to_bytes(2) + aim.chance.randbytes(aim.chance.choice((size, size // 2))))
 
