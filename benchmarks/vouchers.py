@@ -29,13 +29,13 @@ from node.storage.machine_log import Machine, open_machine
 from node.storage.storage import Storage, open_storage
 from protocol.channel.chain import OpenConfirmed
 from protocol.channel.holds import build_voucher
-from protocol.channel.objects import ChannelKey, ChannelRules, Hold, channel_id
+from protocol.channel.objects import ChannelKey, ChannelRules, Hold, Voucher, channel_id
 from protocol.channel.paying import PaymentDue
 from protocol.channel.receiving import VoucherReceived
 from protocol.identity import Address, Digest
-from protocol.signing.ecdsa import address_of
+from protocol.signing.ecdsa import address_of, forget_signers
 from protocol.signing.eip712 import Domain
-from protocol.signing.signed import sign_struct, verify_signer
+from protocol.signing.signed import Signed, sign_struct, verify_signer
 from protocol.units import MAX_AMOUNT, Amount, Seconds, UnixTime
 from protocol.wire.codec import decode, encode
 
@@ -183,6 +183,12 @@ def rate(step: Callable[[], object], rounds: int, seconds: float = 0.2) -> list[
     return rates
 
 
+def verify_anew(signed: Signed[Voucher], payer: Address) -> None:
+    """Verify a signature that was not met before."""
+    forget_signers()
+    verify_signer(DOMAIN, signed, payer)
+
+
 def measure(*, quick: bool) -> list[Figure]:
     """Measure all."""
     rounds = 2 if quick else 5
@@ -198,5 +204,5 @@ def measure(*, quick: bool) -> list[Figure]:
         rated("vouchers: durable at payer and payee", unit, rates["both"]),
         rated("  the same, by the wall clock", "/s", rates["both, wall"]),
         rated("sign a voucher", unit, rate(lambda: sign_struct(PAYER, DOMAIN, voucher), rounds)),
-        rated("verify the signature of a voucher", unit, rate(lambda: verify_signer(DOMAIN, signed, payer), rounds)),
+        rated("verify the signature of a voucher", unit, rate(lambda: verify_anew(signed, payer), rounds)),
     ]

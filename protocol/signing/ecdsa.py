@@ -61,6 +61,11 @@ def _recover(digest: bytes, signature: bytes) -> Address:
     return _address(public)
 
 
+def forget_signers() -> None:
+    """Forget whose signatures have verified: for who measures the work, not the memory of it."""
+    _recover.cache_clear()
+
+
 def address_of(private_key: bytes) -> Address:
     """Return the address of a private key, 32 bytes."""
     return _address(_key(private_key).public_key)
