@@ -121,7 +121,7 @@ async def test_money_that_nobody_works_for_comes_back(world: World) -> None:
     async with world.party("payer") as payer, world.party("payee") as payee:
         signed, award_id = await engage(world, payer, payee, **SHORT)
         await payer.payments.payer.close(signed, award_id)
-        await eventually(lambda: [view.phase for view in payer.payments.payer.escrows()] == ["recalled"])
+        await eventually(lambda: [view.phase for view in payer.payments.payer.escrows()] in (["recalled"], []))
         with pytest.raises(EscrowGone):
             await payee.payments.payee.wait_funded(signed, award_id)
         await over(payer, payee)
