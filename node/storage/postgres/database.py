@@ -2,6 +2,7 @@
 
 import select
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
@@ -13,7 +14,7 @@ from node.storage.cursors import get_cursor, set_cursor
 from node.storage.engine import READERS
 from node.storage.errors import DatabaseDamaged, DatabaseInUse, DatabaseTaken, DatabaseUnreachable, DatabaseUnusable
 from node.storage.postgres.address import PostgresAddress
-from node.storage.postgres.server import SESSION, ServerFacts, read_facts, require_fit
+from node.storage.postgres.server import FROM_THE_START, OLDEST, SESSION, ServerFacts, read_facts, require_fit
 from node.storage.translation import one_line, translate_postgres
 
 LOCK_KEY: Final = 0x53746F61_4E6F6465  # "StoaNode": the same for all nodes, one lock a database
@@ -42,6 +43,7 @@ _FOR_GOOD: Final = {
     "no password supplied": "Give the password: storage.password_file, or ~/.pgpass.",
     "does not exist": "Make the user and its database: createuser stoa; createdb --owner stoa stoa.",
     "invalid port number": "Correct the port in storage.url.",
+    "unrecognized configuration parameter": f"Take PostgreSQL {OLDEST} or newer, or correct `options` in storage.url.",
     "no pg_hba.conf entry": "Let the user in: pg_hba.conf on the server.",
     "Peer authentication failed": "Run the node as the system user of that name, or connect by TCP with a password.",
     "permission denied for database": "GRANT CONNECT ON DATABASE ... TO ...",
@@ -202,13 +204,19 @@ class PostgresDatabase:
 
     def _connect(self) -> "psycopg.Connection[Any]":
         try:
-            return psycopg.connect(**self._address.parameters, autocommit=True)
+            return psycopg.connect(**_with_options(self._address.parameters), autocommit=True)
         except psycopg.Error as error:
             text = one_line(error)
             for words, advice in _FOR_GOOD.items():
                 if words in text:
                     raise DatabaseUnusable(text, advice=advice) from None
             raise DatabaseUnreachable(text) from None
+
+
+def _with_options(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return libpq's parameters with what a session of ours begins with, after what the operator gave."""
+    given = parameters.get("options")
+    return {**parameters, "options": f"{given} {FROM_THE_START}" if given else FROM_THE_START}
 
 
 def _use(connection: Connection, **kinds: str) -> None:

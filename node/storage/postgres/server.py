@@ -17,8 +17,9 @@ SELECT current_setting('server_version_num')::int, current_setting('server_encod
 
 # Limits of server or role are for people who forget a session: a node must not lose its lock to one. A server that
 # loses the node's machine must let go of the lock soon. (Settings of TCP are ignored on a local socket.)
+FROM_THE_START: Final = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
+"""Said with the connection: a limit of the user's may be too short for the first statement already."""
 SESSION: Final = """
-SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
 SET lock_timeout = '10s'; SET client_min_messages = 'warning';
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 20000;

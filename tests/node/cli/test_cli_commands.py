@@ -224,7 +224,10 @@ def test_tables_and_json_of_every_list(tmp_path: Path, command: tuple[str, ...])
         assert plain.stdout.strip()
         before = stoa("--json", "--data-dir", str(tmp_path), *command)
         after = place.stoa(*command, "--json")
-        assert json.loads(before.stdout) == json.loads(after.stdout)
+        shown, again = json.loads(before.stdout), json.loads(after.stdout)
+        if command == ("earnings",):  # counted back from now, and a second may pass
+            assert abs(shown.pop("since") - again.pop("since")) < 300
+        assert shown == again
 
 
 def test_status_warns(tmp_path: Path) -> None:
