@@ -233,7 +233,7 @@ class Requests:
             nursery.start_soon(outgoing.run, nursery.cancel_scope)
             try:
                 await self._read_requests(stream, outgoing, nursery)
-            except StreamClosed:
+            except (StreamClosed, trio.BrokenResourceError):  # the second while a refusal waited to go out
                 pass
             except PeerMisbehaved as error:
                 failures.append(error)  # raised below: from in here it would come out inside a group

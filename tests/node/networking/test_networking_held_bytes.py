@@ -156,3 +156,20 @@ async def test_answers_that_nobody_takes_are_given_up(lab: Any, eventually: Any,
         await trio.sleep(TAKE_TIMEOUT_S + 20)
         assert memory.total < 4 * STREAM_BYTES
         await assert_alive(lab, victim)
+
+
+async def test_refusals_that_nobody_takes_end_their_stream_and_nothing_else(
+    lab: Any, logged: Any, autojump_clock: MockClock
+) -> None:
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker:
+        victim.serve("echo", echo, max_request=900_000)
+        stream = await attacker.open(PROTOCOL)
+        for number in range(8_000):  # of unknown methods, until the refusals fill the window and one waits
+            with trio.move_on_after(5) as waited:
+                await stream.write(encode_frame(Kind.REQUEST, number, encode_named("m" * 60, b"")))
+            if waited.cancelled_caught:
+                break
+        stream.reset()
+        await trio.sleep(TAKE_TIMEOUT_S + 20)
+        assert not logged("network.handler_crashed")
+        await assert_alive(lab, victim)
