@@ -30,7 +30,8 @@ KEPT: Final = 0.5
 RETRY: Final = 16
 """Plain groups after which packing is measured again: the last measure may have met a busy moment."""
 FITS: Final = 0.25
-"""A base against which a group shrinks to no less than this has ended, or was another blob: all are tried again."""
+"""A base against which a group shrinks to no less than this has ended, or was another blob. Then all are tried again,
+ever more rarely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Packer:
         self._hashing = hashing
         self._bases = {number: base for number, base in enumerate(bases) if base is not None and base.size}
         self._fitting: int | None = None
+        self._base_pause = self._base_pauses = 0
         self._pause = self._pauses = 0
         self._saved = 1.0
         self._pack_s_per_byte = 0.0
@@ -106,11 +108,17 @@ class Packer:
         start = trio.current_time()
         best = Packed(Encoding.ZSTD, 0, await self._hashing.run(_pack, data))
         took_s = trio.current_time() - start
+        if self._base_pause:
+            self._base_pause -= 1
+            return best, took_s
         for number in tuple(self._bases):
             start = trio.current_time()
             delta = await self._pack_against(number, index, data)
             if delta is not None and len(delta.data) < len(best.data):
                 best, self._fitting, took_s = delta, number, trio.current_time() - start
+        # Each try reads 3 MiB and takes three times as long as packing alone: no asker may make us do that for nothing.
+        self._base_pauses = 0 if self._fitting is not None else min(MAX_PAUSE, 2 * self._base_pauses + 1)
+        self._base_pause = self._base_pauses
         return best, took_s
 
     async def _pack_against(self, number: int, index: int, data: bytes) -> Packed | None:

@@ -336,3 +336,13 @@ async def test_two_holders_get_each_its_own_bases(lab: Any, autojump_clock: Mock
         await it.asker.gather_blob(peers, tree_of(NEW).digest, into=crate, max_bytes=1000 * MIB, bases_of=offer)
         assert not crate.missing
         assert set(asked) == set(peers)
+
+
+async def test_bases_that_never_fit_are_tried_ever_more_rarely() -> None:
+    text, unfit = blob(MIB // 2).hex().encode(), Shelf(blob(MIB + 9))
+    packer = Packer(Accepts.ZSTD, Hashing(NetworkSettings(hash_in_threads=False)), [unfit])
+    for index in range(100):
+        packed = await packer.pack(index, text)
+        assert packed is not None
+        assert packed.encoding is Encoding.ZSTD
+    assert unfit.served == 6 * unfit.size
