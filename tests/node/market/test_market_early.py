@@ -11,39 +11,23 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.market.gossip import MESSAGE_METHOD, MarketGossip
 from node.operations.clock import TrioClock
 from protocol.identity import Address, PeerId
-from protocol.market.messages import CommitmentAnnouncement, OfferAnnouncement, UnknownOffer, encode_message
-from protocol.market.objects import Offer
+from protocol.market.messages import CommitmentAnnouncement, UnknownOffer, encode_message
 from protocol.signing.eip712 import digest
-from protocol.task.verification import Trust, encode_verification
 from protocol.units import UnixTime
-from protocol.wire.codec import encode
 from protocol.wire.topics import MarketTopic, topic_name
 from tests.protocol.market.market_world import (
     DOMAIN,
     NOW,
-    RATES,
     Plan,
     address,
+    announcement,
     commit,
-    make_manifest,
     make_offer,
-    signed_offer,
 )
 
 OFFER = make_offer()
 BIDDER = "bidder"
 PLAN = Plan(price=100_000, eta=60)
-
-
-def announcement(offer: Offer) -> bytes:
-    return encode_message(
-        OfferAnnouncement(
-            signed=signed_offer(offer),
-            manifest=encode(make_manifest(offer.parts)),
-            rates=RATES,
-            verification=encode_verification(Trust()),
-        )
-    )
 
 
 COMMITMENT = encode_message(CommitmentAnnouncement(signed=commit(OFFER, BIDDER, PLAN)))
@@ -106,7 +90,7 @@ async def test_a_commitment_that_overtook_its_offer_is_heard_and_passed_on_with_
     async with node("peer") as peer:
         assert not peer.hear(MarketTopic.COMMITMENTS, COMMITMENT)
         assert not peer.has_heard_the_commitment
-        assert peer.hear(MarketTopic.OFFERS, announcement(OFFER))
+        assert peer.hear(MarketTopic.OFFERS, encode_message(announcement(OFFER)))
         await wait_all_tasks_blocked()
         assert peer.has_heard_the_commitment
         assert peer.wire.published == [(topic_name(DOMAIN, MarketTopic.COMMITMENTS), COMMITMENT)]
@@ -116,7 +100,7 @@ async def test_what_came_too_early_and_is_bad_goes_no_further(autojump_clock: Mo
     forged = COMMITMENT[:-1] + bytes([COMMITMENT[-1] ^ 1])
     async with node("peer") as peer:
         assert not peer.hear(MarketTopic.COMMITMENTS, forged)
-        assert peer.hear(MarketTopic.OFFERS, announcement(OFFER))
+        assert peer.hear(MarketTopic.OFFERS, encode_message(announcement(OFFER)))
         await trio.sleep(1)
         assert not peer.has_heard_the_commitment
         assert peer.wire.published == []
@@ -127,7 +111,7 @@ async def test_many_early_messages_leave_room_for_our_own(autojump_clock: MockCl
         for number in range(20):
             message = CommitmentAnnouncement(signed=commit(OFFER, f"bidder {number}", PLAN))
             assert not peer.hear(MarketTopic.COMMITMENTS, encode_message(message))
-        assert peer.hear(MarketTopic.OFFERS, announcement(OFFER))
+        assert peer.hear(MarketTopic.OFFERS, encode_message(announcement(OFFER)))
         await trio.sleep(1.9)
         assert 9 <= len(peer.wire.published) <= 11
         await trio.sleep(10)
@@ -140,7 +124,7 @@ async def test_a_commitment_is_taken_straight_from_its_bidder_only_by_the_reques
 ) -> None:
     """Else one peer would hold an omission that the requester could not have heard of."""
     async with node(wallet) as it:
-        assert it.hear(MarketTopic.OFFERS, announcement(OFFER))
+        assert it.hear(MarketTopic.OFFERS, encode_message(announcement(OFFER)))
         answer = it.wire.handlers[MESSAGE_METHOD]
         if is_taken:
             assert await answer(PeerId("bidder"), COMMITMENT) == b""

@@ -19,6 +19,7 @@ from protocol.market.auction_events import (
 )
 from protocol.market.auction_states import AuctionState, Decided, Failed, Revealing
 from protocol.market.award import build_award
+from protocol.market.messages import OfferAnnouncement
 from protocol.market.objects import AuctionFormat, Award, Bid, Commitment, Offer, Roll, SealedBid
 from protocol.market.offer import CheckedOffer, check_offer, manifest_digest
 from protocol.market.sealing import bid_for, commitment_of
@@ -109,6 +110,16 @@ def make_offer(**changes: Any) -> Offer:
 
 def signed_offer(offer: Offer) -> Signed[Offer]:
     return sign_struct(key("alice"), DOMAIN, offer)
+
+
+def announcement(offer: Offer, **changes: Any) -> OfferAnnouncement:
+    plain = OfferAnnouncement(
+        signed=signed_offer(offer),
+        manifest=encode(make_manifest(offer.parts)),
+        rates=RATES,
+        verification=encode_verification(Trust()),
+    )
+    return replace(plain, **changes)
 
 
 def checked(offer: Offer) -> CheckedOffer:

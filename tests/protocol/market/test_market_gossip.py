@@ -59,7 +59,6 @@ from protocol.reputation.strikes import FORGOTTEN_AFTER, HALF_LIFE
 from protocol.signing.ecdsa import BadSignature
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed, sign_struct
-from protocol.task.verification import Trust, encode_verification
 from protocol.units import UnixTime
 from protocol.wire.codec import DecodeError, TooLarge, encode
 from protocol.wire.topics import MarketTopic, topic_name
@@ -67,10 +66,10 @@ from tests.protocol.market.market_world import (
     DOMAIN,
     ELSEWHERE,
     NOW,
-    RATES,
     Plan,
     Requester,
     address,
+    announcement,
     commit,
     key,
     make_manifest,
@@ -87,16 +86,6 @@ ALICE = address("alice")
 
 def at(seconds: int) -> UnixTime:
     return UnixTime(NOW + seconds)
-
-
-def announcement(offer: Offer, **changes: Any) -> OfferAnnouncement:
-    plain = OfferAnnouncement(
-        signed=signed_offer(offer),
-        manifest=encode(make_manifest(offer.parts)),
-        rates=RATES,
-        verification=encode_verification(Trust()),
-    )
-    return replace(plain, **changes)
 
 
 def seen(state: ObserverState, *events: Any) -> ObserverState:
