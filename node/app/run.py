@@ -1,5 +1,6 @@
 """Running a node as a process: logs, signals, the control socket."""
 
+import gc
 import signal
 import sys
 
@@ -9,6 +10,7 @@ import trio
 from node.api.server import open_control_server
 from node.app.compose import open_node
 from node.app.doors.facade import Doors
+from node.app.garbage import set_aside
 from node.config.settings import Settings
 from node.operations.logs import configure_logs
 from node.operations.redaction import Redactor
@@ -32,6 +34,7 @@ def run_node(settings: Settings, password: str) -> None:
         stream=sys.stderr,
         levels=settings.logging.levels,
     )
+    gc.collect()  # of what reading the modules left, while nobody waits
     trio.run(_run, settings, password, strict_exception_groups=True)
 
 
@@ -43,6 +46,7 @@ async def _run(settings: Settings, password: str) -> None:
             open_node(settings, password, stop=stopping.set) as node,
             open_control_server(Doors(node), settings.control_socket),
         ):
+            set_aside()
             log.info("node.ready", wallet=node.signer.address, addresses=node.network.addresses)
             await stopping.wait()
             log.info("node.stopping")

@@ -1,0 +1,18 @@
+"""Garbage collection that no request has to wait for."""
+
+import gc
+from typing import Final
+
+_OBJECTS_A_COLLECTION: Final = 700
+"""Python's own: 0.4 ms each, where the 20,000 of the command line take 12."""
+
+
+def set_aside() -> None:
+    """Leave out of all later collections whatever lives now, and collect little at a time.
+
+    A full collection looks at each object once. The modules of a node are a third of a million objects, 0.15 s in which
+    nobody is answered, and they never become garbage. What is set aside is still freed when nothing refers to it: only
+    cycles in it are kept.
+    """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_A_COLLECTION)
