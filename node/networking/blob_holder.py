@@ -149,6 +149,8 @@ class HolderSession:
             except (StreamClosed, trio.TooSlowError, PeerMisbehaved) as error:
                 # Raised once what came before is checked: it may be good, or a lie that counts for more.
                 self._broken_by = error
+            except trio.BrokenResourceError:
+                return  # the check failed, and raises why
         self._is_over = True
         self._has_orders.set()
 
