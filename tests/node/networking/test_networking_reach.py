@@ -59,7 +59,7 @@ async def test_a_node_behind_a_router_learns_that_nobody_can_dial_it(lab: Any, a
     async with (
         lab.member(1, host="198.51.100.1", reachable="yes") as relay,
         lab.member(2, relay.network.addresses[0], host="203.0.113.1", listen=(), announce=blocked) as two,
-        lab.member(3, relay.network.addresses[0], host="192.0.2.1") as three,
+        lab.member(3, relay.network.addresses[0], host="192.0.2.1", reachable="no") as three,  # no second relay
     ):
         await wait_for(lambda: two.network.is_reachable is False)
         await wait_for(lambda: relay.network.peer_id in two.network.relays.held)
