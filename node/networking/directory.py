@@ -31,6 +31,9 @@ class Directory:
         self._records: FairTable[Address, NodeAnnouncement] = FairTable(MAX_RECORDS)
         self._confirmed: dict[PeerId, Address] = {}
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def learn(self, announcement: NodeAnnouncement, *, source: PeerId | None, origin: Hashable = None) -> bool:
         """Verify an announcement that `source` handed us; return whether it is news.
 

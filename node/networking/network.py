@@ -34,7 +34,7 @@ from node.networking.relay.client import RelayClient
 from node.networking.relay.messages import HOP, STOP
 from node.networking.relay.server import RelayServer
 from node.networking.requests import PROTOCOL as REQUEST_PROTOCOL
-from node.networking.requests import Handler, Requests
+from node.networking.requests import Handler, Requests, Work, no_more_work
 from node.networking.settings import NetworkSettings
 from node.networking.sockets import SocketTransport
 from node.networking.transport import Transport
@@ -193,7 +193,7 @@ class Network:
 
     # Requests
 
-    def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
+    def serve(self, method: str, handler: Handler, *, max_request: int, work: Work = no_more_work) -> None:
         """Answer requests for `method` (ASCII, at most 64 characters).
 
         Args:
@@ -201,8 +201,9 @@ class Network:
             handler: Gets the peer and the request; returns the answer. `ProtocolError` goes to the caller with its name
                 and text. Cancelled after 25 s, when the caller gives up, and when the connection ends.
             max_request: Bytes; longer requests never reach the handler.
+            work: What a request causes, beyond what any does; whose peer waits for its turn first.
         """
-        self._requests.serve(method, handler, max_request=max_request)
+        self._requests.serve(method, handler, max_request=max_request, work=work)
 
     async def call(self, peer: PeerId, method: str, body: bytes, *, max_response: int | None = None) -> bytes:
         """Send a request and return the answer, dialling the peer first if need be.

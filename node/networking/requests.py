@@ -63,10 +63,20 @@ INTERNAL: Final = "InternalError"
 Handler: TypeAlias = Callable[[PeerId, bytes], Awaitable[bytes]]
 
 
+Work: TypeAlias = Callable[[], float]
+"""Returns what a request will cause now, in the units of turns.py, beyond `PER_REQUEST`."""
+
+
+def no_more_work() -> float:
+    """Say that handling a request takes no more than any does."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Method:
     handler: Handler
     max_request: int
+    work: Work
 
 
 @dataclass(slots=True, eq=False)
@@ -108,12 +118,12 @@ class Requests:
         self._inbound: dict[PeerId, Stream] = {}
         streams.handle(PROTOCOL, self._serve_stream)
 
-    def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
+    def serve(self, method: str, handler: Handler, *, max_request: int, work: Work = no_more_work) -> None:
         """Answer requests for `method` of at most `max_request` bytes with what `handler` returns."""
         assert method.isascii()
         assert 1 <= len(method) <= MAX_METHOD_CHARS
         assert method not in self._methods, f"{method} is served already"
-        self._methods[method] = _Method(handler, max_request)
+        self._methods[method] = _Method(handler, max_request, work)
 
     def forget(self, peer: PeerId) -> None:
         """Drop what is kept about a peer that has disconnected."""
@@ -272,6 +282,7 @@ class Requests:
         elif self._running[peer] >= self._settings.max_requests_per_peer or not self._rate.take(peer):
             await outgoing.send(_refusal(frame.number, BUSY, "too many requests"))
         else:
+            await stream.spend(method.work())
             scopes[frame.number] = scope = trio.CancelScope()
             self._running[peer] += 1
             nursery.start_soon(self._run_handler, frame.number, method, stream, body, outgoing, scopes, scope)

@@ -18,8 +18,9 @@ from node.networking.limits import Buckets, Rate
 
 QUANTUM: Final = 8.0
 """Work that a connection may cause before the loop goes on: about 0.4 ms."""
-STRANGERS_SHARE: Final = Rate(per_s=100, burst=200)
-"""Of one address: half a percent of a core, more than trading takes. 56 addresses at that rate leave most of it."""
+STRANGERS_SHARE: Final = Rate(per_s=100, burst=50)
+"""Of one address: half a percent of a core, more than trading takes. 56 addresses at that rate leave most of it, and
+all of them at once 0.14 s of work that passes no lane."""
 CHOSEN_SHARE: Final = Rate(per_s=2000, burst=4000)
 """Of one peer that this node has chosen to hold on to."""
 
@@ -32,12 +33,18 @@ PER_READ: Final = 0.2
 PER_STREAM: Final = 10.0
 """To start a task, and agree on a protocol."""
 PER_REQUEST: Final = 4.0
+"""To find its handler, and to answer where that looks at nothing but the request."""
+PER_EXCHANGE: Final = 8.0
+"""To learn a node record, and to encode those that are told for it."""
+PER_RECORD_SAMPLED: Final = 1 / 80
+PER_RECORD_COMPARED: Final = 1 / 30
+"""To look through what a node knows of others: for a sample, and for who is nearest to a wallet."""
 PER_GOSSIP: Final = 0.5
 """To find out whether a message has been seen."""
 PER_CONTROL: Final = 2.0
 """To act on a subscription, a graft, a prune, or a list of ids."""
 PER_ID: Final = 0.02
-PER_JUDGEMENT: Final = 6.0
+PER_JUDGEMENT: Final = 12.0
 """To check the signatures of one that has not."""
 
 Spend: TypeAlias = Callable[[float], Awaitable[None]]

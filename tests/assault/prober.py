@@ -22,7 +22,8 @@ from protocol.errors import ProtocolError, TransientError
 from protocol.identity import PeerId
 from protocol.wire.codec import encode
 
-EVERY_S: Final = 0.1
+EVERY_S: Final = 0.02
+"""So that a phase of ten seconds has a 99th percentile: of a hundred answers it is merely the latest."""
 GIVE_UP_S: Final = 20.0
 REDIAL_S: Final = 0.5
 

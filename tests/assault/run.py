@@ -171,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
         if len(names) > 1:
             phases.append((ALL, list(names)))
         for name, classes in phases:
-            row = measure(stage, name, stage.attacked_by(classes), seconds)
+            row = measure(stage, name, stage.attacked_by(classes, seed=name), seconds)
             say(show(row, burner))
             failed += verdict(row, burner) != "holds"
             if not row.alive:

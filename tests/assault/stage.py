@@ -1,7 +1,8 @@
 """The scene of an assault: a network of real processes, an honest peer that asks, a requester that buys, and gauges.
 
-The node under attack is the only provider, so no task ends unless it serves. Attackers have a core of their own, if the
-machine has two.
+The node under attack is the only provider, so no task ends unless it serves. If there are two cores, it shares one with
+its workers and the peer that asks; attackers and requester have the other. The requester hears the same gossip: on
+one core each would be measured with the other's work.
 """
 
 import json
@@ -133,8 +134,8 @@ def open_stage(folder: Path, *, trades: bool = True) -> Generator[Stage]:
     try:
         with run_lab(folder, providers=1, overrides=dict(OVERRIDES)) as lab:
             victim = lab.devnet.providers[0]
-            process: Any = lab.devnet.processes[victim.name]
-            stage = Stage(lab, victim, process._process.pid)
+            stage = Stage(lab, victim, lab.devnet.processes[victim.name].pid)
+            _move(lab.devnet.processes[lab.requester.name].pid, core=-1)
             stop = threading.Event()
             probe = ["-m", "tests.assault.prober", victim.address]
             with _process(probe, core=0) as prober:
@@ -205,13 +206,19 @@ def _process(arguments: list[str], *, core: int) -> Generator[subprocess.Popen[s
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    os.sched_setaffinity(process.pid, {_CORES[core]})
+    _move(process.pid, core=core)
     with process:
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def _move(pid: int, *, core: int) -> None:
+    """Move a process with all its threads."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {_CORES[core]})
 
 
 def _entry(line: str) -> dict[str, Any]:

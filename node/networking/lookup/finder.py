@@ -22,6 +22,7 @@ from node.networking.lookup.search import Candidate, Search, nearest
 from node.networking.network import Network
 from node.networking.peers.book import JITTER
 from node.networking.peers.groups import address_group
+from node.networking.turns import PER_EXCHANGE, PER_RECORD_COMPARED
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import Address, PeerId
 from protocol.node_record import NodeAnnouncement
@@ -72,7 +73,7 @@ class Finder:
         self._own_rate = TokenBucket(SEARCH_RATE)
         self._misses: OrderedDict[Address, float] = OrderedDict()
         self._searches = trio.CapacityLimiter(SEARCHES)
-        network.serve(METHOD, self._answer, max_request=MAX_QUESTION_BYTES)
+        network.serve(METHOD, self._answer, max_request=MAX_QUESTION_BYTES, work=self._work)
 
     async def run(self) -> None:
         """Keep this node known to its neighbours until cancelled."""
@@ -139,6 +140,9 @@ class Finder:
         if not was_connected and answer.own is not None and answer.own.wallet != wallet:
             await network.disconnect(peer)  # a search must not fill this node's places with passers-by
         return answer.others if answer.own is None else (answer.own, *answer.others)
+
+    def _work(self) -> float:
+        return PER_EXCHANGE + len(self._discovery.directory) * PER_RECORD_COMPARED
 
     async def _answer(self, peer: PeerId, body: bytes) -> bytes:
         question = decode(FindQuestion, body, max_bytes=MAX_QUESTION_BYTES)

@@ -12,7 +12,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from trio.testing import MockClock
 
 from node.networking import requests
-from node.networking.frames import Kind, encode_frame
+from node.networking.frames import Kind, encode_frame, encode_named
 from node.networking.libp2p.negotiation import encode_varint
 from node.networking.libp2p.secure import Identity
 from node.networking.requests import PROTOCOL
@@ -201,4 +201,23 @@ async def test_a_row_of_tiny_frames_lets_the_loop_go_on(
         await stream.write(b"".join(encode_frame(Kind.CANCEL, number) for number in range(3000)))
         await beats.until(3000)
         assert beats.most <= 2 * (QUANTUM / (2 * PER_READ) + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_row_of_requests_that_are_much_work_lets_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+
+    async def look_through_much(_peer: str, _body: bytes) -> bytes:
+        beats.counted(lambda: None)()
+        return b""
+
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        victim.serve("much", look_through_much, max_request=10, work=lambda: QUANTUM)
+        stream = await attacker.open(PROTOCOL)
+        nursery.start_soon(beats.run)
+        await stream.write(
+            b"".join(encode_frame(Kind.REQUEST, number, encode_named("much", b"")) for number in range(30))
+        )
+        await beats.until(30)
+        assert beats.most <= 2
         nursery.cancel_scope.cancel()
