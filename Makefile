@@ -10,8 +10,9 @@ JOBS := $(shell nproc)
 # Rounds of `make assurance`, some minutes each.
 ROUNDS ?= 20
 # Simulations of `make assurance`, a second of CPU each, and those with 200 nodes, a minute each.
-SEEDS ?= 10000
-CROWDS ?= 100
+SEEDS ?= 9000
+CROWDS ?= 900
+GREAT_CROWDS ?= 100
 # Hours of the soak of `make assurance`.
 HOURS ?= 2
 
@@ -61,7 +62,8 @@ test-system: setup-test ## Whole networks of processes, and a client of another 
 assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault, a soak
 	@FOUNDRY_PROFILE=assurance forge test
 	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS) --jobs $(JOBS)
-	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(CROWDS) --jobs $(JOBS)
+	@$(PYTHON) -m tests.simulation.run crowd --seeds $(CROWDS) --jobs $(JOBS)
+	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(GREAT_CROWDS) --jobs $(JOBS)
 	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
 	@KILL_STEPS=all KILL_RECORD=$(CURDIR)/.cache/kill-steps $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/system/test_system_every_step.py
