@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 JOBS := $(shell nproc)
 # Rounds of `make assurance`, some minutes each.
 ROUNDS ?= 20
-# Simulations of `make assurance`, a second of CPU each, and those with 200 nodes, a minute each.
+# Simulations of `make assurance`: with up to 10 nodes, half a second of CPU each, with 30 two, and with 200.
 SEEDS ?= 9000
 CROWDS ?= 900
 GREAT_CROWDS ?= 100

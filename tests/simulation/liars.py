@@ -138,8 +138,10 @@ async def spam(world: World, node: Node, topics: Sequence[str]) -> None:
 
 
 async def vanish(world: World, node: Node, when: Callable[[], bool]) -> None:
-    """Be gone for ever as soon as something is so."""
+    """Be gone for ever as soon as something is so; stay, if it has not come to that when the faults end."""
     while not when():
+        if world.is_settling:
+            return
         await trio.sleep(0.1)
     world.note(f"{node.name} vanishes")
     node.is_banished = True

@@ -87,6 +87,8 @@ class World:
     trace: list[str] = field(default_factory=list[str])
     expects_success: bool = False
     """Nothing happened that excuses a task which is not done."""
+    is_settling: bool = False
+    """All faults are over."""
     ended: Counter[str] = field(default_factory=Counter[str])
     """How many tasks of honest nodes ended how."""
     figures: Counter[str] = field(default_factory=Counter[str])
@@ -144,6 +146,7 @@ class World:
 
     async def settle(self) -> None:
         """End all faults, see every task to its end and every contract empty."""
+        self.is_settling = True
         self.network.heal()
         self.chain.is_stuck = False
         for node in self.nodes:
