@@ -124,6 +124,11 @@ class Provider:
         """Awards that are being worked on, by award."""
         return self._deliveries
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker is neither busy nor promised."""
+        return self._load() < self._parts.workers
+
     async def drain(self) -> None:
         """Take no new work, and return when all that was taken is done."""
         self.terms = None
@@ -258,7 +263,7 @@ class Provider:
         )
 
     def _bid_for(self, checked: CheckedOffer, terms: SellingTerms) -> Bid:
-        if self._load() >= self._parts.workers:
+        if not self.has_room:
             raise NotWanted("every worker is busy or promised")
         self._check_credit(
             checked.offer, part_price(checked.offer.budget, checked.offer.parts, checked.offer.parts - 1)

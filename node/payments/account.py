@@ -1,7 +1,7 @@
 """One money machine, live: its stream, its view of the time, and the loop that does what its state needs."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
@@ -143,23 +143,47 @@ async def keep(
 ) -> None:
     """Do what the account's state needs, again and again, until the account is over.
 
-    What can't be done now is tried again, more and more rarely; a change in between is looked at no sooner than that
-    either, since it is most often only a new block.
+    What can't be done now is tried again, more and more rarely. Something new to do is tried at once, and with it all
+    that waits: a peer is often wanted again because it is there again. A change that asks for nothing new, as most new
+    blocks, is looked at when the wait ends.
     """
     delay_s = FIRST_RETRY_S
     while not account.is_over:
         beat = account.pulse.next_beat()
-        failed = False
+        failed: list[F] = []
         for effect in outstanding(account.state):
             try:
                 await perform(effect)
             except (TransientError, ProtocolError, ChainRejected) as error:
                 level = logging.DEBUG if isinstance(error, NotSeenYet) else logging.WARNING
                 log.log(level, "payments.waits", account=name, effect=type(effect).__name__, reason=str(error))
-                failed = True
+                failed.append(effect)
         if failed:
-            await clock.sleep(delay_s)
-            delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+            left = [*outstanding(account.state), *failed]  # an attempt may have changed what is left
+            is_new = await _wait_for_more(account, outstanding, left, clock, delay_s)
+            delay_s = FIRST_RETRY_S if is_new else min(2 * delay_s, LONGEST_RETRY_S)
             continue
         delay_s = FIRST_RETRY_S
         await beat.wait()
+
+
+async def _wait_for_more(
+    account: Account[C, S, E], outstanding: Callable[[S], Iterable[F]], left: Sequence[F], clock: Clock, delay_s: float
+) -> bool:
+    """Wait for so long, or until there is something to do that is not left over; tell whether there is."""
+    is_more = False
+    async with trio.open_nursery() as nursery:
+
+        async def end() -> None:
+            await clock.sleep(delay_s)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end)
+        while not account.is_over:
+            beat = account.pulse.next_beat()
+            is_more = any(each not in left for each in outstanding(account.state))
+            if is_more:
+                break
+            await beat.wait()
+        nursery.cancel_scope.cancel()
+    return is_more

@@ -217,7 +217,7 @@ class Node:
             )
         )
         keep_until = UnixTime(self.clock.now() + KEEP_S)
-        sandbox = Sandbox(storage, keep_until, self.chance, part_s=self.part_s, failing=self.failing)
+        sandbox = Sandbox(storage, keep_until, self.chance, part_s=self.part_s, failing=lambda: self.failing)
         trading = await stack.enter_async_context(
             open_trading(
                 TradingParts(

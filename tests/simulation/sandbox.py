@@ -39,7 +39,7 @@ class Sandbox:
     engine = ENGINE
 
     def __init__(
-        self, storage: Storage, keep_until: UnixTime, chance: Random, *, part_s: float, failing: float
+        self, storage: Storage, keep_until: UnixTime, chance: Random, *, part_s: float, failing: Callable[[], float]
     ) -> None:
         self._storage, self._keep_until, self._chance = storage, keep_until, chance
         self._part_s, self._failing = part_s, failing
@@ -57,7 +57,7 @@ class Sandbox:
         for step in range(STEPS):
             await trio.sleep(seconds / STEPS)
             on_progress(step, 0)
-        if self._chance.random() < self._failing:
+        if self._chance.random() < self._failing():
             raise HostFailed("the worker died")
         self.ran.append((manifest.name, part))
         output = output_of(manifest, part)

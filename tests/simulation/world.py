@@ -185,10 +185,19 @@ class World:
         for node in [each for each in self.honest if each.asks is None][:MOST_AFTERWARDS]:
             await trio.sleep(CALM_S)
             if any(_sells_to(each, node) for each in self.honest):
+                await self._see_room_for(node)
                 offer = await self.submit(node, make_wish(f"afterwards of {node.name}", parts=1))
                 if offer is None:
                     raise NotHealed(f"{node.name} can't submit a task although nothing is wrong any more")
                 self.afterwards.append(self.submitted[-1])
+
+    async def _see_room_for(self, node: Node) -> None:
+        """Wait until a provider that sells to a requester has a worker: liars may have promised tasks to them all."""
+        with trio.move_on_after(TASKS_END_WITHIN_S) as scope:
+            while not any(_sells_to(each, node) and _has_room(each) for each in self.honest):
+                await trio.sleep(LOOK_S)
+        if scope.cancelled_caught:
+            raise NotHealed(f"every worker is held {TASKS_END_WITHIN_S:g} s after the last task")
 
     def _is_money_out(self) -> bool:
         """Tell whether a contract holds money that somebody will come for: not that of a requester who is gone."""
@@ -235,6 +244,10 @@ class World:
 def _sells_to(provider: Node, requester: Node) -> bool:
     life = provider.life
     return provider.asks is not None and life is not None and not life.trading.gossip.is_refused(requester.wallet)
+
+
+def _has_room(provider: Node) -> bool:
+    return provider.life is not None and provider.life.trading.provider.has_room
 
 
 class NotHealed(AssertionError):
