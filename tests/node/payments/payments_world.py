@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -74,13 +75,17 @@ class Unreachable(TransientError):
 
 @dataclass
 class Link:
-    """Carries requests between parties; `cut` names methods that get lost, `twice` those that arrive twice."""
+    """Carries requests between parties; `cut` names methods that get lost, `twice` those that arrive twice.
+
+    `lost` counts what got lost, by method.
+    """
 
     handlers: dict[tuple[Address, str], Callable[[PeerId, bytes], Awaitable[bytes]]] = field(
         default_factory=dict[tuple[Address, str], Callable[[PeerId, bytes], Awaitable[bytes]]]
     )
     cut: set[str] = field(default_factory=set[str])
     twice: set[str] = field(default_factory=set[str])
+    lost: Counter[str] = field(default_factory=Counter[str])
 
     def hang_up(self, wallet: Address) -> None:
         """Its node is gone."""
@@ -99,6 +104,7 @@ class LinkPeers:
         await trio.lowlevel.checkpoint()
         handler = self.link.handlers.get((wallet, method))
         if method in self.link.cut or handler is None:
+            self.link.lost[method] += 1
             raise Unreachable(f"{method} got lost")
         try:
             answer = await handler(PeerId(self.wallet.hex()), body)

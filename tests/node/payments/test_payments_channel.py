@@ -7,6 +7,7 @@ import trio
 
 from node.app.contract_chain import ContractChain
 from node.chain.errors import Reverted
+from node.payments import account
 from node.payments.errors import ChannelUnknown, InsufficientTokens, OpenFailed, OutOfGas
 from protocol.channel.errors import ExitPending, WorkOutstanding
 from protocol.channel.objects import ChannelKey
@@ -215,6 +216,23 @@ async def test_vouchers_that_got_lost_are_sent_until_they_are_held(world: World)
         assert payer.payments.payer.channels()[0].held == PRICE - 77
         await payee.payments.payee.settle(signed, award_id, None, None, None)
         await eventually(lambda: payer.payments.payer.channels()[0].held == 0)
+
+
+async def test_a_payee_that_is_back_hears_of_the_next_hold_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.party("payer") as payer, world.party("payee") as payee:
+        signed, award_id, _ = await engage(world, payer, payee, PRICE)
+        monkeypatch.setattr(account, "FIRST_RETRY_S", 600.0)
+        await pay(payer, payee, signed, 0, 77)
+        await eventually(lambda: payer.payments.payer.channels()[0].acknowledged)
+        world.link.cut.add("channel/voucher")
+        await payer.payments.payer.pay(signed, award_id, await accept(payer, signed, 1, 78), last=False)
+        await eventually(lambda: world.link.lost["channel/voucher"] > 0)
+        world.link.cut.clear()
+        award, another_id = await prepare(world, payer, payee, PRICE)
+        await payer.payments.payer.fund(payer.sign(award), another_id)
+        await eventually(lambda: payer.payments.payer.channels()[0].acknowledged)
 
 
 async def test_a_hold_that_the_payee_never_lets_go_comes_free_with_its_last_deadline(world: World) -> None:
