@@ -136,12 +136,19 @@ class EscrowPayee:
         accepted: Signed[Acceptance] | None,
         unpaid: Signed[Receipt] | None,
     ) -> None:
-        """Work under the award is over: bring on chain what was accepted, and claim what was delivered and was not."""
+        """Work under the award is over: bring on chain what was accepted, and claim what was delivered and was not.
+
+        What ran and was never sent is written off: the requester has had that part from somebody else, and would pay
+        for it twice (docs/adr/1572).
+        """
         account = self._ledger.accounts.get(award_id)
         if account is None or account.is_over:
             return
-        if start is not None or accepted is not None or unpaid is not None:
-            await account.apply(Evidence(start=start, receipt=unpaid, acceptance=accepted))
+        sent = account.state.escrow.receipt
+        if unpaid is not None and (sent is None or sent.value != unpaid.value):
+            log.warning("escrow.part_written_off", award=award_id.hex(), due=unpaid.value.due)
+        if start is not None or accepted is not None:
+            await account.apply(Evidence(start=start, acceptance=accepted))
         if not isinstance(account.state.escrow.phase, Unfunded) and not account.state.escrow.claiming:
             await account.apply(ClaimRequested())
 

@@ -92,6 +92,8 @@ async def test_a_silent_requester_pays_what_the_provider_shows_evidence_for(worl
     async with world.party("payer", judge=judge) as payer, world.party("payee") as payee:
         signed, award_id = await engage(world, payer, payee, dispute_fee=Amount(7))
         start, receipt = payee.sign(start_of(award_id)), payee.sign(receipt_of(award_id, 0, 9_000_000))
+        await payee.payments.payee.note_start(signed, award_id, start)
+        await payee.payments.payee.note_receipt(signed, award_id, receipt)
         await payee.payments.payee.settle(signed, award_id, start, None, receipt)
         await over(payer, payee)
         balances = await world.balances("payer", "payee")
@@ -106,8 +108,10 @@ async def test_a_claim_for_what_was_never_received_is_disputed_and_split_without
         acceptance = await accept(payer, signed, 0, 1_000_000)
         await payer.payments.payer.pay(signed, award_id, acceptance, last=False)
         await payee.payments.payee.note_start(signed, award_id, start)
+        await payee.payments.payee.note_receipt(signed, award_id, payee.sign(receipt_of(award_id, 0, 1_000_000)))
         await payee.payments.payee.receive_payment(signed, award_id, acceptance, None)
         receipt = payee.sign(receipt_of(award_id, 1, 3_000_001))
+        await payee.payments.payee.note_receipt(signed, award_id, receipt)
         await payee.payments.payee.settle(signed, award_id, start, acceptance, receipt)
         await over(payer, payee)
         balances = await world.balances("payer", "payee")
@@ -115,6 +119,19 @@ async def test_a_claim_for_what_was_never_received_is_disputed_and_split_without
     assert balances["payee"] == STAKE + 1_000_000 + 1_000_000
     assert balances["payer"] + balances["payee"] == 2 * STAKE
     assert balances["escrow"] == 0
+
+
+async def test_work_that_was_never_sent_is_not_claimed(world: World) -> None:
+    """It died between running the part and sending it, and somebody else has done it when it comes back."""
+    async with world.party("payer") as payer, world.party("payee") as payee:
+        signed, award_id = await engage(world, payer, payee, **SHORT)
+        start, receipt = payee.sign(start_of(award_id)), payee.sign(receipt_of(award_id, 0, 9_000_000))
+        await payee.payments.payee.note_start(signed, award_id, start)
+        await payer.payments.payer.close(signed, award_id)
+        await payee.payments.payee.settle(signed, award_id, start, None, receipt)
+        await over(payer, payee)
+        balances = await world.balances("payer", "payee")
+    assert balances == {"payer": STAKE, "payee": STAKE, "channels": 0, "escrow": 0}
 
 
 async def test_money_that_nobody_works_for_comes_back(world: World) -> None:

@@ -63,6 +63,7 @@ async def test_an_escrow_counts_what_was_accepted_and_what_a_claim_took(world: W
         assert total(payer.flows, "escrow") == {"paid": 5_000_000}
         assert total(payee.flows, "escrow") == {"earned": 5_000_000}
         claimed = payee.sign(receipt_of(award_id, 1, 9_000_000))  # delivered, and the requester says no more
+        await payee.payments.payee.note_receipt(signed, award_id, claimed)
         await payee.payments.payee.settle(signed, award_id, start, acceptance, claimed)
         await eventually(lambda: payer.payments.payer.escrows() == () and payee.payments.payee.escrows() == ())
     assert total(payer.flows, "escrow") == {"paid": 9_000_000}
