@@ -20,6 +20,7 @@ from node.execution.errors import CompileLimit, InvalidJob, InvalidModule, Worke
 from node.execution.job import Job, Limits, PreparedModule, Progress, RunResult, check_job
 from node.execution.pool import WorkerPool, open_worker_pool
 from node.execution.settings import ExecutionSettings
+from node.execution.worker_main import NICE
 from protocol.identity import ContentDigest
 from protocol.task.outcome import Outcome
 from protocol.units import UnixTime
@@ -134,6 +135,14 @@ async def test_equal_jobs_end_equally_in_every_process_and_with_every_neighbour(
             pids |= set(workers_of_this_process())
     assert len(seen) == 1
     assert len(pids) == 4
+
+
+async def test_who_sells_computation_comes_first_itself(tmp_path: Path) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    async with open_bench(tmp_path) as bench:
+        await bench.run(SHORT)
+        levels = {os.getpriority(os.PRIO_PROCESS, pid) for pid in workers_of_this_process()}
+    assert levels == {min(19, own + NICE)}
 
 
 async def test_a_compiled_module_is_kept_for_the_next_process(tmp_path: Path) -> None:
