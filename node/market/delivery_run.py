@@ -20,6 +20,7 @@ from protocol.identity import ContentDigest, Digest
 from protocol.market.objects import Offer
 from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.eip712 import Domain, digest
+from protocol.signing.signed import Signed
 from protocol.task import delivery
 from protocol.task.manifest import Manifest
 from protocol.task.messages import (
@@ -117,6 +118,7 @@ class DeliveryRun:
         self._award = machine.context.job.award.value
         self._deadlines = deadlines_of(self._award)
         self._interrupt = Interrupt[delivery.Event]()
+        self._left_over = machine.state.receipt if isinstance(machine.state, delivery.Unpaid) else None
         self._pay, self._payments = trio.open_memory_channel[PaymentNotice](1)
 
     @property
@@ -318,21 +320,21 @@ class DeliveryRun:
 
     async def _send_receipt(self, receipt: Receipt) -> delivery.Event:
         """Send until it is paid; the requester may be restarting, so silence is not yet a refusal."""
-        notes = await self._room.blobs.read(receipt.notes, max_bytes=1024)
-        output_bytes = await self._room.blobs.size(receipt.output)
         signed = self._room.signing.sign(receipt)
+        body = encode(await self._describe(signed))
+        if receipt == self._left_over:
+            # It may never have been sent, and somebody else hired meanwhile: then it is nothing to claim for.
+            try:
+                await self._room.peers.call(self._award.requester, RECEIPT_METHOD, body)
+            except TransientError as error:
+                log.info("delivery.not_told", method=RECEIPT_METHOD, reason=str(error))
+            except ProtocolError as error:
+                return _refused(error)
         try:
             await self._room.rails.note_receipt(self.context.job.award, self.context.job.award_id, signed)
         except ProtocolError as error:  # its channel was closed, or its hold let go of after the last deadline
             log.warning("receipt.not_backed", award=receipt.award.hex(), part=receipt.part, reason=str(error))
             return delivery.PaymentOverdue()
-        notice = ReceiptNotice(
-            receipt=signed,
-            output_bytes=output_bytes,
-            log_bytes=await self._room.blobs.size(receipt.logs),
-            notes=decode(Notes, notes),
-        )
-        body = encode(notice)
         with trio.move_on_after(float(self._award.pace)):
             while True:
                 try:
@@ -341,12 +343,21 @@ class DeliveryRun:
                     log.info("delivery.not_told", method=RECEIPT_METHOD, reason=str(error))
                 except ProtocolError as error:
                     # It will not pay, whatever its reason: what the law gives is claimed on the evidence (M8).
-                    return delivery.Withdrawn(reason=f"the receipt was refused: {error}"[:REASON_MAX])
+                    return _refused(error)
                 with trio.move_on_after(RESEND_S):
                     payment = await self._payments.receive()
                     if payment.acceptance.value.part == receipt.part:
                         return delivery.PartPaid(acceptance=payment.acceptance)
         return delivery.PaymentOverdue()
+
+    async def _describe(self, signed: Signed[Receipt]) -> ReceiptNotice:
+        receipt, blobs = signed.value, self._room.blobs
+        return ReceiptNotice(
+            receipt=signed,
+            output_bytes=await blobs.size(receipt.output),
+            log_bytes=await blobs.size(receipt.logs),
+            notes=decode(Notes, await blobs.read(receipt.notes, max_bytes=1024)),
+        )
 
     async def _tell_failed(self, reason: str) -> None:
         state = self._machine.state
@@ -377,3 +388,7 @@ class DeliveryRun:
     def _seconds_until(self, by: UnixTime) -> float:
         """Return how long acts due `by` still count (C7: to the end of that second)."""
         return max(0.0, by + 1 - self._room.clock.unix_time())
+
+
+def _refused(error: ProtocolError) -> delivery.Withdrawn:
+    return delivery.Withdrawn(reason=f"the receipt was refused: {error}"[:REASON_MAX])

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from protocol.identity import Digest
 from protocol.market.auction_states import Collecting, Decided, Revealing
 from protocol.market.bidding_states import Committed, Lost, Revealed, Won
 from protocol.task import delivery, purchase
@@ -21,7 +22,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import make_wish
+from tests.node.market.market_lab import FakePayeeRails, make_wish
 
 Moment = Callable[[LabNode], bool]
 
@@ -109,6 +110,37 @@ async def test_a_provider_that_vanishes_at_any_step_and_comes_back(
         await wait_idle(stage)
         await check_books(stage)
         await trade_honestly(stage)
+        scope.cancel()
+
+
+async def test_a_part_that_was_never_sent_is_no_evidence_once_somebody_else_has_done_it(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bytes] = []
+
+    async def keep(_rails: FakePayeeRails, _award: object, award_id: Digest, _receipt: object) -> None:
+        await trio.lowlevel.checkpoint()
+        kept.append(award_id)
+
+    async def die(*_arguments: object) -> None:
+        await trio.sleep_forever()
+
+    async with open_stage(tmp_path, prices=(110_000,)) as stage, trio.open_nursery() as nursery:
+        requester = stage.honest[0]
+        with monkeypatch.context() as patch:
+            patch.setattr(FakePayeeRails, "note_receipt", die)
+            node, scope = await nursery.start(run_for_a_while, stage, "unsteady", 100_000)
+            offer_id = await requester.requester.submit(await make_wish(requester, parts=3, budget=1_000_000))
+            await wait_until(lambda: PROVIDER_MOMENTS["unpaid"](node))
+            scope.cancel()
+        assert (await finish(requester, offer_id)).state == "done"
+        monkeypatch.setattr(FakePayeeRails, "note_receipt", keep)
+        node, scope = await nursery.start(run_for_a_while, stage, "unsteady", 100_000)
+        assert node.provider.deliveries
+        stage.honest.append(node)
+        await wait_idle(stage)
+        assert kept == []
+        await check_books(stage)
         scope.cancel()
 
 
