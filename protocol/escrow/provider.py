@@ -5,7 +5,8 @@ when the newest receipt is accepted, and has at most one part that is not (M2). 
 
     phase                       condition                                          order
     -----                       ---------                                          -----
-    Recalled                    a start was signed, until start_proof_by           SubmitProveStart
+    Recalled                    a start was signed, until start_proof_by,
+                                and work goes on or something is owed              SubmitProveStart
     Funded, Recalled, Started   the last part is accepted                          SubmitRelease
     Funded, Started             after deliverBy or on request:
                                 an acceptance pays more than was paid              SubmitRelease
@@ -200,6 +201,8 @@ def outstanding(state: ProviderState) -> tuple[ProviderEffect, ...]:
     terms, now = state.terms, state.now
     match state.phase:
         case Recalled(start_proof_by=proof_by) if state.start is not None and is_open(proof_by, now):
+            if state.claiming and state.answered and not _release(state, only_last=False):
+                return ()  # work is over and nothing is owed: the money may go back
             return _release(state, only_last=True) or (SubmitProveStart(terms=terms, start=state.start),)
         case Funded() | Started():
             return _release(state, only_last=True) or _claim(state)
