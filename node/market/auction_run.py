@@ -17,7 +17,7 @@ from protocol.market import auction_events as events
 from protocol.market.auction import make_transcript, open_auction, transition
 from protocol.market.auction_states import AuctionState, Collecting, Decided, Failed, Revealing, explain_failure
 from protocol.market.auction_views import admitted, next_deadline, outstanding
-from protocol.market.award import build_award
+from protocol.market.award import awarded_at, build_award
 from protocol.market.messages import (
     AwardAnnouncement,
     ConflictAnnouncement,
@@ -29,6 +29,7 @@ from protocol.market.transcript import Transcript
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
 from protocol.task.messages import AWARD_METHOD, AwardNotice
+from protocol.units import UnixTime
 from protocol.wire.codec import encode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -186,7 +187,8 @@ class AuctionRun:
                 self.offer_id, offer, terms, channel=ZERO_DIGEST, audit_seal=ZERO_DIGEST, at=self._room.clock.now()
             ).price
             channel = await self._room.rails.prepare(terms.provider, price, offer)
-            at = self._room.clock.now()
+            # A clock that was set back must not date an attempt before the one that it follows: nobody would take it.
+            at = UnixTime(max((self._room.clock.now(), *(awarded_at(offer, each) for each in state.awards))))
             award = build_award(self.offer_id, offer, terms, channel=channel, audit_seal=ZERO_DIGEST, at=at)
             await self._apply(events.AwardMade(at=at, award=award))
         else:

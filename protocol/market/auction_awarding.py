@@ -50,6 +50,8 @@ def award_made(state: Decided, event: AwardMade) -> tuple[Decided, tuple[Auction
     )
     if award != expected:
         raise WrongAward("the award is not what build_award makes of the terms and the time of this event")
+    if any(made.slot == award.slot and award.start_by < made.start_by for made in state.awards):
+        raise WrongAward(f"attempt {award.attempt} is dated before the one that it follows")
     if not terms.offer.reveal_by < at <= terms.offer.expires:
         raise WrongAward(f"awards are made after {terms.offer.reveal_by} and until {terms.offer.expires}, not at {at}")
     made = replace(assignment, award=award)

@@ -102,6 +102,7 @@ async def slow_disk(world: World, chance: Random, lasts_s: float) -> None:
     node, slow_s = chance.choice(world.nodes), chance.uniform(0.1, 2.0)
     world.note(f"{node.name} has a slow disk, {slow_s:.1f} s, for {lasts_s:.0f} s")
     node.set_disk(slow_s=slow_s)
+    world.network.failed += 1  # what it says late may come in time to some, and not to others
     await trio.sleep(lasts_s)
     node.set_disk()
 

@@ -163,7 +163,8 @@ class World:
                 for node in self.nodes:
                     nursery.start_soon(self._close_channels, node)
                     nursery.start_soon(self._claim_all, node)
-                while self._is_money_out():
+                # Liars may hire long after all honest tasks are over.
+                while self._is_money_out() or any(self._is_working(node) for node in self.honest):
                     await trio.sleep(LOOK_S)
                 nursery.cancel_scope.cancel()
         if scope.cancelled_caught:

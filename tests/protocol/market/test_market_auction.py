@@ -32,7 +32,7 @@ from protocol.market.auction_events import (
 from protocol.market.auction_hearing import KEPT, NotBetter, Repeated, TooMany
 from protocol.market.auction_states import Collecting, Decided, Failed, FailureReason, Revealing, explain_failure
 from protocol.market.auction_views import admitted, next_deadline, outstanding
-from protocol.market.award import bids_root, build_award
+from protocol.market.award import awarded_at, bids_root, build_award
 from protocol.market.errors import UnexpectedEvent, WrongOffer
 from protocol.market.objects import AuctionFormat
 from protocol.market.roll import ReputationOutOfRange, SelfDealing
@@ -239,6 +239,25 @@ def test_one_award_is_made_for_a_slot_and_attempt_and_it_is_the_one_asked_for() 
     with pytest.raises(UnexpectedEvent):
         transition(fresh, award_at(21, attempt=1))
     transition(fresh, award_at(1000))
+
+
+def test_a_standby_is_not_dated_before_the_attempt_that_it_follows() -> None:
+    """A clock that was set back would else make an award that nobody takes (A5)."""
+    made = decided()
+    failed, _ = transition(made, BidderFailed(at=at(60), slot=0, attempt=0, next_part=0))
+    assert isinstance(failed, Decided)
+    terms, offer = failed.assignments[0].terms, made.terms.offer
+    first_at = awarded_at(offer, made.awards[0])
+
+    def award_at(seconds: int) -> AwardMade:
+        award = build_award(
+            made.terms.offer_id, offer, terms, channel=word("c"), audit_seal=ZERO_DIGEST, at=UnixTime(seconds)
+        )
+        return AwardMade(at=UnixTime(seconds), award=award)
+
+    with pytest.raises(WrongAward, match="before"):
+        transition(failed, award_at(first_at - 1))
+    transition(failed, award_at(first_at))
 
 
 def test_the_standby_takes_the_parts_that_are_missing_within_the_budget() -> None:
