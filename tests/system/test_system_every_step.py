@@ -21,8 +21,11 @@ OVERRIDES = {
     "requester.start_within_s": 40,
     "requester.commit_window_s": 3.0,
     "requester.reveal_window_s": 3.0,
+    "wallet.caps.per_hour": "100000",
+    "wallet.caps.per_day": "100000",
+    "wallet.caps.per_peer": "100000",
 }
-"""On a busy machine a bid, and a restart, take their time."""
+"""On a busy machine a bid, and a restart, take their time. On a quiet one a sweep spends more than the caps of an hour."""
 BUDGETS = {"channel": "1", "escrow": ESCROW_BUDGET}
 FEW: list[Case] = [
     ("requester", "channel", 12, "before"),
