@@ -25,7 +25,7 @@ OVERRIDES = {
     "wallet.caps.per_day": "100000",
     "wallet.caps.per_peer": "100000",
 }
-"""On a busy machine a bid, and a restart, take their time. On a quiet one a sweep spends more than the caps of an hour."""
+"""On a busy machine a bid, and a restart, take their time; a sweep spends more than the caps of an hour allow."""
 BUDGETS = {"channel": "1", "escrow": ESCROW_BUDGET}
 FEW: list[Case] = [
     ("requester", "channel", 12, "before"),
