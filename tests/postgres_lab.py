@@ -32,6 +32,7 @@ SETTINGS: Final = {
     "max_connections": "60",
     "jit": "off",  # its library is 100 MB, and none of our queries is long
     "fsync": "on",
+    "recovery_init_sync_method": "syncfs",  # one call, where a busy disk takes a minute for a file after another
     "timezone": "GMT",
     "log_timezone": "GMT",
     "log_min_messages": "warning",
@@ -94,6 +95,11 @@ class PostgresServer:
         for each in processes:
             with suppress(ProcessLookupError):
                 os.kill(each, number)
+        # In order takes a moment, and closing standard input ends it at once: then the next start would recover.
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while Path(f"/proc/{processes[0]}").exists() and not _is_zombie(processes[0]):
+            assert time.monotonic() < deadline, (self._folder / "log").read_text()
+            time.sleep(POLL_S)
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         self._keeper.wait(STOP_TIMEOUT_S)
@@ -164,6 +170,14 @@ def _find_programs(folder: Path, user: str | None) -> tuple[Path, dict[str, str]
         libraries = [str(each) for each in unpacked.glob("**/lib/*-linux-*")]
         return found, {"LD_LIBRARY_PATH": ":".join(libraries)}
     raise AssertionError("PostgreSQL's server is missing: run `scripts/setup test`")
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and its parent, the keeper's shell, has not looked yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _on_path() -> Path | None:
