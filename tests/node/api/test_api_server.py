@@ -179,7 +179,7 @@ async def test_garbage_is_refused_in_words_and_the_connection_goes_on(tmp_path: 
 
 async def test_a_line_without_end_is_refused_and_ends_the_connection(tmp_path: Path) -> None:
     async with serving(tmp_path, FakeNode()) as (path, server), raw_client(path) as stream:
-        refused = await ask(stream, b"x" * (MAX_LINE_BYTES + 100_000))
+        refused = await ask(stream, b"x" * (MAX_LINE_BYTES + 1))  # more, and it may hang up while we write
         assert refused["error"]["kind"] == "LineTooLong"
         await wait_for_clients(server, 0)
         async with open_client(path) as other:
