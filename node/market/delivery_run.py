@@ -321,7 +321,7 @@ class DeliveryRun:
     async def _send_receipt(self, receipt: Receipt) -> delivery.Event:
         """Send until it is paid; the requester may be restarting, so silence is not yet a refusal."""
         signed = self._room.signing.sign(receipt)
-        body = encode(await self._describe(signed))
+        body = encode(await self._describe(receipt, signed))
         if receipt == self._left_over:
             # It may never have been sent, and somebody else hired meanwhile: then it is nothing to claim for.
             try:
@@ -350,8 +350,8 @@ class DeliveryRun:
                         return delivery.PartPaid(acceptance=payment.acceptance)
         return delivery.PaymentOverdue()
 
-    async def _describe(self, signed: Signed[Receipt]) -> ReceiptNotice:
-        receipt, blobs = signed.value, self._room.blobs
+    async def _describe(self, receipt: Receipt, signed: Signed[Receipt]) -> ReceiptNotice:
+        blobs = self._room.blobs
         return ReceiptNotice(
             receipt=signed,
             output_bytes=await blobs.size(receipt.output),

@@ -111,7 +111,7 @@ def test_a_worker_that_is_never_free_again_is_found(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Provider, "_spawn", counting)
     monkeypatch.setattr(Provider, "_load", leaking)
-    assert "afterwards of" in found("calm")
+    assert "every worker is held" in found("calm")
 
 
 def test_an_award_to_the_wrong_bidder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
