@@ -153,6 +153,11 @@ class DeliveryRun:
             case delivery.Unpaid():
                 receipt_id = digest(self._room.domain, state.receipt)
                 verify_acceptance(self._room.domain, self.context.terms, receipt_id, state.receipt, notice.acceptance)
+                if state.receipt == self._left_over:
+                    # Who pays has received it: it is evidence now, without which an escrow takes no acceptance.
+                    signed = self._room.signing.sign(state.receipt)
+                    with contextlib.suppress(ProtocolError):  # not backed any more: the pay itself is judged below
+                        await self._room.rails.note_receipt(self.context.job.award, self.context.job.award_id, signed)
                 await self._room.rails.receive_payment(
                     self.context.job.award, self.context.job.award_id, notice.acceptance, notice.voucher
                 )
