@@ -155,9 +155,7 @@ class DeliveryRun:
                 verify_acceptance(self._room.domain, self.context.terms, receipt_id, state.receipt, notice.acceptance)
                 if state.receipt == self._left_over:
                     # Who pays has received it: it is evidence now, without which an escrow takes no acceptance.
-                    signed = self._room.signing.sign(state.receipt)
-                    with contextlib.suppress(ProtocolError):  # not backed any more: the pay itself is judged below
-                        await self._room.rails.note_receipt(self.context.job.award, self.context.job.award_id, signed)
+                    await self._keep(self._room.signing.sign(state.receipt))
                 await self._room.rails.receive_payment(
                     self.context.job.award, self.context.job.award_id, notice.acceptance, notice.voucher
                 )
@@ -327,18 +325,9 @@ class DeliveryRun:
         """Send until it is paid; the requester may be restarting, so silence is not yet a refusal."""
         signed = self._room.signing.sign(receipt)
         body = encode(await self._describe(receipt, signed))
-        if receipt == self._left_over:
-            # It may never have been sent, and somebody else hired meanwhile: then it is nothing to claim for.
-            try:
-                await self._room.peers.call(self._award.requester, RECEIPT_METHOD, body)
-            except TransientError as error:
-                log.info("delivery.not_told", method=RECEIPT_METHOD, reason=str(error))
-            except ProtocolError as error:
-                return _refused(error)
-        try:
-            await self._room.rails.note_receipt(self.context.job.award, self.context.job.award_id, signed)
-        except ProtocolError as error:  # its channel was closed, or its hold let go of after the last deadline
-            log.warning("receipt.not_backed", award=receipt.award.hex(), part=receipt.part, reason=str(error))
+        # What a crash left over may never have been sent, and somebody else be hired: it is shown before it is kept.
+        is_kept = receipt != self._left_over
+        if is_kept and not await self._keep(signed):
             return delivery.PaymentOverdue()
         with trio.move_on_after(float(self._award.pace)):
             while True:
@@ -348,12 +337,26 @@ class DeliveryRun:
                     log.info("delivery.not_told", method=RECEIPT_METHOD, reason=str(error))
                 except ProtocolError as error:
                     # It will not pay, whatever its reason: what the law gives is claimed on the evidence (M8).
-                    return _refused(error)
+                    return delivery.Withdrawn(reason=f"the receipt was refused: {error}"[:REASON_MAX])
                 with trio.move_on_after(RESEND_S):
                     payment = await self._payments.receive()
                     if payment.acceptance.value.part == receipt.part:
                         return delivery.PartPaid(acceptance=payment.acceptance)
+                if not is_kept and not await self._keep(signed):
+                    break
+                is_kept = True
+        if not is_kept:  # a pace shorter than one wait
+            await self._keep(signed)
         return delivery.PaymentOverdue()
+
+    async def _keep(self, signed: Signed[Receipt]) -> bool:
+        """Keep a receipt as evidence; tell whether its money still stands."""
+        try:
+            await self._room.rails.note_receipt(self.context.job.award, self.context.job.award_id, signed)
+        except ProtocolError as error:  # its channel was closed, or its hold let go of after the last deadline
+            log.warning("receipt.not_backed", award=self.context.job.award_id.hex(), reason=str(error))
+            return False
+        return True
 
     async def _describe(self, receipt: Receipt, signed: Signed[Receipt]) -> ReceiptNotice:
         blobs = self._room.blobs
@@ -393,7 +396,3 @@ class DeliveryRun:
     def _seconds_until(self, by: UnixTime) -> float:
         """Return how long acts due `by` still count (C7: to the end of that second)."""
         return max(0.0, by + 1 - self._room.clock.unix_time())
-
-
-def _refused(error: ProtocolError) -> delivery.Withdrawn:
-    return delivery.Withdrawn(reason=f"the receipt was refused: {error}"[:REASON_MAX])
