@@ -35,8 +35,6 @@ from protocol.task.engine import ENGINE_DIGEST, WASMTIME_50_0_1
 from protocol.wire.codec import decode, encode
 
 EXIT_ORPHANED: Final = 3
-NICE: Final = 10
-"""Of a core that a task shares with its node, the node has the first say: it answers in milliseconds."""
 
 
 def main() -> NoReturn:
@@ -44,7 +42,6 @@ def main() -> NoReturn:
     kind, descriptor, memory_bytes, cpu_s = sys.argv[-4:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when its workers end, not the terminal
     channel = _Channel(socket.socket(fileno=int(descriptor)))
-    os.nice(NICE)
     limit_memory(int(memory_bytes))
     if kind == "compiler":
         limit_cpu(int(cpu_s))

@@ -19,8 +19,8 @@ from node.execution import pool as pool_module
 from node.execution.errors import CompileLimit, InvalidJob, InvalidModule, WorkerUnavailable
 from node.execution.job import Job, Limits, PreparedModule, Progress, RunResult, check_job
 from node.execution.pool import WorkerPool, open_worker_pool
+from node.execution.processes import NICE
 from node.execution.settings import ExecutionSettings
-from node.execution.worker_main import NICE
 from protocol.identity import ContentDigest
 from protocol.task.outcome import Outcome
 from protocol.units import UnixTime
