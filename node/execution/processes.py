@@ -128,7 +128,7 @@ async def open_sandbox_process(
                 pass_fds=(theirs.fileno(),),
                 env={},
                 cwd=nowhere,
-                start_new_session=True,
+                process_group=0,  # not a session of its own: then the scheduler would take no account of niceness
             )
         try:
             os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICE)

@@ -43,34 +43,52 @@ _QUIET: Final = (
 )
 
 
-class Flood:
-    """Structlog processor: of each event below an error so many a second; the next one tells how many were left out.
+class Flood(logging.Filter):
+    """Of each event below an error so many a second; the next one tells how many were left out.
 
     Much of what is logged is what strangers did, as often as they like: without this they could fill the disk, and use
-    up the node's time by having it told (docs/adr/1515).
+    up the node's time by having it told (docs/adr/1515). A structlog processor for our events; a filter of the handler
+    for those of libraries, which are told apart by their texts before these are filled in.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._clock = clock
         self._levels: dict[str, tuple[float, float, int]] = {}
         """By event: how many may still pass, as of when, and how many did not."""
 
     def __call__(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Let an event pass, or drop it."""
+        """Let an event of ours pass, or drop it."""
         if method in _NEVER_DROPPED:
             return event
-        name, now = str(event.get("event"))[:_LONGEST_NAME], self._clock()
+        dropped = self._left_out_before(str(event.get("event")))
+        if dropped is None:
+            raise structlog.DropEvent
+        if dropped:
+            event["left_out"] = dropped
+        return event
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a record of a library pass, or drop it; ours have been counted."""
+        if isinstance(record.msg, dict) or record.levelno >= logging.ERROR:
+            return True
+        dropped = self._left_out_before(str(record.msg))
+        if dropped:
+            record.left_out = dropped
+        return dropped is not None
+
+    def _left_out_before(self, name: str) -> int | None:
+        """Return how many of this name were left out since the last one; None if this one is, too."""
+        name, now = name[:_LONGEST_NAME], self._clock()
         left, since, dropped = self._levels.get(name, (EVENTS_AT_ONCE, now, 0))
         left = min(EVENTS_AT_ONCE, left + (now - since) * EVENTS_PER_S)
         if left < 1:
             self._levels[name] = (left, now, dropped + 1)
-            raise structlog.DropEvent
+            return None
         self._levels[name] = (left - 1, now, 0)
         if len(self._levels) > _MAX_NAMES:
             del self._levels[next(iter(self._levels))]
-        if dropped:
-            event["left_out"] = dropped
-        return event
+        return dropped
 
 
 class _SafeFormatter(structlog.stdlib.ProcessorFormatter):
@@ -114,10 +132,12 @@ def configure_logs(
     handler.setFormatter(
         _SafeFormatter(
             redactor,
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=["left_out"]), *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(log_format, stream)],
         )
     )
+    flood = Flood()
+    handler.addFilter(flood)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -131,7 +151,7 @@ def configure_logs(
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            Flood(),
+            flood,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

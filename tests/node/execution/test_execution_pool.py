@@ -141,8 +141,13 @@ async def test_who_sells_computation_comes_first_itself(tmp_path: Path) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     async with open_bench(tmp_path) as bench:
         await bench.run(SHORT)
-        levels = {os.getpriority(os.PRIO_PROCESS, pid) for pid in workers_of_this_process()}
+        workers = workers_of_this_process()
+        levels = {os.getpriority(os.PRIO_PROCESS, pid) for pid in workers}
+        sessions = {os.getsid(pid) for pid in (os.getpid(), *workers)}
+        signalled_together = {os.getpgid(pid) for pid in workers}
     assert levels == {min(19, own + NICE)}
+    assert len(sessions) == 1, "between sessions the scheduler takes no account of niceness"
+    assert os.getpgid(0) not in signalled_together
 
 
 async def test_a_compiled_module_is_kept_for_the_next_process(tmp_path: Path) -> None:

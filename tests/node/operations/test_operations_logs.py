@@ -141,6 +141,29 @@ def test_what_was_left_out_is_told_with_the_next_of_its_kind() -> None:
         flood(None, "info", {"event": "a"})
 
 
+def test_a_flood_of_what_a_library_says_passes_in_part_however_it_fills_in_its_words() -> None:
+    stream, _ = start()
+    library = logging.getLogger("libp2p.pubsub")
+    for number in range(3 * int(EVENTS_AT_ONCE)):
+        library.warning("Peer %s exceeded its topics", number)
+    library.error("Peer %s broke it", 7)
+    entries = lines(stream)
+    assert EVENTS_AT_ONCE <= len(entries) - 1 < 2 * EVENTS_AT_ONCE
+    assert [each["event"] for each in (entries[0], entries[-1])] == ["Peer 0 exceeded its topics", "Peer 7 broke it"]
+
+
+def test_what_was_left_out_of_a_library_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, _ = start()
+    now = 0.0
+    for each in logging.getLogger().handlers[0].filters:
+        monkeypatch.setattr(each, "_clock", lambda: now)
+    for _ in range(int(EVENTS_AT_ONCE) + 7):
+        logging.getLogger("web3").warning("slow")
+    now = 1.0
+    logging.getLogger("web3").warning("slow")
+    assert [each.get("left_out") for each in lines(stream)] == [None] * int(EVENTS_AT_ONCE) + [7]
+
+
 def test_event_names_without_number_fill_no_memory() -> None:
     flood = Flood(lambda: 0.0)
     for number in range(10_000):
