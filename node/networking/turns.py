@@ -21,9 +21,13 @@ QUANTUM: Final = 8.0
 STRANGERS_SHARE: Final = Rate(per_s=100, burst=50)
 """Of one address: half a percent of a core, more than trading takes. 56 addresses at that rate leave most of it, and
 all of them at once 0.14 s of work that passes no lane."""
+NEWCOMERS: Final = "newcomers"
+"""All who have not said who they are have one share together."""
 CHOSEN_SHARE: Final = Rate(per_s=2000, burst=4000)
 """Of one peer that this node has chosen to hold on to."""
 
+PER_HANDSHAKE: Final = 8.0
+"""To answer one message of a handshake: keys to agree on, a signature to make or to check."""
 PER_MESSAGE: Final = 1.0
 """To decrypt a message of the wire, and find its frames."""
 PER_BYTE: Final = 1 / 8192
@@ -32,6 +36,8 @@ PER_READ: Final = 0.2
 """To look at what came on a stream: an order, a ping, the head of a request."""
 PER_STREAM: Final = 10.0
 """To start a task, and agree on a protocol."""
+PER_DROP: Final = 0.4
+"""To end what waits on a stream whose connection ended."""
 PER_REQUEST: Final = 4.0
 """To find its handler, and to answer where that looks at nothing but the request."""
 PER_EXCHANGE: Final = 8.0

@@ -28,8 +28,8 @@ REQUEST_TIMEOUT_S: Final = 10.0
 """From a request's first byte to its last, and for sending an answer."""
 IDLE_TIMEOUT_S: Final = 120.0
 """Between two requests; a scraper comes every 15 to 60 s."""
-REQUESTS_PER_S: Final = 20.0
-REQUESTS_AT_ONCE: Final = 100
+REQUESTS_PER_S: Final = 5.0
+REQUESTS_AT_ONCE: Final = 10
 """Of all clients together. A page of metrics takes the main loop milliseconds, and no scraper wants it more often."""
 _RECEIVE_BYTES: Final = 4096
 _SAFE: Final = (b"GET", b"HEAD")
@@ -65,6 +65,7 @@ class HttpServer:
         self._pages, self._listener = pages, listener
         self.clients = 0
         self._next_at = -math.inf
+        self._one_page = trio.Lock()
 
     @property
     def port(self) -> int:
@@ -115,7 +116,8 @@ class HttpServer:
             answer = Answer(status=404, body=f"there are only {known}\n".encode())
         else:
             accept = b",".join(value for name, value in request.headers if name == b"accept")
-            answer = await page(accept.decode("latin-1"))
+            async with self._one_page:  # in each round of the loop, however many ask
+                answer = await page(accept.decode("latin-1"))
         with trio.move_on_after(REQUEST_TIMEOUT_S) as scope:
             await _send(stream, connection, answer, has_body=request.method != b"HEAD")
         if scope.cancelled_caught or connection.our_state is not h11.DONE:

@@ -23,7 +23,7 @@ from noise.exceptions import NoiseInvalidMessage, NoiseValueError
 
 from node.networking.libp2p.negotiation import propose, respond
 from node.networking.libp2p.yamux import MuxError
-from node.networking.turns import PER_BYTE, PER_MESSAGE, Spend, spend_nothing
+from node.networking.turns import PER_BYTE, PER_HANDSHAKE, PER_MESSAGE, Spend, spend_nothing
 from protocol.identity import PeerId
 from protocol.node_record import host_public_key
 
@@ -55,9 +55,9 @@ class Identity:
 class RawConnection(IRawConnection):
     """A trio stream as libp2p's handshake wants it. Reads are buffered: stock reads twice for every Noise message."""
 
-    def __init__(self, stream: trio.abc.Stream, *, is_initiator: bool) -> None:
+    def __init__(self, stream: trio.abc.Stream, *, is_initiator: bool, spend: Spend = spend_nothing) -> None:
         self.is_initiator = is_initiator
-        self._stream = stream
+        self._stream, self._spend = stream, spend
         self._buffer = bytearray()
 
     async def read(self, n: int | None = None) -> bytes:
@@ -65,6 +65,7 @@ class RawConnection(IRawConnection):
         if not self._buffer:
             try:
                 self._buffer += await self._stream.receive_some(RECEIVE_BYTES)
+                await self._spend(PER_HANDSHAKE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return b""
         size = len(self._buffer) if n is None else n
@@ -177,7 +178,12 @@ class Wire:
 
 
 async def secure(
-    stream: trio.abc.Stream, identity: Identity, *, is_dialler: bool, expected: PeerId | None
+    stream: trio.abc.Stream,
+    identity: Identity,
+    *,
+    is_dialler: bool,
+    expected: PeerId | None,
+    spend: Spend = spend_nothing,
 ) -> tuple[PeerId, Wire]:
     """Authenticate the other side and agree on the muxer; return who it is and the wire for the muxer.
 
@@ -188,13 +194,14 @@ async def secure(
         identity: Ours.
         is_dialler: Whether we dialled.
         expected: Who must answer, when we dialled; None takes anybody.
+        spend: Gets the work that the handshake causes, before it is done; `Wire.count_for` names another for later.
 
     Raises:
         HandshakeFailed: Another peer answered, or none that speaks Noise with an Ed25519 host key.
         NegotiationFailed: The other side offers no encryption, or another muxer.
         MuxError: The connection broke.
     """
-    raw = RawConnection(stream, is_initiator=is_dialler)
+    raw = RawConnection(stream, is_initiator=is_dialler, spend=spend)
     try:
         if is_dialler:
             await propose(raw, [NOISE])

@@ -32,7 +32,7 @@ from node.networking.peers.doorway import Doorway, Handshake
 from node.networking.peers.groups import host_group
 from node.networking.settings import NetworkSettings
 from node.networking.transport import Transport
-from node.networking.turns import Share, Turns
+from node.networking.turns import NEWCOMERS, Share, Turns, spend_nothing
 from protocol.errors import ProtocolError
 from protocol.identity import PeerId
 
@@ -352,9 +352,10 @@ class Switch:
     async def _upgrade(
         self, stream: trio.abc.Stream, host: str, *, is_dialler: bool, expected: PeerId | None, relay: PeerId | None
     ) -> Connection:
+        caused = spend_nothing if is_dialler else Share(self._turns, lambda: (NEWCOMERS, False)).spend
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT_S):
-                peer, wire = await secure(stream, self.identity, is_dialler=is_dialler, expected=expected)
+                peer, wire = await secure(stream, self.identity, is_dialler=is_dialler, expected=expected, spend=caused)
         except (HandshakeFailed, NegotiationFailed, MuxError, ProtocolError, trio.TooSlowError) as error:
             raise HandshakeFailed(str(error) or "no handshake in time") from error
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -378,17 +379,17 @@ class Switch:
         return connection
 
     async def _run_streams(self, connection: Connection) -> None:
-        with connection.scope:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-                def accept(stream: MuxedStream) -> None:
-                    nursery.start_soon(self._serve_stream, connection, stream)
+            def accept(stream: MuxedStream) -> None:
+                nursery.start_soon(self._serve_stream, connection, stream)
 
+            with connection.scope:
                 try:
                     await connection.mux.run(accept)
                 except MuxError as error:
                     log.info("network.connection_broken", peer=connection.peer, why=str(error))
-                nursery.cancel_scope.cancel()  # no handler outlives its connection
+            nursery.cancel_scope.cancel()  # no handler outlives its connection
 
     async def _serve_stream(self, connection: Connection, stream: MuxedStream) -> None:
         try:

@@ -24,7 +24,7 @@ import trio
 
 from node.networking.held_bytes import STREAM_BYTES, Hold, hold_nothing
 from node.networking.streams import StreamClosed
-from node.networking.turns import PER_FRAME, PER_READ, PER_STREAM, Spend, spend_nothing
+from node.networking.turns import PER_DROP, PER_FRAME, PER_READ, PER_STREAM, Spend, spend_nothing
 
 WINDOW_BYTES: Final = 256 * 1024
 """What a peer may send on a stream before we read: the initial window of the specification, never changed."""
@@ -291,11 +291,17 @@ class MuxedConnection:
                 nursery.start_soon(until_end, self._keep_alive)
         finally:
             self._over = True
-            for stream in list(self._streams.values()):
-                stream.drop()
             self._room.set()
+            await self._drop_streams()
         if failure is not None:
             raise failure
+
+    async def _drop_streams(self) -> None:
+        """Drop all, in turns: a task waits on each, and all of them at once would keep the loop for milliseconds."""
+        with trio.CancelScope(shield=True):
+            for stream in list(self._streams.values()):
+                stream.drop()
+                await self.spend(PER_DROP)
 
     def open_stream(self) -> MuxedStream:
         """Open a stream; the peer learns of it with the first bytes that go out.

@@ -14,12 +14,14 @@ from trio.testing import MockClock
 from node.networking import requests
 from node.networking.frames import Kind, encode_frame, encode_named
 from node.networking.libp2p.negotiation import encode_varint
-from node.networking.libp2p.secure import Identity
+from node.networking.libp2p.secure import Identity, secure
 from node.networking.requests import PROTOCOL
 from node.networking.turns import (
     CHOSEN_SHARE,
     PER_CONTROL,
+    PER_DROP,
     PER_FRAME,
+    PER_HANDSHAKE,
     PER_JUDGEMENT,
     PER_MESSAGE,
     PER_READ,
@@ -220,4 +222,41 @@ async def test_a_row_of_requests_that_are_much_work_lets_the_loop_go_on(lab: Any
         )
         await beats.until(30)
         assert beats.most <= 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_handshakes_let_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+    async with lab.node(1) as victim, trio.open_nursery() as nursery:
+        noise = victim._switch.identity.noise
+        noise.secure_inbound = beats.counted(noise.secure_inbound)
+
+        async def shake_hands(number: int) -> None:
+            stream = await lab.dial_raw(victim)
+            async with stream:
+                await secure(stream, Identity(bytes([number]) * 32), is_dialler=True, expected=victim.peer_id)
+
+        nursery.start_soon(beats.run)
+        for number in range(30):
+            nursery.start_soon(shake_hands, 100 + number)
+        await beats.until(30)
+        assert beats.most <= STRANGERS_SHARE.burst / PER_HANDSHAKE + 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_streams_of_a_connection_that_ends_let_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
+    beats = Metronome()
+    async with lab.node(1) as victim, lab.attacker(victim) as attacker, trio.open_nursery() as nursery:
+        (connection,) = victim._switch.connections[victim.peers()[0].peer]
+        streams = connection.mux._streams
+        for _ in range(200):
+            attacker.mux.open_stream()
+        while len(streams) < 200:
+            await trio.lowlevel.checkpoint()
+        for stream in streams.values():
+            stream.drop = beats.counted(stream.drop)
+        nursery.start_soon(beats.run)
+        connection.end()
+        await beats.until(200)
+        assert beats.most <= 2 * (QUANTUM / PER_DROP + 1)
         nursery.cancel_scope.cancel()
