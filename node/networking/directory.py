@@ -7,16 +7,16 @@ Two questions, two strengths of answer:
   alone, so anybody can sign one that names somebody else's host key; only the peer can say that it is meant.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterator
-from itertools import zip_longest
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from node.networking.peers.fair_table import FairTable
 from protocol.identity import Address, PeerId
 from protocol.node_record import NodeAnnouncement, verify_announcement
 from protocol.signing.eip712 import Domain
 
+T = TypeVar("T")
 MAX_RECORDS: Final = 4096
 """Wallets known. A wallet costs nothing to make: above it, whose word brought the most records loses its oldest."""
 
@@ -30,6 +30,9 @@ class Directory:
         self._clock = clock
         self._records: FairTable[Address, NodeAnnouncement] = FairTable(MAX_RECORDS)
         self._confirmed: dict[PeerId, Address] = {}
+        self._networks: dict[Hashable, dict[PeerId, None]] = {}
+        """The confirmed by what their records count with."""
+        self._network_of: dict[PeerId, Hashable] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -67,6 +70,8 @@ class Directory:
                 self._unconfirm(dropped)
         if source == peer and wallet in self._records:
             self._confirmed[peer] = wallet
+        if self._confirmed.get(peer) == wallet:
+            self._place(peer, self._records.group_of(wallet))
         return is_news
 
     def find(self, wallet: Address) -> NodeAnnouncement | None:
@@ -92,26 +97,36 @@ class Directory:
         """Return at most `count` announcements to tell others: only such as their peers have shown themselves.
 
         What is merely hearsay is not passed on, so a record that costs nothing does not spread by itself. And each
-        network has its turn, so that many of one network don't fill the answer.
+        network has its turn, so that many of one network don't fill the answer. Only what is drawn is looked at: the
+        table is large, and anybody may ask.
         """
-        networks: dict[Hashable, list[NodeAnnouncement]] = {}
-        for peer, wallet in self._confirmed.items():
-            announcement = self.find(wallet)
-            if announcement is not None and announcement.peer == peer and peer not in without:
-                networks.setdefault(self._records.group_of(wallet), []).append(announcement)
-        queues = list(networks.values())
-        random.shuffle(queues)
-        for queue in queues:
-            random.shuffle(queue)
-        turns = zip_longest(*queues)
-        return [each for turn in turns for each in turn if each is not None][:count]
+
+        def told_of(members: Collection[PeerId]) -> Iterator[NodeAnnouncement]:
+            for peer in _drawn(members, random):
+                announcement = self._shown_by(peer)
+                if announcement is not None and peer not in without:
+                    yield announcement
+
+        found: list[NodeAnnouncement] = []
+        queues: Iterable[Iterator[NodeAnnouncement]] = map(told_of, _drawn(self._networks.values(), random))
+        while True:
+            not_empty: list[Iterator[NodeAnnouncement]] = []
+            for queue in queues:
+                if len(found) == count:
+                    return found
+                if (announcement := next(queue, None)) is not None:
+                    found.append(announcement)
+                    not_empty.append(queue)
+            if not not_empty:
+                return found
+            queues = not_empty
 
     def shown(self) -> Iterator[tuple[NodeAnnouncement, Hashable]]:
         """Return what may be told others, as `sample` does, each with what it is counted with."""
-        for peer, wallet in self._confirmed.items():
-            announcement = self.find(wallet)
-            if announcement is not None and announcement.peer == peer:
-                yield announcement, self._records.group_of(wallet)
+        for peer in self._confirmed:
+            announcement = self._shown_by(peer)
+            if announcement is not None:
+                yield announcement, self._records.group_of(announcement.wallet)
 
     def expire(self) -> None:
         """Forget announcements that have expired."""
@@ -128,3 +143,30 @@ class Directory:
     def _unconfirm(self, announcement: NodeAnnouncement) -> None:
         if self._confirmed.get(announcement.peer) == announcement.wallet:
             del self._confirmed[announcement.peer]
+            self._take_out(announcement.peer)
+
+    def _shown_by(self, peer: PeerId) -> NodeAnnouncement | None:
+        """Return the record that `peer` has shown and that still counts."""
+        announcement = self.find(self._confirmed[peer])
+        return announcement if announcement is not None and announcement.peer == peer else None
+
+    def _place(self, peer: PeerId, network: Hashable) -> None:
+        self._take_out(peer)
+        self._networks.setdefault(network, {})[peer] = None
+        self._network_of[peer] = network
+
+    def _take_out(self, peer: PeerId) -> None:
+        if peer in self._network_of:
+            network = self._network_of.pop(peer)
+            del self._networks[network][peer]
+            if not self._networks[network]:
+                del self._networks[network]
+
+
+def _drawn(items: Iterable[T], random: Random) -> Iterator[T]:
+    """Yield all in a random order, at the cost of those that are asked for."""
+    left = list(items)
+    while left:
+        index = random.randrange(len(left))
+        left[index], left[-1] = left[-1], left[index]
+        yield left.pop()

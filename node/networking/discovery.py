@@ -21,7 +21,7 @@ from node.networking.peers.book import JITTER
 from node.networking.peers.keeping import PeerKeeper
 from node.networking.peers.outbound import Outbound
 from node.networking.peers.stored import PeerStore
-from node.networking.turns import PER_EXCHANGE, PER_RECORD_SAMPLED
+from node.networking.turns import PER_EXCHANGE
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import PeerId
 from protocol.node_record import BadNodeRecord, NodeAnnouncement
@@ -89,7 +89,7 @@ class Discovery:
         self._own = own
         self._random = random
         self._ask, self._asked = trio.open_memory_channel[PeerId](ASK_QUEUE)
-        network.serve(METHOD, self._answer, max_request=MAX_EXCHANGE_BYTES, work=self._work)
+        network.serve(METHOD, self._answer, max_request=MAX_EXCHANGE_BYTES, work=lambda: PER_EXCHANGE)
         self._introduced: set[PeerId] = set()
         self._exchanging: set[PeerId] = set()
         network.on_connected(self._note_connected)
@@ -170,9 +170,6 @@ class Discovery:
             self._introduced.add(peer)
         self._learn(answer, peer)
         return True
-
-    def _work(self) -> float:
-        return PER_EXCHANGE + len(self.directory) * PER_RECORD_SAMPLED
 
     async def _answer(self, peer: PeerId, body: bytes) -> bytes:
         request = decode(PeersExchange, body, max_bytes=MAX_EXCHANGE_BYTES)

@@ -42,9 +42,8 @@ PER_REQUEST: Final = 4.0
 """To find its handler, and to answer where that looks at nothing but the request."""
 PER_EXCHANGE: Final = 8.0
 """To learn a node record, and to encode those that are told for it."""
-PER_RECORD_SAMPLED: Final = 1 / 80
 PER_RECORD_COMPARED: Final = 1 / 30
-"""To look through what a node knows of others: for a sample, and for who is nearest to a wallet."""
+"""To look through what a node knows of others for who is nearest to a wallet."""
 PER_GOSSIP: Final = 0.5
 """To find out whether a message has been seen."""
 PER_CONTROL: Final = 2.0

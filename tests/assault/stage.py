@@ -1,8 +1,8 @@
 """The scene of an assault: a network of real processes, an honest peer that asks, a requester that buys, and gauges.
 
 The node under attack is the only provider, so no task ends unless it serves. If there are two cores, it shares one with
-its workers and the peer that asks; attackers and requester have the other. The requester hears the same gossip: on
-one core each would be measured with the other's work.
+its workers and the peers that ask; attackers, requester, chain and this process have the other. The requester hears the
+same gossip: on one core each would be measured with the other's work.
 """
 
 import json
@@ -137,7 +137,8 @@ def open_stage(folder: Path, *, trades: bool = True) -> Generator[Stage]:
         with run_lab(folder, providers=1, overrides=dict(OVERRIDES)) as lab:
             victim = lab.devnet.providers[0]
             stage = Stage(lab, victim, lab.devnet.processes[victim.name].pid)
-            _move(lab.devnet.processes[lab.requester.name].pid, core=-1)
+            for pid in (lab.devnet.processes[lab.requester.name].pid, lab.devnet.chain_process.pid, os.getpid()):
+                _move(pid, core=-1)
             stop = threading.Event()
             probe = ["-m", "tests.assault.prober", victim.address]
             with _process(probe, core=0) as prober:

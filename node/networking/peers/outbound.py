@@ -20,7 +20,7 @@ import trio
 
 from node.networking.addresses import PeerAddress, parse_peer_address
 from node.networking.network import Network
-from node.networking.peers.book import JITTER
+from node.networking.peers.book import BACKOFF_LAST_S, JITTER
 from node.networking.peers.groups import address_group
 from protocol.errors import TransientError
 from protocol.identity import PeerId
@@ -48,7 +48,7 @@ class _Slot:
 
     Attributes:
         group: Its network, or itself.
-        is_named: The operator named it.
+        named: The entry of the bootstrap list that led to it.
         since: When it got the slot.
         probe_at: When it is asked next.
         misses: Questions in a row without an answer.
@@ -56,7 +56,7 @@ class _Slot:
     """
 
     group: str
-    is_named: bool
+    named: "_Named | None"
     since: float
     probe_at: float
     misses: int = 0
@@ -65,7 +65,7 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Named:
-    """An address of the bootstrap list, and when it may be dialled again."""
+    """An address of the bootstrap list, when it may be dialled again, and how often it was since it last answered."""
 
     place: PeerAddress
     until: float = 0.0
@@ -152,13 +152,13 @@ class Outbound:
         ]
 
     def _networks(self) -> Counter[str]:
-        return Counter(slot.group for slot in self._slots.values() if not slot.is_named)
+        return Counter(slot.group for slot in self._slots.values() if slot.named is None)
 
     async def _dial_named(self, named: _Named) -> None:
         await self._dial([named.place], named=named)
         # Also after success: an address that names no peer can't be seen to be connected, and one that drops us at
-        # once is not to be dialled in a circle.
-        named.failures = 1 if self._slots.get(named.place.peer or PeerId("")) else named.failures + 1
+        # once, or takes connections and serves nobody, is not to be dialled in a circle.
+        named.failures += 1
         named.until = trio.current_time() + self._book.backoff_s(named.failures)
 
     async def _dial(self, places: Sequence[PeerAddress], *, named: _Named | None = None) -> None:
@@ -176,7 +176,7 @@ class Outbound:
             await self._network.disconnect(peer)
             return
         now = trio.current_time()
-        self._slots[peer] = _Slot(group=group, is_named=named is not None, since=now, probe_at=now)
+        self._slots[peer] = _Slot(group=group, named=named, since=now, probe_at=now)
         self._network.protect(self._slots)
 
     # Keeping
@@ -187,9 +187,13 @@ class Outbound:
         slot.is_asked = False
         slot.misses = 0 if answered else slot.misses + 1
         slot.probe_at = trio.current_time() + (PROBE_S if answered else PROBE_AGAIN_S)
+        if answered and slot.named is not None:
+            slot.named.failures = 0
         if slot.misses >= MAX_MISSES and self._slots.get(peer) is slot:
             log.info("discovery.silent_peer", peer=peer)
             self._book.note_silent(peer)
+            if slot.named is not None:
+                slot.named.until = trio.current_time() + BACKOFF_LAST_S
             await self._network.disconnect(peer)
 
     def _release(self, peer: PeerId) -> None:
@@ -201,7 +205,7 @@ class Outbound:
         settled = trio.current_time() - ANCHOR_AGE_S
         elected: dict[str, PeerId] = {}
         for peer, slot in self._slots.items():  # in the order in which they got their slots
-            if slot.since <= settled and not slot.is_named and not slot.misses and self._book.is_proven(peer):
+            if slot.since <= settled and slot.named is None and not slot.misses and self._book.is_proven(peer):
                 elected.setdefault(slot.group, peer)
         candidates = dict.fromkeys([*elected.values(), *self._book.anchors])
         self._book.set_anchors(tuple(candidates)[:ANCHORS])

@@ -151,6 +151,30 @@ def test_only_what_peers_showed_themselves_is_told_and_each_network_has_its_turn
         assert not set(told) & {peer(number) for number in (2, *range(100, 160))}
 
 
+def test_a_sample_never_tells_what_the_directory_itself_would_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens to records: the table by network agrees with what is confirmed, and is empty when that is."""
+    monkeypatch.setattr("node.networking.directory.MAX_RECORDS", 12)
+    wall, chance = Wall(), random.Random(7)
+    directory = Directory(DOMAIN, wall)
+    for sequence in range(1, 400):
+        number, host = chance.randrange(1, 20), chance.randrange(1, 20)
+        expires = NOW + chance.randrange(1, 4000)
+        source = peer(host if chance.random() < 0.7 else chance.randrange(1, 20))
+        made = announcement(number, peer(host), sequence=sequence, expires=expires)
+        if expires > wall():
+            directory.learn(made, source=source, origin=chance.choice([None, "one", "two"]))
+        wall.now += chance.randrange(20)
+        if chance.random() < 0.1:
+            directory.expire()
+        told = {each.peer for each in directory.sample(99, chance, without=[peer(3)])}
+        assert told == {each.peer for each, _ in directory.shown()} - {peer(3)}
+        assert len(directory.sample(2, chance, without=())) == min(2, len(list(directory.shown())))
+    wall.now += 10_000
+    directory.expire()
+    assert not directory._networks
+    assert not directory._network_of
+
+
 def test_a_flood_of_records_displaces_only_what_came_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.networking.directory.MAX_RECORDS", 30)
     directory = Directory(DOMAIN, Wall())

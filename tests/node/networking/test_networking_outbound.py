@@ -74,6 +74,19 @@ async def test_one_that_stops_serving_later_is_noticed_too_and_replaced(lab: Any
         assert node.chosen == {three.network.peer_id}
 
 
+async def test_one_of_the_bootstrap_list_that_does_not_serve_rests_as_any_other(
+    lab: Any, autojump_clock: MockClock, logged: Callable[[str], list[Any]]
+) -> None:
+    async with never_answering(lab, 1) as dead, lab.member(2, dead.addresses[0], target=1) as node:
+        await trio.sleep(NOTICED_S)
+        assert not node.chosen
+        await trio.sleep(150)
+        assert not node.chosen
+        await trio.sleep(100)
+        assert node.chosen == {dead.peer_id}, "it may have been mended"
+        assert len(logged("discovery.silent_peer")) == 1
+
+
 async def test_a_machine_that_vanishes_is_noticed_by_the_silence_of_its_connection(
     lab: Any, autojump_clock: MockClock
 ) -> None:
