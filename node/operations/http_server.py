@@ -28,7 +28,7 @@ REQUEST_TIMEOUT_S: Final = 10.0
 """From a request's first byte to its last, and for sending an answer."""
 IDLE_TIMEOUT_S: Final = 120.0
 """Between two requests; a scraper comes every 15 to 60 s."""
-REQUESTS_PER_S: Final = 5.0
+REQUESTS_PER_S: Final = 2.0
 REQUESTS_AT_ONCE: Final = 10
 """Of all clients together. A page of metrics takes the main loop milliseconds, and no scraper wants it more often."""
 _RECEIVE_BYTES: Final = 4096

@@ -20,6 +20,7 @@ class Readings:
 
     def __init__(self, node: Node, lookout: Lookout, tracer: Tracer | None) -> None:
         self._node, self._lookout, self._tracer = node, lookout, tracer
+        self._version = version("stoa")  # reads files: once, not at each scrape
 
     def read(self) -> Iterator[Metric]:
         """Return everything as it is now. Quick: nothing in here waits, beyond one question to the file system."""
@@ -35,7 +36,7 @@ class Readings:
             yield gauge("stoa_spans_queue", "Spans that wait to be sent", self._tracer.waiting)
 
     def _node_itself(self) -> Iterator[Metric]:
-        labels = {"version": version("stoa"), "engine": ENGINE_DIGEST.hex()[:16], "name": self._node.settings.node.name}
+        labels = {"version": self._version, "engine": ENGINE_DIGEST.hex()[:16], "name": self._node.settings.node.name}
         yield gauges("stoa_build_info", "What runs here; always 1", tuple(labels), [(tuple(labels.values()), 1)])
         yield gauges(
             "stoa_health",
