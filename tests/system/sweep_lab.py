@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -19,6 +20,7 @@ from node.operations.clock import SystemClock
 from tests.system.crash_lab import check_books
 from tests.system.system_lab import ROOT, Lab, make_monte_carlo
 
+T = TypeVar("T")
 Moment = Literal["before", "after"]
 Case: TypeAlias = tuple[str, str, int, Moment]
 """Who dies, on which rail, at which commit, on which side of it."""
@@ -53,9 +55,11 @@ class Mortal:
         temporary.write_text(f"{step} {moment}")
         temporary.rename(self._order)
 
-    def take_back(self) -> str:
-        """Take the order back; say at which commit it died, empty if it did not."""
+    async def take_back(self) -> str:
+        """Take the order back; say at which commit it died, empty if it did not. A fresh process runs afterwards."""
+        self.end()  # it may have read the order and count, or be just dying, or starting
         self._order.unlink(missing_ok=True)
+        await self.start()
         died = self._order.with_suffix(".died")
         return died.read_text() if died.exists() else ""
 
@@ -75,6 +79,13 @@ class Mortal:
                         return
                 except (NodeNotRunning, ConnectionLost):
                     await trio.sleep(POLL_S)
+
+    async def keep_up(self) -> None:
+        """Start it again when it is dead, until cancelled."""
+        while True:
+            if self.is_dead:
+                await self.start()
+            await trio.sleep(POLL_S)
 
     def end(self) -> None:
         """End it, whatever state it is in."""
@@ -106,16 +117,15 @@ class Sweep:
         path = make_monte_carlo(folder / "task", parts=PARTS, batches=4, paths=500, budget=budget)
         mortal.order(step, moment)
         task = await self._submit(mortal, path)
-        await self._wait_over_or_dead(mortal, task)
-        if mortal.is_dead:
-            await mortal.start()
-        if task is None:  # nobody was told that it was taken
-            tasks = await self._tasks()
-            task = tasks[0] if tasks and tasks[0].state not in OVER else await lab.submit(path)
-        detail = await self._wait_over(task)
-        died = mortal.take_back()
-        if mortal.is_dead:  # it had little left to do when the task was over
-            await mortal.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mortal.keep_up)
+            if task is None:  # nobody was told that it was taken
+                tasks = await _until_answered(self._tasks)
+                task = tasks[0] if tasks and tasks[0].state not in OVER else await lab.submit(path)
+            detail = await _until_answered(partial(self._wait_over, task))
+            await _until_answered(lab.settle)  # to close channels is the end of the task's commits
+            nursery.cancel_scope.cancel()
+        died = await mortal.take_back()
         paid = sum(part.cost for part in detail.parts)
         what = f"{victim} died at step {step}: {died}; the task is {detail.task.state}: {detail.task.reason}"
         assert detail.task.spent == paid <= detail.task.budget, what
@@ -145,22 +155,22 @@ class Sweep:
         async with open_client(self.lab.requester.socket) as client:
             return await client.call(NodeFacade.task_list, state="all", limit=5)
 
-    async def _wait_over_or_dead(self, mortal: Mortal, task: TaskView | None) -> None:
-        with trio.fail_after(OVER_TIMEOUT_S):
-            while not mortal.is_dead:
-                try:
-                    if task is not None and (await self.lab.detail(task)).task.state in OVER:
-                        return
-                except (ConnectionLost, NodeNotRunning):
-                    pass  # it is just dying
-                await trio.sleep(POLL_S)
-
     async def _wait_over(self, task: TaskView) -> TaskDetail:
         with trio.move_on_after(OVER_TIMEOUT_S):
             while (detail := await self.lab.detail(task)).task.state not in OVER:
                 await trio.sleep(POLL_S)
             return detail
         raise AssertionError(f"the task is not over\n{self.lab.last_words()}")
+
+
+async def _until_answered(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it anew as long as who is asked dies meanwhile."""
+    with trio.fail_after(OVER_TIMEOUT_S):
+        while True:
+            try:
+                return await act()
+            except (ConnectionLost, NodeNotRunning, RemoteBug):
+                await trio.sleep(POLL_S)
 
 
 @contextmanager
