@@ -1,4 +1,7 @@
-"""A node behind the doors that keeps state but buys and sells nothing: what it tells of each task is a script."""
+"""A node behind the doors that keeps state but buys and sells nothing: what it tells of each task is a script.
+
+The script is in `fake_task.py`.
+"""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,14 +13,10 @@ from node.api.json_codec import Wei
 from node.api.lines import CHUNK_BYTES
 from node.api.views import (
     AuctionDetail,
-    AuctionOpened,
     AuctionVerdict,
     AuctionView,
-    AwardView,
     BackupProgress,
-    BidderCommitted,
     BidderVerdict,
-    BidRevealed,
     BidView,
     CalibrationView,
     CancelQuote,
@@ -30,16 +29,11 @@ from node.api.views import (
     HealthView,
     KernelView,
     NodeStatus,
-    PartDelivered,
     PartProgress,
-    PartView,
     PeerView,
     PricesView,
     ProvideOrder,
-    ProviderFailed,
     ProvideView,
-    RailFunded,
-    RollSigned,
     TaskDetail,
     TaskEnded,
     TaskEvent,
@@ -48,8 +42,6 @@ from node.api.views import (
     TaskPlan,
     TaskView,
     WalletView,
-    WinnerChosen,
-    WorkStarted,
 )
 from protocol.errors import ProtocolError
 from protocol.identity import Address, ContentDigest, Digest, PeerId, did
@@ -57,12 +49,8 @@ from protocol.signing.keccak import keccak256
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.units import Amount, UnixTime, format_amount
 from protocol.wire.codec import decode
+from tests.node.api.fake_task import ANN, BOB, LOGS, NOW, OWN, FakeTask
 
-NOW = UnixTime(1_800_000_000)
-OWN = Address(bytes.fromhex("52908400098527886e0f7030069857d2e4169ee7"))
-ANN = Address(b"\xaa" * 20)
-BOB = Address(b"\xbb" * 20)
-RECEIPT = Digest(b"\x07" * 32)
 PRICES = PricesView(
     start=Amount(1_000), gfuel=Amount(2_000), mib_gfuel=Amount(2), mib_in=Amount(100), mib_out=Amount(200)
 )
@@ -86,21 +74,6 @@ class UnknownTask(ProtocolError):
 
 class WrongBytes(ProtocolError):
     pass
-
-
-@dataclass
-class FakeTask:
-    order: TaskOrder
-    manifest: Manifest
-    view: TaskView
-    events: list[TaskEvent] = field(default_factory=list[TaskEvent])
-    parts: list[PartView] = field(default_factory=list[PartView])
-    changed: trio.Event = field(default_factory=trio.Event)
-
-    def say(self, event: TaskEvent) -> None:
-        self.events.append(event)
-        self.changed.set()
-        self.changed = trio.Event()
 
 
 @dataclass
@@ -220,9 +193,12 @@ class FakeNode:
             provider=None,
             rail=None,
         )
-        fake = FakeTask(order=order, manifest=manifest, view=view)
-        self.tasks[task] = fake
-        self._tell(fake)
+        fake = self.tasks[task] = FakeTask(order=order, manifest=manifest, view=view)
+        if self.ending not in ("nobody", "held"):
+            for output in self.outputs:
+                self.blobs[ContentDigest(blake3(output).digest())] = output[:-1] if self.cut_read else output
+            self.blobs[ContentDigest(blake3(LOGS).digest())] = LOGS
+        fake.tell(self.ending, self.outputs)
         return view
 
     async def task_list(self, state: TaskFilter, limit: int) -> tuple[TaskView, ...]:
@@ -238,7 +214,7 @@ class FakeNode:
             module=fake.manifest.module.digest,
             fuel_limit=fake.manifest.limits.fuel,
             memory_limit_mib=fake.manifest.limits.memory_mib,
-            awards=(_award(fake),) if fake.view.provider else (),
+            awards=(fake.award(),) if fake.view.provider else (),
             parts=tuple(fake.parts),
         )
 
@@ -275,11 +251,11 @@ class FakeNode:
         if cost < 70_000:
             raise ProtocolError("cancelling costs $0.07 by now", advice="look at the price again")
         fake.view = replace(fake.view, state="cancelled")
-        fake.say(_ended(fake, "cancelled", "", ""))
+        fake.end("cancelled")
         return fake.view
 
     async def auction_list(self, limit: int) -> tuple[AuctionView, ...]:
-        return tuple(_auction(task) for task in self.tasks.values())[:limit]
+        return tuple(task.auction() for task in self.tasks.values())[:limit]
 
     async def auction_show(self, auction: str) -> AuctionDetail:
         fake = self._find(auction)
@@ -298,13 +274,13 @@ class FakeNode:
             ),
         )
         return AuctionDetail(
-            auction=_auction(fake),
+            auction=fake.auction(),
             weight_price=5000,
             weight_reputation=3000,
             weight_speed=2000,
             max_eta_s=fake.order.max_eta_s,
             bids=bids,
-            awards=(_award(fake),),
+            awards=(fake.award(),),
         )
 
     async def auction_verify(self, auction: str) -> AuctionVerdict:
@@ -434,132 +410,9 @@ class FakeNode:
             raise ProtocolError(f"{len(found)} channels begin with {prefix!r}")
         return found[0]
 
-    def _tell(self, fake: FakeTask) -> None:
-        order = fake.order
-        fake.say(
-            AuctionOpened(
-                at=NOW,
-                format=order.format or "second-price",
-                budget=order.budget,
-                parts=fake.view.parts,
-                max_eta_s=order.max_eta_s,
-                commit_by=UnixTime(NOW + 1),
-                reveal_by=UnixTime(NOW + 2),
-            )
-        )
-        if self.ending == "nobody":
-            refusals = (CountView(text="it would cost $0.90 here, the budget is $0.40", count=2),)
-            fake.say(_ended(fake, "failed", "no provider bid", "raise the budget", refusals))
-            return
-        for count, bidder in enumerate((ANN, BOB), 1):
-            fake.say(BidderCommitted(at=NOW, bidder=bidder, count=count))
-        fake.say(RollSigned(at=NOW, bidders=2))
-        fake.say(BidRevealed(at=NOW, bidder=ANN, price=Amount(200_000), eta_s=7))
-        fake.say(BidRevealed(at=NOW, bidder=BOB, price=Amount(300_000), eta_s=9))
-        self._hire(fake, ANN, 0)
-        if self.ending == "held":
-            return
-        if self.ending == "standby":
-            fake.say(ProviderFailed(at=NOW, provider=ANN, reason="it fell silent", missing_parts=fake.view.parts))
-            self._hire(fake, BOB, 1)
-        for part in range(fake.view.parts):
-            self._deliver(fake, part)
-        fake.view = replace(fake.view, state="done")
-        fake.say(_ended(fake, "done", "", ""))
-
-    def _hire(self, fake: FakeTask, provider: Address, attempt: int) -> None:
-        fake.view = replace(fake.view, state="running", provider=provider, rail="channel", attempt=attempt)
-        fake.say(
-            WinnerChosen(
-                at=NOW,
-                provider=provider,
-                price=Amount(300_000),
-                attempt=attempt,
-                first_part=0,
-                parts=fake.view.parts,
-                award=Digest(b"\x06" * 32),
-                rail="channel",
-                reason="highest score",
-            )
-        )
-        fake.say(RailFunded(at=NOW, rail="channel", amount=Amount(300_000)))
-        fake.say(WorkStarted(at=NOW, provider=provider))
-
-    def _deliver(self, fake: FakeTask, part: int) -> None:
-        data = self.outputs[part % len(self.outputs)]
-        output, logs = ContentDigest(blake3(data).digest()), ContentDigest(blake3(b"a log line\n").digest())
-        self.blobs[output] = data[:-1] if self.cut_read else data
-        self.blobs[logs] = b"a log line\n"
-        fake.say(PartProgress(at=NOW, part=part, fuel=10, fuel_limit=fake.manifest.limits.fuel, bytes_out=1))
-        view = PartView(
-            part=part,
-            provider=fake.view.provider or ANN,
-            outcome=0,
-            outcome_text="ok",
-            output=output,
-            output_bytes=len(data),
-            logs=logs,
-            log_bytes=11,
-            fuel=123_456_789,
-            peak_mib=7,
-            cost=Amount(20_001),
-            receipt=RECEIPT,
-        )
-        fake.parts.append(view)
-        spent = Amount(20_001 * len(fake.parts))
-        fake.view = replace(fake.view, paid_parts=len(fake.parts), spent=spent)
-        fake.say(PartDelivered(at=NOW, part=view, spent=spent))
-
 
 class SpendingCapRefusal(ProtocolError):
     pass
-
-
-def _ended(fake: FakeTask, state: str, reason: str, advice: str, refusals: tuple[CountView, ...] = ()) -> TaskEnded:
-    assert state in ("done", "failed", "cancelled")
-    fake.view = replace(fake.view, state=state, reason=reason)
-    return TaskEnded(
-        at=NOW,
-        state=state,
-        reason=reason,
-        advice=advice,
-        spent=fake.view.spent,
-        paid_parts=fake.view.paid_parts,
-        sellers_heard=0 if refusals else 2,
-        refusals=refusals,
-    )
-
-
-def _award(fake: FakeTask) -> AwardView:
-    return AwardView(
-        award=Digest(b"\x06" * 32),
-        provider=fake.view.provider or ANN,
-        attempt=fake.view.attempt,
-        first_part=0,
-        parts=fake.view.parts,
-        price=Amount(300_000),
-        rail="channel",
-        deliver_by=UnixTime(NOW + 60),
-    )
-
-
-def _auction(fake: FakeTask) -> AuctionView:
-    return AuctionView(
-        auction=fake.view.task,
-        requester=OWN,
-        role="requester",
-        state="decided",
-        format="second-price",
-        budget=fake.view.budget,
-        parts=fake.view.parts,
-        commit_by=UnixTime(NOW + 1),
-        reveal_by=UnixTime(NOW + 2),
-        bidders=2,
-        bids=2,
-        winner=fake.view.provider,
-        price=Amount(300_000),
-        own_price=None,
-    )
 
 
 def _peer(address: str) -> PeerView:
