@@ -2,9 +2,10 @@
 
 Everything of a node runs in one loop, so a peer that keeps it busy keeps everybody waiting; and nothing that peers do
 is free of work, sound or not. Each connection therefore counts what it causes, in units of about 50 us, and lets the
-loop go on after each quantum. What is within an address' share goes on at the next tick. What is above it passes a
-lane, one quantum of one connection at a time, first come, first served. So an honest peer waits for the excess of one
-attacker at each tick, however many there are; and a node that nobody attacks loses nothing, for the lane is then free.
+loop go on after each quantum, in one of two lanes: one for what is within an address' share, one for what is above it.
+A lane lets through one quantum of one connection at each tick, first come, first served. So an honest peer waits for
+the excess of one attacker at each tick, however many there are and from however many addresses; and a node that nobody
+attacks loses nothing, for its lanes are free. Peers that this node has chosen pass beside them.
 
 Units are counted and never measured: on a virtual clock, time does not pass while one computes (docs/adr/1511).
 """
@@ -66,22 +67,24 @@ class Turns:
     def __init__(self) -> None:
         self._strangers: Buckets[str] = Buckets(STRANGERS_SHARE)
         self._chosen: Buckets[str] = Buckets(CHOSEN_SHARE)
-        self._lane = trio.Lock()
+        self._within, self._beyond = trio.Lock(), trio.Lock()
 
     async def take(self, who: str, units: float, *, chosen: bool) -> None:
         """Let the loop go on; return when it is the turn of `who`, who has caused `units` of work since."""
         buckets = self._chosen if chosen else self._strangers
-        if buckets.take(who, units):
+        is_within = buckets.take(who, units)
+        if is_within and chosen:
             await trio.lowlevel.checkpoint()
             return
+        lane = self._within if is_within else self._beyond
         try:
-            self._lane.acquire_nowait()
+            lane.acquire_nowait()
         except trio.WouldBlock:
-            await self._lane.acquire()
+            await lane.acquire()
         try:
             await trio.lowlevel.checkpoint()
         finally:
-            self._lane.release()
+            lane.release()
 
 
 class Share:

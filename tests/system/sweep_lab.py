@@ -112,6 +112,7 @@ class Sweep:
             if each.is_dead:
                 await each.start()
         await lab.settle()
+        await lab.refill()
         await lab.until("the requester's view of the chain is fresh enough for a channel", self._is_fresh)
         before = await lab.snapshot()
         path = make_monte_carlo(folder / "task", parts=PARTS, batches=4, paths=500, budget=budget)

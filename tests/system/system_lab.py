@@ -21,7 +21,7 @@ from node.api.errors import RemoteRefusal
 from node.api.facade import NodeFacade
 from node.api.views import ChannelView, TaskDetail, TaskEvent, TaskView
 from node.chain.chain import open_chain
-from node.chain.local import LocalTerms
+from node.chain.local import LocalTerms, fund
 from node.chain.profile import LOCAL
 from node.cli.order import make_order, prepare, upload
 from node.cli.task_file import OfferSpec, load_task_file
@@ -81,6 +81,7 @@ class Lab:
 
     def __init__(self, devnet: Devnet, token: trio.lowlevel.TrioToken) -> None:
         self.devnet, self.token = devnet, token
+        self.supply = int(REQUESTER_TOKENS)
 
     @property
     def requester(self) -> NodePlace:
@@ -169,8 +170,16 @@ class Lab:
         """Check every token and every fee since `before`, to the base unit and the wei; return what is owned now."""
         async with open_chain(LOCAL, self.devnet.rpc_url, self.devnet.deployment) as chain:
             after = await take_snapshot(chain, self.parties, since=before.block)
-        assert find_discrepancies(before, after, REQUESTER_TOKENS) == (), self.last_words()
+        assert find_discrepancies(before, after, self.supply) == (), self.last_words()
         return after
+
+    async def refill(self) -> None:
+        """Give the requester new money when half of what it began with is spent: a sweep buys for more than it has."""
+        holding = (await self.snapshot()).holdings[self.requester.name]
+        if holding.tokens < REQUESTER_TOKENS // 2:
+            devnet = self.devnet
+            await fund(devnet.rpc_url, devnet.deployment, [self.requester.wallet], tokens=REQUESTER_TOKENS)
+            self.supply += REQUESTER_TOKENS
 
     async def channels_of(self, place: NodePlace) -> tuple[ChannelView, ...]:
         """Return the channels that a node knows."""
