@@ -92,8 +92,18 @@ async def open_bench(folder: Path, settings: ExecutionSettings | None = None) ->
 
 
 def workers_of_this_process() -> list[int]:
+    """Return the children that are workers, or have ended and were not waited for; not a database of other tests."""
     threads = Path("/proc/self/task").iterdir()
-    return sorted({int(pid) for thread in threads for pid in (thread / "children").read_text().split()})
+    children = {pid for thread in threads for pid in (thread / "children").read_text().split()}
+    return sorted(int(pid) for pid in children if _is_worker(Path(f"/proc/{pid}/cmdline")))
+
+
+def _is_worker(command_line: Path) -> bool:
+    try:
+        line = command_line.read_bytes()
+    except FileNotFoundError:  # waited for just now
+        return False
+    return not line or b"worker_main" in line
 
 
 def judged(result: RunResult) -> tuple[object, ...]:
