@@ -20,8 +20,7 @@ from node.networking.limits import Buckets, Rate
 QUANTUM: Final = 8.0
 """Work that a connection may cause before the loop goes on: about 0.4 ms."""
 STRANGERS_SHARE: Final = Rate(per_s=100, burst=50)
-"""Of one address: half a percent of a core, more than trading takes. 56 addresses at that rate leave most of it, and
-all of them at once 0.14 s of work that passes no lane."""
+"""Of one address: half a percent of a core, more than trading takes. 56 addresses at that rate leave most of it."""
 NEWCOMERS: Final = "newcomers"
 """All who have not said who they are have one share together."""
 CHOSEN_SHARE: Final = Rate(per_s=2000, burst=4000)

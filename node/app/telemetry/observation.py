@@ -33,9 +33,12 @@ async def open_observation(
     lookout = Lookout(node)
     instruments.registry.register(Reading(Readings(node, lookout, tracer).read))
 
+    one_page = trio.Lock()
+
     async def metrics(accept: str) -> Answer:
-        await trio.lowlevel.checkpoint()
-        body, content_type = render(instruments.registry, accept)
+        async with one_page:  # in each round of the loop, however many ask: it takes milliseconds
+            await trio.lowlevel.checkpoint()
+            body, content_type = render(instruments.registry, accept)
         return Answer(content_type=content_type, body=body)
 
     async def health(_accept: str) -> Answer:
