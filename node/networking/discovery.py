@@ -16,6 +16,7 @@ import trio
 
 from node.networking.directory import Directory
 from node.networking.errors import MessageTooLarge, PeerBusy, RemoteRefused
+from node.networking.limits import Buckets, Rate
 from node.networking.network import Network
 from node.networking.peers.book import JITTER
 from node.networking.peers.keeping import PeerKeeper
@@ -36,6 +37,8 @@ EXCHANGE_S: Final = 30.0
 MAX_RECORDS_TOLD: Final = 32
 MAX_EXCHANGE_BYTES: Final = 160 * 1024
 """33 records of at most 4 KiB, with room."""
+EXCHANGE_RATE: Final = Rate(per_s=4, burst=6)
+"""Of one peer: an answer costs a look at a record and the telling of 32. A node asks once a connection, then seldom."""
 ASK_QUEUE: Final = 64
 ASKERS: Final = 4
 """Newcomers asked at once: one that connects and does not answer must not keep the others waiting."""
@@ -88,6 +91,7 @@ class Discovery:
         self._network = network
         self._own = own
         self._random = random
+        self._rate: Buckets[PeerId] = Buckets(EXCHANGE_RATE)
         self._ask, self._asked = trio.open_memory_channel[PeerId](ASK_QUEUE)
         network.serve(METHOD, self._answer, max_request=MAX_EXCHANGE_BYTES, work=lambda: PER_EXCHANGE)
         self._introduced: set[PeerId] = set()
@@ -172,6 +176,8 @@ class Discovery:
         return True
 
     async def _answer(self, peer: PeerId, body: bytes) -> bytes:
+        if not self._rate.take(peer):
+            raise PeerBusy("enough was exchanged just now")
         request = decode(PeersExchange, body, max_bytes=MAX_EXCHANGE_BYTES)
         self._learn(PeersExchange(own=request.own), peer)
         count = min(request.wanted, MAX_RECORDS_TOLD)

@@ -2,7 +2,7 @@
 # pyright: reportPrivateUsage=false, reportUnknownVariableType=false
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,16 @@ from trio.testing import MockClock
 
 from node.networking.addresses import parse_peer_address
 from node.networking.directory import MAX_RECORDS, Directory
-from node.networking.discovery import METHOD, Discovery, DiscoverySettings, PeersExchange, open_discovery
-from node.networking.errors import BadPeerAddress
+from node.networking.discovery import (
+    EXCHANGE_RATE,
+    MAX_EXCHANGE_BYTES,
+    METHOD,
+    Discovery,
+    DiscoverySettings,
+    PeersExchange,
+    open_discovery,
+)
+from node.networking.errors import BadPeerAddress, PeerBusy
 from node.networking.network import Network
 from protocol.identity import Address, PeerId
 from protocol.node_record import (
@@ -26,7 +34,7 @@ from protocol.node_record import (
 )
 from protocol.signing.ecdsa import BadSignature, address_of
 from protocol.signing.eip712 import Domain
-from protocol.wire.codec import encode
+from protocol.wire.codec import decode, encode
 
 DOMAIN = Domain(chain_id=31337, verifying_contract=Address(b"\x11" * 20))
 NOW = 1_800_000_000
@@ -288,6 +296,25 @@ async def test_a_peer_that_tells_a_forged_record_gets_a_strike_and_is_not_believ
         assert node.directory.peer_of(address_of(wallet_key(50))) is None
         assert node.directory.peer_of(address_of(wallet_key(51))) == peer(51)
         assert logged("network.misconduct")
+
+
+async def test_a_peer_that_asks_in_a_row_is_told_to_wait(lab: Any, autojump_clock: MockClock) -> None:
+    async with discovering(lab, 1) as node, lab.node(2) as asker:
+        await asker.connect(node.network.addresses[0])
+        question = encode(PeersExchange(own=None, wanted=32))
+
+        async def ask(times: int) -> int:
+            answered = 0
+            for _ in range(times):
+                with suppress(PeerBusy):
+                    raw = await asker.call(node.network.peer_id, METHOD, question, max_response=MAX_EXCHANGE_BYTES)
+                    assert decode(PeersExchange, raw).own is not None
+                    answered += 1
+            return answered
+
+        assert await ask(20) == EXCHANGE_RATE.burst
+        await trio.sleep(EXCHANGE_RATE.burst / EXCHANGE_RATE.per_s)
+        assert await ask(20) == EXCHANGE_RATE.burst
 
 
 async def test_a_record_of_another_peer_is_not_taken_for_its_own(
