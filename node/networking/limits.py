@@ -47,6 +47,11 @@ class TokenBucket:
         self._tokens -= amount
         return True
 
+    @property
+    def full_in_s(self) -> float:
+        """After how many seconds it is full again, counted from the last `take`."""
+        return (self._rate.burst - self._tokens) / self._rate.per_s
+
     async def wait(self, amount: float = 1.0) -> None:
         """Take `amount`, as soon as there is so much. For what this node itself does."""
         assert amount <= self._rate.burst

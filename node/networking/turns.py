@@ -3,14 +3,16 @@
 Everything of a node runs in one loop, so a peer that keeps it busy keeps everybody waiting; and nothing that peers do
 is free of work, sound or not. Each connection therefore counts what it causes, in units of about 50 us, and lets the
 loop go on after each quantum, in one of two lanes: one for what is within an address' share, one for what is above it.
-A lane lets through one quantum of one connection at each tick, first come, first served. So an honest peer waits for
-the excess of one attacker at each tick, however many there are and from however many addresses; and a node that nobody
-attacks loses nothing, for its lanes are free. Peers that this node has chosen pass beside them.
+A lane lets through one quantum of one connection at each tick, and who has used least of its share goes first. So an
+honest peer waits for the excess of one attacker at each tick, however many there are and from however many addresses;
+and a node that nobody attacks loses nothing, for its lanes are free. Peers that this node has chosen pass beside them.
 
 Units are counted and never measured: on a virtual clock, time does not pass while one computes (docs/adr/1511).
 """
 
 from collections.abc import Awaitable, Callable
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Final, TypeAlias
 
 import trio
@@ -66,24 +68,66 @@ class Turns:
     def __init__(self) -> None:
         self._strangers: Buckets[str] = Buckets(STRANGERS_SHARE)
         self._chosen: Buckets[str] = Buckets(CHOSEN_SHARE)
-        self._within, self._beyond = trio.Lock(), trio.Lock()
+        self._within, self._beyond = _Lane(), _Lane()
 
     async def take(self, who: str, units: float, *, chosen: bool) -> None:
         """Let the loop go on; return when it is the turn of `who`, who has caused `units` of work since."""
-        buckets = self._chosen if chosen else self._strangers
-        is_within = buckets.take(who, units)
+        bucket = (self._chosen if chosen else self._strangers).bucket(who)
+        is_within = bucket.take(units)
         if is_within and chosen:
             await trio.lowlevel.checkpoint()
             return
         lane = self._within if is_within else self._beyond
-        try:
-            lane.acquire_nowait()
-        except trio.WouldBlock:
-            await lane.acquire()
+        await lane.pass_through(due=trio.current_time() + bucket.full_in_s)
+
+
+class _Lane:
+    """Lets one through at each tick: of those who wait, whoever is due first.
+
+    One is due when its share has made good what it used: at once if that was nothing, half a second later if it was
+    all. So who comes rarely does not stand behind the many who come often, and yet nobody waits for ever: those who
+    come later are due later (Zhang, "Virtual Clock", SIGCOMM 1990).
+    """
+
+    def __init__(self) -> None:
+        self.is_taken = False
+        self._queue: list[tuple[float, int, trio.Event]] = []
+        self._numbers = count()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    async def pass_through(self, due: float) -> None:
+        """Let the loop go on once, after those who are due before."""
+        if self.is_taken:
+            await self._stand_in_line(due)
+        self.is_taken = True
         try:
             await trio.lowlevel.checkpoint()
         finally:
-            lane.release()
+            self._call_next()
+
+    async def _stand_in_line(self, due: float) -> None:
+        place = (due, next(self._numbers), trio.Event())
+        heappush(self._queue, place)
+        try:
+            await place[2].wait()
+        except trio.Cancelled:
+            if place[2].is_set():  # called after it was cancelled, and before it knew
+                self._call_next()
+            else:
+                self._queue.remove(place)
+                heapify(self._queue)
+            raise
+
+    def _call_next(self) -> None:
+        if self._queue:  # the lane stays taken, so that nobody comes in between
+            _, _, called = heappop(self._queue)
+            called.set()
+        else:
+            self.is_taken = False
 
 
 class Share:

@@ -4,6 +4,7 @@
 
 import struct
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -122,15 +123,65 @@ async def test_who_stays_within_its_share_waits_for_no_queue(autojump_clock: Moc
     async with trio.open_nursery() as nursery:
         for share in attackers:
             nursery.start_soon(attack, share)
-        while turns._beyond.statistics().tasks_waiting < 99:
+        while turns._beyond.waiting < 99:
             await trio.lowlevel.checkpoint()
         for share, allowed in ((honest, STRANGERS_SHARE.burst), (chosen, CHOSEN_SHARE.burst)):
             for _ in range(int(allowed / QUANTUM)):
                 before = autojump_clock.current_time()
                 await share.spend(QUANTUM)
-                assert turns._beyond.statistics().tasks_waiting >= 98
+                assert turns._beyond.waiting >= 98
                 assert autojump_clock.current_time() == before
         nursery.cancel_scope.cancel()
+
+
+async def test_who_has_used_least_of_its_share_goes_first(autojump_clock: MockClock) -> None:
+    turns = Turns()
+    passed: list[str] = []
+
+    async def ask(address: str, times: int) -> None:
+        share = Share(turns, lambda: (address, False))
+        for _ in range(times):
+            await share.spend(QUANTUM)
+            passed.append(address)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(ask, f"127.0.0.{number}", int(STRANGERS_SHARE.burst / QUANTUM))
+        while len(passed) < 100:
+            await trio.lowlevel.checkpoint()
+        assert turns._within.waiting >= 49
+        nursery.start_soon(ask, "127.0.1.1", 1)
+        before = len(passed)
+        while "127.0.1.1" not in passed:
+            await trio.lowlevel.checkpoint()
+    assert passed.index("127.0.1.1") <= before + 2
+
+
+async def test_who_has_used_its_share_does_not_starve_beside_ever_new_addresses(mock_clock: MockClock) -> None:
+    turns = Turns()
+    tick_s = 0.01
+
+    async def newcomer(address: str) -> None:
+        await turns.take(address, 1.0, chosen=False)
+
+    async with trio.open_nursery() as nursery:
+
+        async def newcomers() -> None:
+            for number in count():
+                for each in range(3):
+                    nursery.start_soon(newcomer, f"{number}.{each}")
+                mock_clock.jump(tick_s)
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(newcomers)
+        while turns._within.waiting < 10:
+            await trio.lowlevel.checkpoint()
+        before = mock_clock.current_time()
+        await turns.take("used up", STRANGERS_SHARE.burst, chosen=False)
+        waited_s = mock_clock.current_time() - before
+        nursery.cancel_scope.cancel()
+    due_s = STRANGERS_SHARE.burst / STRANGERS_SHARE.per_s
+    assert due_s / 2 < waited_s < due_s * 10  # of those that came until it was due, one goes at every other tick
 
 
 async def test_a_turn_that_is_given_up_is_nobodys_loss(autojump_clock: MockClock) -> None:
@@ -143,8 +194,8 @@ async def test_a_turn_that_is_given_up_is_nobodys_loss(autojump_clock: MockClock
         await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     await share.spend(1000)
-    assert not turns._beyond.locked()
-    assert not turns._within.locked()
+    assert not turns._beyond.is_taken
+    assert not turns._within.is_taken
 
 
 async def test_the_frames_of_one_message_let_the_loop_go_on(lab: Any, autojump_clock: MockClock) -> None:
