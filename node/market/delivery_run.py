@@ -119,6 +119,7 @@ class DeliveryRun:
         self._deadlines = deadlines_of(self._award)
         self._interrupt = Interrupt[delivery.Event]()
         self._left_over = machine.state.receipt if isinstance(machine.state, delivery.Unpaid) else None
+        self._start_told_at = room.clock.monotonic()
         self._pay, self._payments = trio.open_memory_channel[PaymentNotice](1)
 
     @property
@@ -141,6 +142,16 @@ class DeliveryRun:
     def withdraw(self, reason: str) -> None:
         """Stop as soon as possible; what is delivered stays owed."""
         self._interrupt.raise_event(delivery.Withdrawn(reason=reason[:REASON_MAX]))
+
+    async def say_started_again(self) -> None:
+        """Tell the start once more, if there is one: the requester funds anew, so it has not kept what it heard.
+
+        It answers a start before it keeps it, and may die in between. A notice that crossed the start says nothing.
+        """
+        state, now = self._machine.state, self._room.clock.monotonic()
+        if isinstance(state, delivery.Working | delivery.Unpaid) and now - self._start_told_at >= RETRY_S:
+            self._start_told_at = now
+            await self._try_tell(START_METHOD, encode(StartNotice(start=self._room.signing.sign(state.start))))
 
     async def receive_payment(self, notice: PaymentNotice) -> None:
         """Take a payment: returns only once it is checked and kept.
@@ -262,6 +273,7 @@ class DeliveryRun:
                 except ProtocolError as error:  # it has moved on: what was paid stays ours, nothing more is wanted
                     return delivery.Withdrawn(reason=f"the requester refused the start: {error}"[:REASON_MAX])
                 else:
+                    self._start_told_at = self._room.clock.monotonic()
                     return None
         return None
 

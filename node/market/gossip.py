@@ -156,9 +156,12 @@ class MarketGossip:
                 await self._peers.publish(topic_name(self._domain, topic), data)
                 await self._clock.sleep(PASSED_ON_EVERY_S)
 
-    def follow(self, announcement: OfferAnnouncement) -> None:
-        """Follow an auction that this node takes part in: after a restart nothing of it is remembered."""
-        self._observe_own(announcement)
+    def follow(self, announcement: OfferAnnouncement, *, own: bool) -> None:
+        """Follow an auction that this node opened (`own`) or bid in: after a restart nothing of it is remembered.
+
+        One that it bid in makes room for newer ones like any other that was heard.
+        """
+        self._observe_own(announcement, own=own)
 
     async def publish(self, message: MarketMessage) -> None:
         """Gossip a message of our own, and remember it like any other.
@@ -264,10 +267,10 @@ class MarketGossip:
         for listener in self._listeners:
             await listener(message)
 
-    def _observe_own(self, message: MarketMessage) -> None:
+    def _observe_own(self, message: MarketMessage, *, own: bool = True) -> None:
         """Remember our own message if there is room; that there is none must not keep us from saying it."""
         try:
-            self._note(_seen(message, self._clock.now(), own=True))
+            self._note(_seen(message, self._clock.now(), own=own))
         except (NotRelayed, ObserverFull) as error:
             log.info("market.own_message_not_kept", kind=type(message).__name__, reason=str(error))
 

@@ -145,7 +145,7 @@ class Provider:
                 self._parts.bidders, await load_machine(self._parts.journal, bidding_machine(self._domain), stream)
             )
             self._bids[bidding.offer_id] = bidding
-            self._parts.gossip.follow(bidding.context.announcement)
+            self._parts.gossip.follow(bidding.context.announcement, own=False)
             with logging_task(bidding.offer_id):
                 self._nursery.start_soon(self._begin, bidding)
         for stream in await self._parts.open_streams("delivery/"):
@@ -391,6 +391,7 @@ class Provider:
         await self._parts.deliveries.rails.receive_funding(
             run.context.job.award, run.context.job.award_id, notice.voucher
         )
+        self._nursery.start_soon(run.say_started_again)
         return b""
 
     async def _on_payment(self, peer: PeerId, body: bytes) -> bytes:

@@ -191,7 +191,7 @@ class Requester:
                 was_restored=restoration is not None and opened.seq < restoration.seq,
             )
             bought = purchase_run.stream_of(auction.offer_id)
-            self._parts.gossip.follow(auction.announcement)
+            self._parts.gossip.follow(auction.announcement, own=True)
             if bought in await self._parts.open_streams(bought):
                 machine = await load_machine(self._parts.journal, PURCHASE, bought)
                 auction.hire = machine.context.hire

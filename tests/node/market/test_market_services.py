@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Requester and providers as whole services, on a virtual clock."""
 
 from contextlib import AsyncExitStack
@@ -12,8 +13,10 @@ from trio.testing import MockClock
 from node.market.earning_table import list_earnings
 from node.market.task_table import TaskRow, list_tasks
 from protocol.errors import ProtocolError
-from protocol.identity import ContentDigest, Digest
+from protocol.identity import ContentDigest, Digest, PeerId
+from protocol.market import observer
 from protocol.market.transcript import verify_transcript
+from protocol.task.messages import START_METHOD
 from protocol.units import UnixTime
 from tests.node.market.market_lab import (
     DOMAIN,
@@ -204,6 +207,52 @@ async def test_a_requester_that_restarts_goes_on_where_it_was(autojump_clock: Mo
             assert provider.sandbox.runs == [0, 1, 2]
             assert row.spent == bank.purses[provider.wallet]
             assert bank.total() == PURSE
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+async def test_a_start_that_was_answered_and_lost_is_told_again(
+    autojump_clock: MockClock, tmp_path: Path, parts: int
+) -> None:
+    async with AsyncExitStack() as stack:
+        hub, bank, requester, (provider,) = await open_market(stack, tmp_path, prices=(100_000,))
+        peers = hub.nodes[requester.wallet]
+        take, swallowed = peers._handlers[START_METHOD], 0
+
+        async def swallow_the_first(peer: PeerId, body: bytes) -> bytes:
+            nonlocal swallowed
+            if not swallowed:
+                swallowed += 1
+                return b""  # as if it died before it kept what it answered
+            return await take(peer, body)
+
+        peers._handlers[START_METHOD] = swallow_the_first
+        offer_id = await requester.requester.submit(await make_wish(requester, parts=parts))
+        with trio.fail_after(60):
+            await wait_over(requester, offer_id)
+        row = await task_row(requester)
+        assert swallowed
+        assert (row.state, row.paid_parts, row.attempt) == ("done", parts, 0)
+        assert provider.sandbox.runs == list(range(parts))
+        assert bank.total() == PURSE
+
+
+async def test_a_provider_that_bid_often_and_restarts_still_hears_the_same_requester(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer, "MAX_PER_REQUESTER", 3)
+    async with AsyncExitStack() as stack:
+        hub, bank, requester, _ = await open_market(stack, tmp_path, prices=())
+        async with open_node(hub, bank, tmp_path, "only", gfuel=100_000) as only:
+            for _ in range(3):
+                with trio.fail_after(60):
+                    await wait_over(requester, await requester.requester.submit(await make_wish(requester)))
+            assert len(only.provider.bids) == 3
+        async with open_node(hub, bank, tmp_path, "only", gfuel=100_000):
+            offer_id = await requester.requester.submit(await make_wish(requester))
+            with trio.fail_after(60):
+                await wait_over(requester, offer_id)
+        rows = await requester.storage.read.query(partial(list_tasks, limit=10, open_only=False))
+        assert [row.state for row in rows] == ["done"] * 4
 
 
 @pytest.mark.parametrize(("where", "first_ends"), [("settle", "done"), ("note_start", "failed")])
