@@ -10,7 +10,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {ITreasury} from "../interfaces/ITreasury.sol";
 
 /// @title Money in, money out, signatures and the guardian: what both money contracts do alike
-/// @dev Rules in `ITreasury` and docs/spec/contracts.md section 5.
+/// @dev Rules in `ITreasury` and docs/spec/contracts.md section 1.
 abstract contract Treasury is ITreasury, EIP712, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 

@@ -7,6 +7,56 @@ pragma solidity 0.8.37;
 // Conventions (SPEC section 1). Amounts are base units of `token` (6 decimals for the market's stablecoin). Times are
 // Unix seconds; a time `xBy` is the last second at which the act counts. `due` and `cumulative` are running totals.
 
+/// @notice What a requester wants, on which terms. Signed by the requester.
+/// @dev Contracts read `requester` and `bond`; the rest is in the digest. `auctionFormat` is `format` in the type
+/// string.
+struct Offer {
+    address requester;
+    address token;
+    address rail;
+    address arbiter;
+    bytes32 manifest;
+    bytes32 engine;
+    bytes32 rates;
+    bytes32 verification;
+    uint8 auctionFormat;
+    uint32 parts;
+    uint16 copies;
+    uint16 wPrice;
+    uint16 wReputation;
+    uint16 wSpeed;
+    uint16 maxBidders;
+    uint16 splitBps;
+    uint128 budget;
+    uint128 bond;
+    uint128 minStake;
+    uint128 liability;
+    uint128 disputeFee;
+    uint32 maxEta;
+    uint32 startWithin;
+    uint32 pace;
+    uint32 resolveWithin;
+    uint64 commitBy;
+    uint64 revealBy;
+    uint64 expires;
+    bytes32 salt;
+}
+
+/// @notice A sealed bid. Signed by the bidder.
+/// @dev `seal` is `hash` in the type string: that word is taken by `StructHash`.
+struct Commitment {
+    bytes32 offer;
+    address bidder;
+    bytes32 seal;
+}
+
+/// @notice Who takes part, under a Merkle root. Signed by the requester before any price is known.
+struct Roll {
+    bytes32 offer;
+    bytes32 root;
+    uint16 count;
+}
+
 /// @notice Who does which parts of a task for how much. Signed by the requester.
 /// @dev `parts` counts the parts of this award alone: the last one has the index `firstPart + parts - 1`.
 struct Award {

@@ -1,12 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Acceptance, Award, Close, Receipt, Settlement, Start, Verdict, Voucher} from "../interfaces/MarketTypes.sol";
+import {
+    Acceptance,
+    Award,
+    Close,
+    Commitment,
+    Offer,
+    Receipt,
+    Roll,
+    Settlement,
+    Start,
+    Verdict,
+    Voucher
+} from "../interfaces/MarketTypes.sol";
 
 /// @title EIP-712 struct hashes of the objects that the contracts read (docs/spec/contracts.md section 2)
 /// @dev Every field is an atomic type, so EIP-712's encodeData is `abi.encode` of the type hash and the struct. The type
 /// strings are the protocol: `tests/vectors/eip712.json` holds what Python, Solidity and TypeScript must agree on.
 library StructHash {
+    bytes32 internal constant OFFER_TYPEHASH = keccak256(
+        "Offer(address requester,address token,address rail,address arbiter,bytes32 manifest,bytes32 engine,bytes32 rates,"
+        "bytes32 verification,uint8 format,uint32 parts,uint16 copies,uint16 wPrice,uint16 wReputation,uint16 wSpeed,"
+        "uint16 maxBidders,uint16 splitBps,uint128 budget,uint128 bond,uint128 minStake,uint128 liability,"
+        "uint128 disputeFee,uint32 maxEta,uint32 startWithin,uint32 pace,uint32 resolveWithin,uint64 commitBy,"
+        "uint64 revealBy,uint64 expires,bytes32 salt)"
+    );
+    bytes32 internal constant COMMITMENT_TYPEHASH = keccak256("Commitment(bytes32 offer,address bidder,bytes32 hash)");
+    bytes32 internal constant ROLL_TYPEHASH = keccak256("Roll(bytes32 offer,bytes32 root,uint16 count)");
     bytes32 internal constant AWARD_TYPEHASH = keccak256(
         "Award(bytes32 offer,bytes32 roll,bytes32 bids,address requester,address provider,address token,address rail,"
         "bytes32 channel,address arbiter,uint16 slot,uint16 attempt,uint32 firstPart,uint32 parts,uint128 price,"
@@ -42,6 +63,18 @@ library StructHash {
             calldatacopy(add(free, 0x20), award, 0x2c0) // 22 words
             result := keccak256(free, 0x2e0)
         }
+    }
+
+    function hash(Offer calldata offer) internal pure returns (bytes32) {
+        return keccak256(abi.encode(OFFER_TYPEHASH, offer));
+    }
+
+    function hash(Commitment calldata commitment) internal pure returns (bytes32) {
+        return keccak256(abi.encode(COMMITMENT_TYPEHASH, commitment));
+    }
+
+    function hash(Roll calldata roll) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ROLL_TYPEHASH, roll));
     }
 
     function hash(Start calldata start) internal pure returns (bytes32) {
@@ -84,6 +117,11 @@ library StructHash {
     /// @dev Leaf of `Voucher.holds`, hashed twice so that no inner node of the tree can pass for a leaf.
     function holdLeaf(bytes32 award, address arbiter, uint128 amount) internal pure returns (bytes32) {
         return keccak256(abi.encode(keccak256(abi.encode(award, arbiter, amount))));
+    }
+
+    /// @dev Leaf of a tree of published scores, hashed twice likewise.
+    function scoreLeaf(address subject, uint16 score) internal pure returns (bytes32) {
+        return keccak256(abi.encode(keccak256(abi.encode(subject, score))));
     }
 
     /// @dev Separator of the domain ("Stoa", "1", this chain, `verifyingContract`).

@@ -4,11 +4,35 @@ pragma solidity 0.8.37;
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
-import {Acceptance, Award, Close, Receipt, Settlement, Start, Verdict, Voucher} from "../interfaces/MarketTypes.sol";
+import {
+    Acceptance,
+    Award,
+    Close,
+    Commitment,
+    Offer,
+    Receipt,
+    Roll,
+    Settlement,
+    Start,
+    Verdict,
+    Voucher
+} from "../interfaces/MarketTypes.sol";
 import {StructHash} from "../libraries/StructHash.sol";
 
 /// @title Opens `StructHash` to tests that compare it with the other languages' digests (tests/vectors/)
 contract StructHashHarness {
+    function hashOffer(Offer calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashCommitment(Commitment calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
+    function hashRoll(Roll calldata value) external pure returns (bytes32) {
+        return StructHash.hash(value);
+    }
+
     function hashAward(Award calldata value) external pure returns (bytes32) {
         return StructHash.hash(value);
     }
@@ -51,6 +75,10 @@ contract StructHashHarness {
 
     function holdLeaf(bytes32 award, address arbiter, uint128 amount) external pure returns (bytes32) {
         return StructHash.holdLeaf(award, arbiter, amount);
+    }
+
+    function scoreLeaf(address subject, uint16 score) external pure returns (bytes32) {
+        return StructHash.scoreLeaf(subject, score);
     }
 
     function verifyHold(bytes32[] calldata proof, bytes32 root, bytes32 leaf) external pure returns (bool) {

@@ -108,7 +108,20 @@ def test_a_merkle_proof_of_python_convinces_solidity(desk: Desk, harness: Any) -
 
 
 @pytest.mark.parametrize(
-    "name", ["Award", "Start", "Receipt", "Acceptance", "Voucher", "Close", "Settlement", "Verdict"]
+    "name",
+    [
+        "Offer",
+        "Commitment",
+        "Roll",
+        "Award",
+        "Start",
+        "Receipt",
+        "Acceptance",
+        "Voucher",
+        "Close",
+        "Settlement",
+        "Verdict",
+    ],
 )
 def test_the_vectors_of_the_protocol_hold_in_solidity(harness: Any, name: str) -> None:
     vectors = json.loads((ROOT / "tests/vectors/eip712.json").read_text())

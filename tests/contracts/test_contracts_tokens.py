@@ -1,4 +1,4 @@
-"""Hostile tokens, credits and the guardian, on both contracts. docs/spec/contracts.md, section 5."""
+"""Hostile tokens, credits and the guardian, on both contracts. docs/spec/contracts.md, section 1."""
 
 from dataclasses import replace
 from typing import Any
