@@ -11,7 +11,7 @@ Units are counted and never measured: on a virtual clock, time does not pass whi
 """
 
 from collections.abc import Awaitable, Callable
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import count
 from typing import Final, TypeAlias
 
@@ -92,12 +92,14 @@ class _Lane:
     def __init__(self) -> None:
         self.is_taken = False
         self._queue: list[tuple[float, int, trio.Event]] = []
+        self._left: set[int] = set()
+        """Who stands in the queue and waits no more: hundreds may leave at once, when their connection ends."""
         self._numbers = count()
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._queue)
+        return len(self._queue) - len(self._left)
 
     async def pass_through(self, due: float) -> None:
         """Let the loop go on once, after those who are due before."""
@@ -118,16 +120,17 @@ class _Lane:
             if place[2].is_set():  # called after it was cancelled, and before it knew
                 self._call_next()
             else:
-                self._queue.remove(place)
-                heapify(self._queue)
+                self._left.add(place[1])
             raise
 
     def _call_next(self) -> None:
-        if self._queue:  # the lane stays taken, so that nobody comes in between
-            _, _, called = heappop(self._queue)
-            called.set()
-        else:
-            self.is_taken = False
+        while self._queue:
+            _, number, called = heappop(self._queue)
+            if number not in self._left:
+                called.set()  # the lane stays taken, so that nobody comes in between
+                return
+            self._left.remove(number)
+        self.is_taken = False
 
 
 class Share:

@@ -194,6 +194,7 @@ async def test_a_turn_that_is_given_up_is_nobodys_loss(autojump_clock: MockClock
         await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     await share.spend(1000)
+    assert turns._beyond.waiting == 0
     assert not turns._beyond.is_taken
     assert not turns._within.is_taken
 
