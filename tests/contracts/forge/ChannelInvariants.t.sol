@@ -7,6 +7,7 @@ import {IPaymentChannel} from "../../../contracts/interfaces/IPaymentChannel.sol
 import {Award, ChannelKey, Close, Verdict, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
 import {RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
+import {Driven} from "./Driven.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// @dev Drives a handful of channels through every entry point, in any order, with amounts at and around the boundaries.
@@ -230,30 +231,12 @@ contract ChannelHandler is Fixture {
     }
 }
 
-contract ChannelInvariants {
+contract ChannelInvariants is Driven {
     ChannelHandler private _handler;
 
     function setUp() public {
         _handler = new ChannelHandler();
         _handler.setUp();
-    }
-
-    function targetContracts() external view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
-    /// @dev setUp, keys and world are for this contract.
-    function excludeSelectors() external view returns (FuzzSelector[] memory excluded) {
-        excluded = new FuzzSelector[](1);
-        excluded[0].addr = address(_handler);
-        excluded[0].selectors = new bytes4[](1);
-        excluded[0].selectors[0] = ChannelHandler.setUp.selector;
-    }
-
-    struct FuzzSelector {
-        address addr;
-        bytes4[] selectors;
     }
 
     function invariant_balance_equals_what_the_channels_and_credits_owe() external view {
@@ -329,6 +312,10 @@ contract ChannelInvariants {
     function _asToken() private view returns (IPaymentChannel, ERC20Like, address, address, address) {
         (IPaymentChannel channels,, address payer, address payee, address arbiter) = _handler.world();
         return (channels, ERC20Like(_handler.keys()[0].token), payer, payee, arbiter);
+    }
+
+    function _driven() internal view override returns (address) {
+        return address(_handler);
     }
 }
 

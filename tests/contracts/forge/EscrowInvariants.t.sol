@@ -5,6 +5,7 @@ import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
 import {Acceptance, Award, Receipt, Settlement, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
 import {RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
+import {Driven} from "./Driven.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// @dev Drives awards through every entry of the escrow, in any order, at and around amounts and deadlines.
@@ -197,29 +198,12 @@ contract EscrowHandler is Fixture {
     }
 }
 
-contract EscrowInvariants {
-    struct FuzzSelector {
-        address addr;
-        bytes4[] selectors;
-    }
-
+contract EscrowInvariants is Driven {
     EscrowHandler private _handler;
 
     function setUp() public {
         _handler = new EscrowHandler();
         _handler.setUp();
-    }
-
-    function targetContracts() external view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
-    function excludeSelectors() external view returns (FuzzSelector[] memory excluded) {
-        excluded = new FuzzSelector[](1);
-        excluded[0].addr = address(_handler);
-        excluded[0].selectors = new bytes4[](1);
-        excluded[0].selectors[0] = EscrowHandler.setUp.selector;
     }
 
     function invariant_balance_equals_what_the_awards_and_credits_owe() external view {
@@ -297,5 +281,9 @@ contract EscrowInvariants {
         for (uint256 i = 0; i < names.length; ++i) {
             require(_handler.done(names[i]) != 0, string(abi.encodePacked("never did ", names[i])));
         }
+    }
+
+    function _driven() internal view override returns (address) {
+        return address(_handler);
     }
 }

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Reputation} from "../../../contracts/Reputation.sol";
+import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {
     Acceptance,
     Award,
@@ -126,5 +127,18 @@ abstract contract LawFixture is Fixture {
     /// @dev The last second of the last dispute of an award.
     function _lockedUntil(Award memory award) internal pure returns (uint256) {
         return uint256(award.deliverBy) + 2 * uint256(award.pace) + award.resolveWithin;
+    }
+
+    function _expectRevert(bytes memory data, address caller, bytes4 reason) internal {
+        vm.prank(caller);
+        (bool success, bytes memory answer) = address(reputation).call(data);
+        require(!success, "it should have reverted");
+        require(bytes4(answer) == reason, "reverted with another error");
+    }
+
+    function _assertStake(uint128 stake, uint128 locked) internal view {
+        IReputation.Account memory account = reputation.accountOf(PROVIDER);
+        _assertEq(account.stake, stake, "stake");
+        _assertEq(account.locked, locked, "locked");
     }
 }

@@ -7,6 +7,7 @@ import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {Acceptance, Award, Commitment, Offer, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
 import {RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
+import {Driven} from "./Driven.sol";
 import {LawFixture} from "./LawFixture.sol";
 
 /// @dev Drives stakes, locks and bonuses through every entry, in any order, beside escrows that end in every way.
@@ -188,30 +189,12 @@ contract ReputationHandler is LawFixture {
     }
 }
 
-contract ReputationInvariants {
-    struct FuzzSelector {
-        address addr;
-        bytes4[] selectors;
-    }
-
+contract ReputationInvariants is Driven {
     ReputationHandler private _handler;
 
     function setUp() public {
         _handler = new ReputationHandler();
         _handler.setUp();
-    }
-
-    function targetContracts() external view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
-    function excludeSelectors() external view returns (FuzzSelector[] memory excluded) {
-        excluded = new FuzzSelector[](1);
-        excluded[0].addr = address(_handler);
-        excluded[0].selectors = new bytes4[](2);
-        excluded[0].selectors[0] = ReputationHandler.setUp.selector;
-        excluded[0].selectors[1] = ReputationHandler.claimAndDispute.selector;
     }
 
     function invariant_balance_equals_stakes_bonuses_and_credits() external view {
@@ -298,5 +281,15 @@ contract ReputationInvariants {
 
     function _lockOf(Reputation reputation, Award memory award) private view returns (IReputation.Lock memory) {
         return reputation.lockOf(_handler.idOf(award));
+    }
+
+    function _driven() internal view override returns (address) {
+        return address(_handler);
+    }
+
+    function _leftAlone() internal pure override returns (bytes4[] memory selectors) {
+        selectors = new bytes4[](2);
+        selectors[0] = ReputationHandler.setUp.selector;
+        selectors[1] = ReputationHandler.claimAndDispute.selector;
     }
 }
