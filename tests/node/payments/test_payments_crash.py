@@ -133,7 +133,7 @@ async def test_a_payee_that_crashes_after_every_record_keeps_what_it_was_paid(wo
 
 
 async def test_both_sides_of_an_escrow_crash_after_every_record_and_it_ends_as_agreed(world: World) -> None:
-    crashes = 0
+    crashes = [0, 0]
     award: tuple[Award, Digest] | None = None
     price = 25 * ONE_TOKEN
     for turn in range(ENOUGH):
@@ -148,9 +148,9 @@ async def test_both_sides_of_an_escrow_crash_after_every_record_and_it_ends_as_a
                 await _run_escrow(payer, payee, *award)
                 break
         except* Crash:
-            crashes += 1
+            crashes[turn % 2] += 1
     balances = await world.balances("payer", "payee")
-    assert crashes > 5
+    assert all(crashes)  # how often depends on what the other side had done by then
     assert balances == {"payer": STAKE - 11, "payee": STAKE + 11, "channels": 0, "escrow": 0}
 
 
