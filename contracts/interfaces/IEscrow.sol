@@ -126,7 +126,8 @@ interface IEscrow is ITreasury {
     function release(Award calldata award, Acceptance calldata acceptance, bytes calldata signature) external;
 
     /// @notice Close as both sides signed: `due` in all to the provider, the rest to the requester. In any open state.
-    /// @dev A party that calls needs no signature of its own. During a dispute the arbiter still gets `disputeFee`.
+    /// @dev A party that calls needs no signature of its own. During a dispute an arbiter that is a plain key still
+    /// gets `disputeFee`; a contract has seen to its fee before.
     function settle(
         Award calldata award,
         Settlement calldata settlement,
@@ -157,7 +158,8 @@ interface IEscrow is ITreasury {
     /// @notice Pay a claim that nobody disputed until `disputeBy`, and close as `Paid`. Anyone may call.
     function payClaim(Award calldata award) external;
 
-    /// @notice Dispute an open claim, until `disputeBy`. Requester or provider. The arbiter has `resolveWithin` from now.
+    /// @notice Dispute an open claim, until `disputeBy`. The requester, or the arbiter for it; the provider is paid if nobody does.
+    /// The arbiter has `resolveWithin` from now.
     function dispute(Award calldata award) external;
 
     /// @notice The arbiter's entry: close a disputed award as `Judged`.

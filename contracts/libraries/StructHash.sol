@@ -52,57 +52,92 @@ library StructHash {
     bytes32 internal constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
 
-    /// @dev As below, but copied in one piece, which saves 3,000 gas on the one object that every entry of the escrow takes.
-    /// Copying doesn't check that narrow fields fit their types; a word that doesn't is part of the digest, so it can only
-    /// name an award that nobody else can sign, and reading the field reverts.
-    function hash(Award calldata award) internal pure returns (bytes32 result) {
-        bytes32 typehash = AWARD_TYPEHASH;
-        assembly ("memory-safe") {
-            let free := mload(0x40) // scratch beyond the free pointer: used at once, never kept
-            mstore(free, typehash)
-            calldatacopy(add(free, 0x20), award, 0x2c0) // 22 words
-            result := keccak256(free, 0x2e0)
-        }
-    }
-
     function hash(Offer calldata offer) internal pure returns (bytes32) {
-        return keccak256(abi.encode(OFFER_TYPEHASH, offer));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := offer
+        }
+        return _hash(OFFER_TYPEHASH, place, 29);
     }
 
     function hash(Commitment calldata commitment) internal pure returns (bytes32) {
-        return keccak256(abi.encode(COMMITMENT_TYPEHASH, commitment));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := commitment
+        }
+        return _hash(COMMITMENT_TYPEHASH, place, 3);
     }
 
     function hash(Roll calldata roll) internal pure returns (bytes32) {
-        return keccak256(abi.encode(ROLL_TYPEHASH, roll));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := roll
+        }
+        return _hash(ROLL_TYPEHASH, place, 3);
+    }
+
+    function hash(Award calldata award) internal pure returns (bytes32) {
+        uint256 place;
+        assembly ("memory-safe") {
+            place := award
+        }
+        return _hash(AWARD_TYPEHASH, place, 22);
     }
 
     function hash(Start calldata start) internal pure returns (bytes32) {
-        return keccak256(abi.encode(START_TYPEHASH, start));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := start
+        }
+        return _hash(START_TYPEHASH, place, 2);
     }
 
     function hash(Receipt calldata receipt) internal pure returns (bytes32) {
-        return keccak256(abi.encode(RECEIPT_TYPEHASH, receipt));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := receipt
+        }
+        return _hash(RECEIPT_TYPEHASH, place, 11);
     }
 
     function hash(Acceptance calldata acceptance) internal pure returns (bytes32) {
-        return keccak256(abi.encode(ACCEPTANCE_TYPEHASH, acceptance));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := acceptance
+        }
+        return _hash(ACCEPTANCE_TYPEHASH, place, 4);
     }
 
     function hash(Verdict calldata verdict) internal pure returns (bytes32) {
-        return keccak256(abi.encode(VERDICT_TYPEHASH, verdict));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := verdict
+        }
+        return _hash(VERDICT_TYPEHASH, place, 8);
     }
 
     function hash(Settlement calldata settlement) internal pure returns (bytes32) {
-        return keccak256(abi.encode(SETTLEMENT_TYPEHASH, settlement));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := settlement
+        }
+        return _hash(SETTLEMENT_TYPEHASH, place, 3);
     }
 
     function hash(Close calldata agreed) internal pure returns (bytes32) {
-        return keccak256(abi.encode(CLOSE_TYPEHASH, agreed));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := agreed
+        }
+        return _hash(CLOSE_TYPEHASH, place, 3);
     }
 
     function hash(Voucher calldata voucher) internal pure returns (bytes32) {
-        return keccak256(abi.encode(VOUCHER_TYPEHASH, voucher));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := voucher
+        }
+        return _hash(VOUCHER_TYPEHASH, place, 5);
     }
 
     /// @dev The same, from fields: a batch carries no channel ids, the contract computes them.
@@ -128,5 +163,17 @@ library StructHash {
     function domainSeparator(address verifyingContract) internal view returns (bytes32) {
         return
             keccak256(abi.encode(DOMAIN_TYPEHASH, keccak256("Stoa"), keccak256("1"), block.chainid, verifyingContract));
+    }
+
+    /// @dev Hash `words` words of calldata after their type hash: what `abi.encode` would give, in one piece, at a third of the
+    /// gas. Copying doesn't check that narrow fields fit their types; a word that doesn't is part of the digest, so it can
+    /// only name an object that nobody else can sign, and reading the field reverts.
+    function _hash(bytes32 typehash, uint256 place, uint256 words) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch beyond the free pointer: used at once, never kept
+            mstore(free, typehash)
+            calldatacopy(add(free, 0x20), place, mul(words, 0x20))
+            result := keccak256(free, add(mul(words, 0x20), 0x20))
+        }
     }
 }

@@ -8,8 +8,7 @@ import {IPaymentChannel} from "../interfaces/IPaymentChannel.sol";
 import {Award, ChannelKey, Verdict} from "../interfaces/MarketTypes.sol";
 
 /// @title An arbiter for tests: a contract that says what its owner tells it to
-/// @dev It shows that an arbiter contract needs nothing but the two entries. The real one (committee, votes, stakes) comes with
-/// its own issue.
+/// @dev It shows that an arbiter contract needs nothing but these three entries.
 contract StandInArbiter {
     address public immutable owner;
 
@@ -22,6 +21,10 @@ contract StandInArbiter {
 
     constructor() {
         owner = msg.sender;
+    }
+
+    function dispute(IEscrow escrow, Award calldata award) external onlyOwner {
+        escrow.dispute(award);
     }
 
     function judge(IEscrow escrow, Award calldata award, Verdict calldata verdict) external onlyOwner {

@@ -442,7 +442,23 @@ def test_an_arbiter_contract_judges_by_calling(desk: Desk, project: Any) -> None
     assert desk.token.balanceOf(court) == DOLLAR
 
 
-def test_a_dispute_counts_until_its_last_second_and_only_from_a_party(desk: Desk) -> None:
+def test_an_arbiter_contract_has_no_fee_from_a_settlement_and_may_dispute_for_the_requester(
+    desk: Desk, project: Any
+) -> None:
+    court = desk.guardian.account.deploy(project.StandInArbiter)
+    award = desk.funded(arbiter=Address(bytes.fromhex(court.address[2:])))
+    desk.claim_escrow(award, 0, 6 * DOLLAR)
+    court.dispute(desk.escrow, words(award), sender=desk.guardian.account)
+    assert desk.state(award) == "Disputed"
+    agreed = settlement_of(desk, award, 4 * DOLLAR)
+    desk.escrow.settle(
+        words(award), words(agreed), desk.sign(desk.requester, agreed), b"", sender=desk.provider.account
+    )
+    assert outcome(desk) == (-4 * DOLLAR, 4 * DOLLAR, 0, 0)
+    assert desk.token.balanceOf(court) == 0
+
+
+def test_a_dispute_counts_until_its_last_second_and_only_from_requester_or_arbiter(desk: Desk) -> None:
     award, late = desk.funded(), desk.funded()
     with reverts(desk.escrow.WrongState):
         desk.escrow.dispute(words(award), sender=desk.requester.account)
@@ -450,6 +466,8 @@ def test_a_dispute_counts_until_its_last_second_and_only_from_a_party(desk: Desk
     desk.claim_escrow(late, 0, DOLLAR)
     with reverts(desk.escrow.NotParty):
         desk.escrow.dispute(words(award), sender=desk.stranger.account)
+    with reverts(desk.escrow.NotParty):
+        desk.escrow.dispute(words(award), sender=desk.provider.account)
     dispute_by = desk.escrow.recordOf(desk.award_id(award)).time
     desk.wait_until(dispute_by)
     assert dispute(desk, award) == dispute_by + RESOLVE_WITHIN

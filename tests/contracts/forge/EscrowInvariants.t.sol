@@ -112,9 +112,9 @@ contract EscrowHandler is Fixture {
         } catch {}
     }
 
-    function dispute(uint256 which, bool byProvider) external {
+    function dispute(uint256 which, bool byArbiter) external {
         (Award memory award,) = _pickIn(which, IEscrow.State.Claimed);
-        vm.prank(byProvider ? PROVIDER : REQUESTER);
+        vm.prank(byArbiter ? ARBITER : REQUESTER);
         try escrow.dispute(award) {
             _count("dispute");
         } catch {}
