@@ -153,7 +153,7 @@ contract Reputation is IReputation, Treasury {
     }
 
     /// @inheritdoc IReputation
-    function slash(Award calldata award, uint16 severity, bool withFee) external nonReentrant returns (uint128 fee) {
+    function slash(Award calldata award, uint16 severity, address feeTo) external nonReentrant returns (uint128 fee) {
         bytes32 digest = _digest(award);
         Lock memory current = _locks[digest];
         if (current.state != LockState.Locked) revert WrongLockState(digest, current.state);
@@ -162,7 +162,7 @@ contract Reputation is IReputation, Treasury {
         if (block.timestamp > _lockedUntil(award)) revert TooLate(digest, _lockedUntil(award));
 
         uint128 amount = current.amount;
-        if (withFee) fee = award.disputeFee < amount ? award.disputeFee : amount;
+        if (feeTo != address(0)) fee = award.disputeFee < amount ? award.disputeFee : amount;
         uint128 penalty = uint128(uint256(amount) * severity / BASIS_POINTS);
         if (penalty > amount - fee) penalty = amount - fee;
         uint128 bounty = penalty < maxBounty ? penalty : maxBounty;
@@ -179,8 +179,10 @@ contract Reputation is IReputation, Treasury {
         emit LiabilitySlashed(digest, award.provider, msg.sender, fee, bounty, penalty);
         if (bonus != 0) emit BonusPaid(digest, award.requester, bonus, false);
 
-        _pay(token, msg.sender, fee);
-        _pay(token, award.requester, uint256(bounty) + bonus);
+        uint256 toRequester = uint256(bounty) + bonus;
+        if (feeTo == award.requester) toRequester += fee;
+        else _pay(token, feeTo, fee);
+        _pay(token, award.requester, toRequester);
         _pay(token, pool, penalty);
     }
 

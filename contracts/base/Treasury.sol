@@ -64,9 +64,14 @@ abstract contract Treasury is ITreasury, EIP712, ReentrancyGuardTransient {
 
     /// @dev Pull exactly `amount` from the caller, or revert.
     function _take(address token, uint256 amount) internal {
-        uint256 before = IERC20(token).balanceOf(address(this));
-        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
-        uint256 received = IERC20(token).balanceOf(address(this)) - before;
+        _takeTo(token, address(this), amount);
+    }
+
+    /// @dev The same, for another contract of ours.
+    function _takeTo(address token, address to, uint256 amount) internal {
+        uint256 before = IERC20(token).balanceOf(to);
+        IERC20(token).safeTransferFrom(msg.sender, to, amount);
+        uint256 received = IERC20(token).balanceOf(to) - before;
         if (received != amount) revert InexactDeposit(token, amount, received);
     }
 

@@ -150,9 +150,9 @@ interface IReputation is ITreasury {
     /// @dev Only `award.arbiter`, until the lock's time is over. The fee is at most `award.disputeFee`, the bounty at most
     /// `maxBounty` and the penalty; what the lock doesn't hold isn't paid.
     /// @param severity Basis points of the lock.
-    /// @param withFee Whether the provider's dispute fee is due to the arbiter.
+    /// @param feeTo Whom the arbiter sends the provider's dispute fee: zero if none is due.
     /// @return fee Base units that the arbiter got.
-    function slash(Award calldata award, uint16 severity, bool withFee) external returns (uint128 fee);
+    function slash(Award calldata award, uint16 severity, address feeTo) external returns (uint128 fee);
 
     // Bonus
 

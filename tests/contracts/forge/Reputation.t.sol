@@ -239,7 +239,7 @@ contract ReputationTest is LawFixture {
         Award memory award = _begun(false);
         uint256 before = token.balanceOf(REQUESTER);
         vm.prank(ARBITER);
-        _assertEq(reputation.slash(award, 2500, true), FEE, "fee");
+        _assertEq(reputation.slash(award, 2500, ARBITER), FEE, "fee");
         _assertEq(token.balanceOf(ARBITER), FEE, "to the arbiter");
         _assertEq(token.balanceOf(REQUESTER) - before, MAX_BOUNTY + BONUS, "to the requester");
         _assertEq(token.balanceOf(POOL), LIABILITY / 4 - MAX_BOUNTY, "to the pool");
@@ -257,7 +257,7 @@ contract ReputationTest is LawFixture {
         severity = severity % 10_001;
         uint256 requester = token.balanceOf(REQUESTER);
         vm.prank(ARBITER);
-        reputation.slash(award, severity, withFee);
+        reputation.slash(award, severity, withFee ? ARBITER : address(0));
         uint256 bounty = token.balanceOf(REQUESTER) - requester;
         uint256 taken = token.balanceOf(ARBITER) + bounty + token.balanceOf(POOL);
         uint256 expectedFee = withFee ? (award.disputeFee < LIABILITY ? award.disputeFee : LIABILITY) : 0;
@@ -348,7 +348,7 @@ contract ReputationTest is LawFixture {
         refusing.setRefused(REQUESTER, true);
         refusing.setRefused(POOL, true);
         vm.prank(ARBITER);
-        reputation.slash(award, 10_000, true);
+        reputation.slash(award, 10_000, ARBITER);
         _assertEq(token.balanceOf(ARBITER), FEE, "to the arbiter");
         _assertEq(reputation.creditOf(REQUESTER, address(token)), MAX_BOUNTY + BONUS, "the requester's credit");
         _assertEq(reputation.creditOf(POOL, address(token)), LIABILITY - FEE - MAX_BOUNTY, "the pool's credit");
@@ -416,7 +416,7 @@ contract ReputationTest is LawFixture {
     }
 
     function _expectSlashRevert(Award memory award, uint16 severity, address caller, bytes4 reason) private {
-        _expectRevert(abi.encodeCall(reputation.slash, (award, severity, true)), caller, reason);
+        _expectRevert(abi.encodeCall(reputation.slash, (award, severity, address(this))), caller, reason);
     }
 
     function _assertLock(bytes32 id, IReputation.LockState state) private view {

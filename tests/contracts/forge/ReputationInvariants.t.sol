@@ -109,12 +109,12 @@ contract ReputationHandler is LawFixture {
         } catch {}
     }
 
-    function slash(uint256 which, uint16 severity, bool withFee) external {
+    function slash(uint256 which, uint16 severity, uint8 feeTo) external {
         (Award memory award, bytes32 id) = _pick(which);
         uint256 amount = reputation.lockOf(id).amount;
         uint256 before = reputation.accountOf(PROVIDER).stake;
         vm.prank(ARBITER);
-        try reputation.slash(award, severity % 10_002, withFee) {
+        try reputation.slash(award, severity % 10_002, [address(0), ARBITER, REQUESTER, POOL][feeTo % 4]) {
             require(before - reputation.accountOf(PROVIDER).stake <= amount, "slashed more than the lock");
             _count("slash");
         } catch {}
@@ -245,7 +245,7 @@ contract ReputationInvariants is Driven {
             else if (step == 6) _handler.depositBonus(a);
             else if (step <= 8) _handler.free(a);
             else if (step == 9) _handler.freeAccepted(a, b);
-            else if (step == 10) _handler.slash(a, uint16(b), c % 2 == 0);
+            else if (step == 10) _handler.slash(a, uint16(b), uint8(c));
             else if (step == 11) _handler.contradict(a);
             else if (step == 12) _handler.endEscrow(a, b);
             else if (step == 13) _handler.refuse(a, b % 2 == 0);
