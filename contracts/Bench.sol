@@ -62,7 +62,7 @@ contract Bench is IBench, Treasury {
         account.tickets += uint256(count).toUint24();
         _accounts[msg.sender] = account;
 
-        Ticket memory ticket = Ticket({owner: msg.sender, from: _now(), to: type(uint40).max});
+        Ticket memory ticket = Ticket({owner: msg.sender, since: _now(), until: type(uint40).max});
         Ticket[] storage tickets = _tickets[engine];
         for (uint256 i = 0; i < count; ++i) {
             uint256 index = i < places.length ? places[i] : tickets.length;
@@ -95,8 +95,10 @@ contract Bench is IBench, Treasury {
         Ticket[] storage tickets = _tickets[engine];
         for (uint256 i = 0; i < indices.length; ++i) {
             Ticket memory ticket = tickets[indices[i]];
-            if (ticket.owner != msg.sender || ticket.to != type(uint40).max) revert NotYourTicket(engine, indices[i]);
-            tickets[indices[i]].to = _now() + 1;
+            if (ticket.owner != msg.sender || ticket.until != type(uint40).max) {
+                revert NotYourTicket(engine, indices[i]);
+            }
+            tickets[indices[i]].until = _now() + 1;
             emit Resigned(engine, msg.sender, indices[i]);
         }
     }
@@ -166,7 +168,7 @@ contract Bench is IBench, Treasury {
             if (index >= tickets.length) continue; // pruned, because it had not counted for long
             Ticket memory ticket = tickets[index];
             uint256 asOf = request.drawBlock - DRAW_DELAY;
-            if (asOf < ticket.from || asOf >= ticket.to) continue;
+            if (asOf < ticket.since || asOf >= ticket.until) continue;
             uint256 earned = request.paid & (1 << found) != 0 ? request.fee : 0;
             if (_seat(ticket.owner, request.until, earned)) committee[found++] = ticket.owner;
         }
@@ -232,7 +234,7 @@ contract Bench is IBench, Treasury {
     /// @dev The last block in which a draw may still name this place: a request as of the block before it ended waits for a
     /// number, and the chain knows that for so long.
     function _freeAt(Ticket storage ticket) private view returns (uint256) {
-        return uint256(ticket.to) + DRAW_DELAY + KNOWN_BLOCKS;
+        return uint256(ticket.until) + DRAW_DELAY + KNOWN_BLOCKS;
     }
 
     function _now() private view returns (uint40) {

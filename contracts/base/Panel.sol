@@ -38,7 +38,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
     function draw(bytes32 award, bytes calldata header) external nonReentrant returns (address[] memory committee) {
         Round memory round = _openCase(award);
         if (round.stage != Stage.Drawing) revert AlreadyDrawn(award);
-        uint256 drawBy = round.from + _length(round) / 3;
+        uint256 drawBy = round.began + _length(round) / 3;
         if (block.timestamp > drawBy) revert TooLate(award, drawBy);
 
         committee = _drawCommittee(award, round, header, 0);
@@ -162,7 +162,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
 
     /// @dev Begin the round that `round` names; the caller writes the round.
     function _beginRound(bytes32 award, Round memory round, bytes32 engine) internal {
-        round.from = block.timestamp.toUint40();
+        round.began = block.timestamp.toUint40();
         round.stage = Stage.Drawing;
         _heads[award][round.number] = engine;
         _requestDraw(award, round, engine);
@@ -170,7 +170,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
 
     /// @dev End the round before its time.
     function _end(Round memory round) private view {
-        round.endedAfter = (block.timestamp - round.from + 1).toUint24();
+        round.endedAfter = (block.timestamp - round.began + 1).toUint24();
     }
 
     function _requestDraw(bytes32 award, Round memory round, bytes32 engine) private {
@@ -193,7 +193,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
                 drawBlock: round.drawBlock,
                 places: round.places,
                 seats: uint24(_seatsOf(round.number)),
-                until: (round.from + (uint256(round.time) >> round.number)).toUint40(),
+                until: (round.began + (uint256(round.time) >> round.number)).toUint40(),
                 paid: paid,
                 fee: round.seatFee
             }),
@@ -292,16 +292,16 @@ abstract contract Panel is IDisputeArbiter, Treasury {
     }
 
     function _sealBy(Round memory round) private pure returns (uint256) {
-        return round.from + _length(round) * 4 / 6;
+        return round.began + _length(round) * 4 / 6;
     }
 
     function _openBy(Round memory round) private pure returns (uint256) {
-        return round.from + _length(round) * 5 / 6;
+        return round.began + _length(round) * 5 / 6;
     }
 
     /// @dev When the round is over but for an appeal.
     function _roundEnd(Round memory round) internal pure returns (uint256) {
-        return round.endedAfter != 0 ? round.from + round.endedAfter - 1 : _openBy(round);
+        return round.endedAfter != 0 ? round.began + round.endedAfter - 1 : _openBy(round);
     }
 
     /// @dev 5, 11, 23.

@@ -25,11 +25,11 @@ interface IBench is ITreasury {
         PrevRandao
     }
 
-    /// @notice One ticket. It counts at block b if `from <= b < to`. One storage slot.
+    /// @notice One ticket. It counts at block b if `since <= b < until`. One storage slot.
     struct Ticket {
         address owner;
-        uint40 from;
-        uint40 to;
+        uint40 since;
+        uint40 until;
     }
 
     /// @notice What one arbiter has here. One storage slot.

@@ -65,9 +65,9 @@ interface IDisputeArbiter is ITreasury {
     }
 
     /// @notice One round of a case; the current one stands for the case. One storage slot.
-    /// @param from When the round began.
+    /// @param began When it began.
     /// @param time Seconds that all rounds together may take.
-    /// @param endedAfter One more than the seconds from `from` to when all seats had opened their votes, or a quorum had; zero
+    /// @param endedAfter One more than the seconds from `began` to when all seats had opened their votes, or a quorum had; zero
     /// if only time ends it.
     /// @param drawBlock Block whose number decides the draw.
     /// @param places Places that may be drawn.
@@ -78,7 +78,7 @@ interface IDisputeArbiter is ITreasury {
     /// @param stage How far it is.
     /// @param byProvider Whether the provider asked for this round, and put down its bond; else the requester did.
     struct Round {
-        uint40 from;
+        uint40 began;
         uint24 time;
         uint24 endedAfter;
         uint32 drawBlock;

@@ -22,7 +22,7 @@ contract BenchTest is CourtFixture {
         _refuse(abi.encodeCall(bench.collect, ()), who, IBench.NothingToCollect.selector);
 
         _resign(who, 1);
-        _assertEq(bench.ticketOf(ENGINE, 1).to, block.number + 1, "it counts to the end of this block");
+        _assertEq(bench.ticketOf(ENGINE, 1).until, block.number + 1, "it counts to the end of this block");
         vm.warp(block.timestamp + COOLDOWN);
         _refuse(abi.encodeCall(bench.collect, ()), who, IBench.NothingToCollect.selector);
         vm.warp(block.timestamp + 1);
@@ -165,7 +165,7 @@ contract BenchTest is CourtFixture {
             require(committee[seat] == _arbiter(0), "another arbiter");
         }
         _assertEq(bench.accountOf(_arbiter(0)).serving, 5, "serving");
-        _assertEq(bench.accountOf(_arbiter(0)).servingUntil, _roundOf(award).from + RESOLVE_WITHIN, "until");
+        _assertEq(bench.accountOf(_arbiter(0)).servingUntil, _roundOf(award).began + RESOLVE_WITHIN, "until");
         _resignAll(_arbiter(0), 0, 5);
         vm.warp(bench.accountOf(_arbiter(0)).servingUntil);
         _refuse(abi.encodeCall(bench.collect, ()), _arbiter(0), IBench.NothingToCollect.selector);

@@ -150,7 +150,7 @@ abstract contract CourtFixture is LawFixture {
             uint256 index = uint256(keccak256(abi.encode(seed, i))) % round.places;
             if (index >= bench.placesOf(ENGINE)) continue;
             IBench.Ticket memory ticket = bench.ticketOf(ENGINE, uint32(index));
-            if (round.drawBlock - 2 < ticket.from || round.drawBlock - 2 >= ticket.to) continue;
+            if (round.drawBlock - 2 < ticket.since || round.drawBlock - 2 >= ticket.until) continue;
             IBench.Account memory account = bench.accountOf(ticket.owner);
             uint256 serving = block.timestamp > account.servingUntil ? 0 : account.serving;
             for (uint256 j = 0; j < found; ++j) {
@@ -259,11 +259,11 @@ abstract contract CourtFixture is LawFixture {
     }
 
     function _sealBy(Award memory award) internal view returns (uint256) {
-        return _roundOf(award).from + _length(award) * 4 / 6;
+        return _roundOf(award).began + _length(award) * 4 / 6;
     }
 
     function _openBy(Award memory award) internal view returns (uint256) {
-        return _roundOf(award).from + _length(award) * 5 / 6;
+        return _roundOf(award).began + _length(award) * 5 / 6;
     }
 
     /// @dev Close after the time for an appeal, with the committees of all rounds and what each decided.
@@ -274,7 +274,7 @@ abstract contract CourtFixture is LawFixture {
 
     function _awaitClose(Award memory award) internal {
         IDisputeArbiter.Round memory round = _roundOf(award);
-        uint256 end = round.endedAfter == 0 ? _openBy(award) : round.from + round.endedAfter - 1;
+        uint256 end = round.endedAfter == 0 ? _openBy(award) : round.began + round.endedAfter - 1;
         vm.warp(end + _length(award) / 6 + 1);
     }
 

@@ -86,7 +86,7 @@ contract CourtHandler is CourtFixture {
 
     function prune(uint32 count) external {
         IBench.Ticket memory last = bench.ticketOf(ENGINE, uint32(bench.placesOf(ENGINE) - 1));
-        if (last.to <= block.number) vm.roll(block.number + 8300);
+        if (last.until <= block.number) vm.roll(block.number + 8300);
         try bench.prune(ENGINE, count % 3 + 1) {
             _count("prune");
         } catch {}

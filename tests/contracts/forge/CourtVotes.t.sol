@@ -69,7 +69,7 @@ contract CourtVotesTest is CourtRefusals {
         (Award memory award, address[] memory committee) = _sitting();
         IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
         _voteOnChain(award, committee, 5, vote, 0, vote);
-        _assertEq(_roundOf(award).from + _roundOf(award).endedAfter - 1, block.timestamp, "decided");
+        _assertEq(_roundOf(award).began + _roundOf(award).endedAfter - 1, block.timestamp, "decided");
         _refuse(_openCall(_id(award), committee, 0, vote, _secret(0)), IDisputeArbiter.TooLate.selector);
         address seat = committee[0];
         _refuseBy(seat, _sealCall(_id(award), committee, 0, "seal"), IDisputeArbiter.TooLate.selector);
