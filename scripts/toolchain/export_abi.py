@@ -33,6 +33,7 @@ SOURCES = {
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "optimizer": {"enabled": True, "runs": 10_000},
+    "viaIR": True,
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
     "remappings": ["@openzeppelin/=node_modules/@openzeppelin/"],
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"]}},

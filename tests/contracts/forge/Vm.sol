@@ -22,6 +22,7 @@ interface Vm {
     function warp(uint256 timestamp) external;
     function expectRevert(bytes calldata revertData) external;
     function expectPartialRevert(bytes4 selector) external;
+    function expectEmit(bool topic1, bool topic2, bool topic3, bool data) external;
     function assume(bool condition) external pure;
     function cool(address target) external;
     function chainId(uint256 id) external;
