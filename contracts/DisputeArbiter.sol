@@ -180,10 +180,10 @@ contract DisputeArbiter is Panel {
         bytes32[] calldata proof
     ) external nonReentrant {
         Verdict memory verdict = _closedVerdict(_digest(award), vote);
-        uint256 before = _balance();
+        uint256 before = _balance(token, address(this));
         IPaymentChannel(channels).enforce(key, award, amount, proof, verdict, "");
         // The committee has been paid by the opener's bond.
-        _pay(token, _askedFor(award, _firstOf(verdict.award)), _balance() - before);
+        _pay(token, _askedFor(award, _firstOf(verdict.award)), _balance(token, address(this)) - before);
     }
 
     /// @inheritdoc IDisputeArbiter
@@ -333,9 +333,9 @@ contract DisputeArbiter is Panel {
         IEscrow.Record memory record = IEscrow(escrow).recordOf(digest);
         if (record.state != IEscrow.State.Disputed || block.timestamp > record.time) return;
         bool isLost = verdict.finding == FINDING_REQUESTER_LOST;
-        uint256 before = isLost ? _balance() : 0;
+        uint256 before = isLost ? _balance(token, address(this)) : 0;
         IEscrow(escrow).applyVerdict(award, verdict, "");
-        if (isLost) _pay(token, award.requester, _balance() - before);
+        if (isLost) _pay(token, award.requester, _balance(token, address(this)) - before);
     }
 
     function _slash(bytes32 digest, Award calldata award, uint16 severity, Round memory first) private {
@@ -401,10 +401,6 @@ contract DisputeArbiter is Panel {
 
     function _send(address to, uint256 amount) private {
         if (amount != 0) IBench(bench).send(to, amount);
-    }
-
-    function _balance() private view returns (uint256) {
-        return IERC20(token).balanceOf(address(this));
     }
 
     function _digest(Award calldata award) private view returns (bytes32) {

@@ -99,6 +99,8 @@ interface IEscrow is ITreasury {
     event Started(bytes32 indexed award, uint64 startedAt);
     /// @notice The provider was paid `amount` for the parts up to `part`, and the award stays open; `paid` is its total.
     event Released(bytes32 indexed award, uint32 part, uint128 amount, uint128 paid);
+    /// @notice A batch left this acceptance out. `reason` is the selector of the error that a single release would raise.
+    event ReleaseSkipped(bytes32 indexed award, bytes4 reason);
     /// @notice The provider claims `due` in all; the requester may dispute until `disputeBy`.
     event Claimed(bytes32 indexed award, uint32 part, uint128 due, bytes32 receipt, uint64 disputeBy);
     /// @notice An open claim was accepted; the award goes on.
@@ -117,6 +119,22 @@ interface IEscrow is ITreasury {
     /// @return digest The award's id.
     function fund(Award calldata award, bytes calldata signature) external returns (bytes32 digest);
 
+    /// @notice `fund` with the money of `funder`, by its ERC-3009 authorization whose nonce is the award's digest. Anyone may call.
+    /// @dev The requester's consent is asked for as with `fund`, and not derived from the authorization: whether that was
+    /// signed is the token's word, and anybody can write a token.
+    function fundByAuthorization(
+        Award calldata award,
+        bytes calldata signature,
+        address funder,
+        Authorization calldata authorization
+    ) external returns (bytes32 digest);
+
+    /// @notice Fund awards of the caller, all in one token, with one transfer; or none of them. It is also the cheapest way to
+    /// fund one.
+    /// @param batch The token (20 bytes), then 254 bytes an award: its fields in order, packed, without `requester` (the
+    /// caller), `token`, `rail` (this contract) and `channel` (zero).
+    function fundMany(bytes calldata batch) external;
+
     /// @notice Pay the provider what the requester accepted beyond what it was paid. Anyone may call, in any open state.
     /// @dev If the acceptance is for the last part, and either the provider itself calls or the whole price is due, the award
     /// closes as `Accepted` (with `Closed` alone) and the rest goes back. For less than the price only the provider can
@@ -124,6 +142,14 @@ interface IEscrow is ITreasury {
     /// else a requester could let a committee work and then avoid its fee.
     /// @param signature The requester's, over the acceptance; may be empty if the requester calls.
     function release(Award calldata award, Acceptance calldata acceptance, bytes calldata signature) external;
+
+    /// @notice Release awards of the caller, the provider of all, in one token, with one transfer to it. It is also the
+    /// cheapest way to release one.
+    /// @dev As the provider calls, an acceptance of the last part closes its award. An award that is closed already, or a due that
+    /// is paid already, is skipped with `ReleaseSkipped`: somebody else may have been faster. Anything else wrong reverts.
+    /// @param batch The token (20 bytes), then 371 bytes an acceptance: the award as in `fundMany`, but without `provider`
+    /// instead of `requester`; `uint32 part`, `uint128 due`, `bytes32 receipt`, and the requester's signature.
+    function releaseMany(bytes calldata batch) external;
 
     /// @notice Close as both sides signed: `due` in all to the provider, the rest to the requester. In any open state.
     /// @dev A party that calls needs no signature of its own. During a dispute an arbiter that is a plain key still
@@ -133,6 +159,22 @@ interface IEscrow is ITreasury {
         Settlement calldata settlement,
         bytes calldata requesterSignature,
         bytes calldata providerSignature
+    ) external;
+
+    /// @notice Close as the arbiter and one party signed, where the arbiter alone could judge or could be asked to: while
+    /// `Claimed` until `disputeBy`, while `Disputed` until `resolveBy`.
+    /// @dev `due` is bounded as a verdict's: not less than was paid, not more than was claimed. So two of three can't take
+    /// what a verdict couldn't, and before a claim, when there is nothing to judge, the arbiter's hand counts for nothing. The fee
+    /// is as with `settle`.
+    /// @param party The requester or the provider, whoever signed.
+    /// @param partySignature That party's, over the settlement; may be empty if it calls.
+    /// @param arbiterSignature The arbiter's, over the settlement; may be empty if it calls.
+    function settleWithArbiter(
+        Award calldata award,
+        Settlement calldata settlement,
+        address party,
+        bytes calldata partySignature,
+        bytes calldata arbiterSignature
     ) external;
 
     /// @notice Ask for the money back after `startBy` because no start came. Only the requester, while Funded.

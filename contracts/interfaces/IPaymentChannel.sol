@@ -45,20 +45,6 @@ interface IPaymentChannel is ITreasury {
         bool settled;
     }
 
-    /// @notice One voucher of a batch: the parts of its key that differ, its fields, and the signature as r, s, v.
-    struct BatchClaim {
-        address payer;
-        address signer;
-        uint64 counter;
-        uint64 sequence;
-        uint128 cumulative;
-        uint128 held;
-        bytes32 holds;
-        bytes32 r;
-        bytes32 s;
-        uint8 v;
-    }
-
     /// @notice No open channel has this id: never opened, closed, or the key is wrong.
     error ChannelUnknown(bytes32 channel);
     /// @notice The signed object names another channel than the key.
@@ -128,6 +114,17 @@ interface IPaymentChannel is ITreasury {
     /// @return channel Id of the new channel.
     function open(address signer, address payee, address token, uint128 amount) external returns (bytes32 channel);
 
+    /// @notice `open` with the money of `funder`, by its ERC-3009 authorization whose nonce is the new channel's id. The caller is the
+    /// payer, and what is left goes back to the payer.
+    function openByAuthorization(
+        address signer,
+        address payee,
+        address token,
+        uint128 amount,
+        address funder,
+        Authorization calldata authorization
+    ) external returns (bytes32 channel);
+
     /// @notice Add `amount` from the caller to a channel without a pending exit. Anyone may; it belongs to the channel.
     /// @dev Refused during an exit: money that arrives then would leave without a full challenge of its own.
     function topUp(ChannelKey calldata key, uint128 amount) external;
@@ -142,8 +139,10 @@ interface IPaymentChannel is ITreasury {
 
     /// @notice Claim from many channels of one payee and one token, with one transfer. Anyone may call; never paused.
     /// @dev A claim that would revert alone is skipped with `ClaimSkipped`. The caller chooses and pays the length.
+    /// @param claims 185 bytes a voucher: payer (20), signer (20), counter (8), sequence (8), cumulative (16), held (16), holds
+    /// (32), and the signer's signature over the voucher (r, s, v: 65).
     /// @return paid Base units paid now, over all channels.
-    function claimBatch(address payee, address token, BatchClaim[] calldata claims) external returns (uint256 paid);
+    function claimMany(address payee, address token, bytes calldata claims) external returns (uint256 paid);
 
     /// @notice Claim `voucher` and let its holds count (M4). By the payee, or with its signature over the same voucher.
     /// @dev Needs a higher sequence than the voucher presented before. May be done at any time until the channel is

@@ -10,8 +10,21 @@ pragma solidity 0.8.37;
 /// - a token that calls back finds every state already written and every entry point closed.
 /// Tokens sent to the contract without a deposit belong to nobody and stay there.
 interface ITreasury {
+    /// @notice An ERC-3009 authorization to this contract. Its nonce isn't here: it is the id of what the money is for.
+    struct Authorization {
+        uint256 validAfter;
+        uint256 validBefore;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
+    }
+
     /// @notice A deposit moved another amount than it should, as with a fee on transfer.
     error InexactDeposit(address token, uint256 expected, uint256 received);
+    /// @notice There is no ERC-20 token at this address.
+    error NotAToken(address token);
+    /// @notice A batch of `length` bytes isn't a header and then items of `item` bytes each, or has no item.
+    error BadBatch(uint256 length, uint256 header, uint256 item);
     /// @notice A deposit of nothing.
     error ZeroAmount();
     /// @notice The guardian has paused new business. Exits (claims, refunds, withdrawals, disputes) are never paused.
@@ -35,6 +48,11 @@ interface ITreasury {
     /// @notice Send the caller's whole credit in `token` to `to`. Reverts if the token refuses again; the credit stays.
     /// @return amount Base units sent.
     function withdrawCredit(address token, address to) external returns (uint256 amount);
+
+    /// @notice Let this contract take `amount` of `token` from the caller by the caller's ERC-2612 permit. Meant for the first call of
+    /// a `multicall`, before what takes the money.
+    /// @dev A permit that the token refuses is passed over, since anyone may have sent it before.
+    function permit(address token, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
 
     /// @notice Stop new business: opening, topping up, funding. Guardian only.
     function pause() external;

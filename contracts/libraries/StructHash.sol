@@ -140,6 +140,35 @@ library StructHash {
         return _hash(VOUCHER_TYPEHASH, place, 5);
     }
 
+    /// @dev The same of an award in memory, whose words lie there as the ABI would have them.
+    function hashInMemory(Award memory award) internal pure returns (bytes32 result) {
+        bytes32 typehash = AWARD_TYPEHASH;
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch, as below
+            mstore(free, typehash)
+            mcopy(add(free, 0x20), award, 0x2c0)
+            result := keccak256(free, 0x2e0)
+        }
+    }
+
+    /// @dev An acceptance's hash from its fields.
+    function acceptanceHash(bytes32 award, uint32 part, bytes32 receipt, uint128 due)
+        internal
+        pure
+        returns (bytes32 result)
+    {
+        bytes32 typehash = ACCEPTANCE_TYPEHASH;
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch, as below
+            mstore(free, typehash)
+            mstore(add(free, 0x20), award)
+            mstore(add(free, 0x40), part)
+            mstore(add(free, 0x60), receipt)
+            mstore(add(free, 0x80), due)
+            result := keccak256(free, 0xa0)
+        }
+    }
+
     /// @dev The same, from fields: a batch carries no channel ids, the contract computes them.
     function voucherHash(bytes32 channel, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds)
         internal

@@ -138,6 +138,14 @@ class AwardReleased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwardReleaseSkipped:
+    """A batch left this acceptance out; `reason` is the selector of the error."""
+
+    award: Digest
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AwardClaimed:
     """The provider claims `due` in all; a dispute may be opened until `dispute_by`."""
 
@@ -234,6 +242,7 @@ ContractEvent: TypeAlias = (
     | AwardRecalled
     | AwardStarted
     | AwardReleased
+    | AwardReleaseSkipped
     | AwardClaimed
     | AwardClaimAccepted
     | AwardDisputed
@@ -270,6 +279,7 @@ EVENTS: Final[Mapping[str, Mapping[str, type[ContractEvent]]]] = {
         "Recalled": AwardRecalled,
         "Started": AwardStarted,
         "Released": AwardReleased,
+        "ReleaseSkipped": AwardReleaseSkipped,
         "Claimed": AwardClaimed,
         "ClaimAccepted": AwardClaimAccepted,
         "Disputed": AwardDisputed,

@@ -105,8 +105,8 @@ class PaymentChannel(Contract):
         self, payee: Address, token: Address, claims: Sequence[tuple[ChannelKey, Signed[Voucher]]]
     ) -> Sent:
         """Claim from many channels of one payee and token with one transfer; claims that fail are skipped."""
-        items = [_batch_item(channel, voucher) for channel, voucher in claims]
-        return await self._send(f"claim from {len(items)} channels", "claimBatch", payee, token, items)
+        packed = b"".join(_pack_claim(channel, voucher) for channel, voucher in claims)
+        return await self._send(f"claim from {len(claims)} channels", "claimMany", payee, token, packed)
 
     async def present(
         self, channel: ChannelKey, voucher: Signed[Voucher], payee_signature: Signature = NO_SIGNATURE
@@ -148,20 +148,12 @@ class PaymentChannel(Contract):
         return await self._send("withdraw a credit", "withdrawCredit", self._chain.deployment.token, to)
 
 
-def _batch_item(channel: ChannelKey, voucher: Signed[Voucher]) -> tuple[object, ...]:
-    value, signature = voucher.value, voucher.signature
-    return (
-        channel.payer,
-        channel.signer,
-        channel.counter,
-        value.sequence,
-        value.cumulative,
-        value.held,
-        value.holds,
-        signature[:32],
-        signature[32:64],
-        signature[64],
-    )
+def _pack_claim(channel: ChannelKey, voucher: Signed[Voucher]) -> bytes:
+    """185 bytes, as contracts/libraries/PackedClaim.sol reads them."""
+    value = voucher.value
+    numbers = ((channel.counter, 8), (value.sequence, 8), (value.cumulative, 16), (value.held, 16))
+    packed = b"".join(number.to_bytes(size, "big") for number, size in numbers)
+    return channel.payer + channel.signer + packed + value.holds + voucher.signature
 
 
 def _short(channel: ChannelKey) -> str:

@@ -32,7 +32,8 @@ SOURCES = {
 # Equal to foundry.toml and ape-config.yaml, but for the metadata: it would name source paths in the code.
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
-    "optimizer": {"enabled": True, "runs": 500},
+    "optimizer": {"enabled": True, "runs": 1_000},
+    "viaIR": True,
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
     "remappings": ["@openzeppelin/=node_modules/@openzeppelin/"],
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"]}},

@@ -139,14 +139,14 @@ def test_a_batch_pays_the_good_claims_at_once_and_reports_the_others(desk: Desk)
     keys = [desk.open(10 * DOLLAR) for _ in range(3)]
     unknown = replace(keys[0], counter=77)
     items = [
-        desk.batch_item(keys[0], desk.voucher(keys[0], 2 * DOLLAR, sequence=4)),
-        desk.batch_item(keys[0], desk.voucher(keys[0], 2 * DOLLAR, sequence=4)),
-        desk.batch_item(keys[1], desk.voucher(keys[1], DOLLAR), signature=bytes(64) + b"\x1b"),
-        desk.batch_item(unknown, desk.voucher(unknown, DOLLAR)),
-        desk.batch_item(keys[2], desk.voucher(keys[2], 11 * DOLLAR)),
+        desk.packed_claim(keys[0], desk.voucher(keys[0], 2 * DOLLAR, sequence=4)),
+        desk.packed_claim(keys[0], desk.voucher(keys[0], 2 * DOLLAR, sequence=4)),
+        desk.packed_claim(keys[1], desk.voucher(keys[1], DOLLAR), signature=bytes(64) + b"\x1b"),
+        desk.packed_claim(unknown, desk.voucher(unknown, DOLLAR)),
+        desk.packed_claim(keys[2], desk.voucher(keys[2], 11 * DOLLAR)),
     ]
 
-    receipt = desk.channels.claimBatch(desk.provider.account, desk.token, items, sender=desk.stranger.account)
+    receipt = desk.channels.claimMany(desk.provider.account, desk.token, b"".join(items), sender=desk.stranger.account)
 
     assert desk.balance(desk.provider) == 12 * DOLLAR
     assert [bytes(log.channel) for log in receipt.events.filter(desk.channels.Claimed)] == [
@@ -163,9 +163,9 @@ def test_a_batch_pays_the_good_claims_at_once_and_reports_the_others(desk: Desk)
 
 def test_a_batch_pays_nobody_but_the_payee_that_the_channel_names(desk: Desk) -> None:
     key = desk.open()
-    item = desk.batch_item(key, desk.voucher(key, DOLLAR))
+    item = desk.packed_claim(key, desk.voucher(key, DOLLAR))
 
-    desk.channels.claimBatch(desk.stranger.account, desk.token, [item], sender=desk.stranger.account)
+    desk.channels.claimMany(desk.stranger.account, desk.token, item, sender=desk.stranger.account)
 
     assert desk.balance(desk.stranger) == 1_000 * DOLLAR
     assert desk.balance(desk.provider) == 0

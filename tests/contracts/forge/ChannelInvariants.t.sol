@@ -61,10 +61,9 @@ contract ChannelHandler is Fixture {
         ChannelKey memory key = _pick(which);
         Voucher memory voucher = _voucher(key, 1, _around(key, amount), 0, 0);
         if (batch) {
-            IPaymentChannel.BatchClaim[] memory claims = new IPaymentChannel.BatchClaim[](2);
-            (claims[0], claims[1]) = (_item(key, voucher), _item(key, voucher));
-            channels.claimBatch(PROVIDER, address(token), claims);
-            _count("claimBatch");
+            bytes memory item = _packClaim(key, voucher, _signVoucher(REQUESTER_KEY, voucher));
+            channels.claimMany(PROVIDER, address(token), bytes.concat(item, item));
+            _count("claimMany");
         } else {
             try channels.claim(key, voucher, _signVoucher(REQUESTER_KEY, voucher)) {
                 _count("claim");
@@ -176,21 +175,6 @@ contract ChannelHandler is Fixture {
         return Voucher({channel: id, sequence: sequence, cumulative: cumulative, held: held, holds: holds});
     }
 
-    function _item(ChannelKey memory key, Voucher memory voucher)
-        private
-        view
-        returns (IPaymentChannel.BatchClaim memory item)
-    {
-        item.payer = key.payer;
-        item.signer = key.signer;
-        item.counter = key.counter;
-        item.sequence = voucher.sequence;
-        item.cumulative = voucher.cumulative;
-        item.held = voucher.held;
-        item.holds = voucher.holds;
-        (item.v, item.r, item.s) = vm.sign(REQUESTER_KEY, _channelDigest(hashes.hashVoucher(voucher)));
-    }
-
     /// @dev Amounts where off-by-one errors live: around what is claimed and what is deposited; now and then an absurd one.
     function _around(ChannelKey memory key, uint256 pick) private view returns (uint128) {
         IPaymentChannel.ChannelState memory state = channels.stateOf(channels.channelId(key));
@@ -296,7 +280,7 @@ contract ChannelInvariants is Driven {
         bytes32[9] memory names = [
             bytes32("topUp"),
             "claim",
-            "claimBatch",
+            "claimMany",
             "present",
             "startExit",
             "withdraw",

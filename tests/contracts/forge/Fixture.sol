@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Escrow} from "../../../contracts/Escrow.sol";
 import {PaymentChannel} from "../../../contracts/PaymentChannel.sol";
-import {Award, ChannelKey, Close, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
+import {Acceptance, Award, ChannelKey, Close, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
 import {StructHashHarness} from "../../../contracts/mocks/StructHashHarness.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
 import {Vm} from "./Vm.sol";
@@ -54,6 +54,14 @@ abstract contract Fixture {
         if (actual != expected) revert AssertionFailed(what, expected, actual);
     }
 
+    /// @dev The call must revert with this error.
+    function _refused(address target, address caller, bytes memory data, bytes4 reason) internal {
+        vm.prank(caller);
+        (bool success, bytes memory answer) = target.call(data);
+        require(!success, "it should have reverted");
+        require(bytes4(answer) == reason, "reverted with another error");
+    }
+
     function _sign(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
         return abi.encodePacked(r, s, v);
@@ -78,6 +86,38 @@ abstract contract Fixture {
     function _key(uint64 counter) internal view returns (ChannelKey memory) {
         return
             ChannelKey({payer: REQUESTER, signer: REQUESTER, payee: PROVIDER, token: address(token), counter: counter});
+    }
+
+    /// @dev An award as batches carry it, written from docs/spec/contracts.md and not from `PackedAward`.
+    function _pack(Award memory a, address party) internal pure returns (bytes memory) {
+        bytes memory who = abi.encodePacked(a.offer, a.roll, a.bids, party, a.arbiter, a.slot, a.attempt);
+        bytes memory what = abi.encodePacked(a.firstPart, a.parts, a.price, a.liability, a.disputeFee, a.splitBps);
+        bytes memory when = abi.encodePacked(a.startBy, a.deliverBy, a.pace, a.resolveWithin, a.auditSeal);
+        return bytes.concat(who, what, when);
+    }
+
+    function _packFund(Award memory award) internal pure returns (bytes memory) {
+        return _pack(award, award.provider);
+    }
+
+    function _packRelease(Award memory award, Acceptance memory acceptance, bytes memory signature)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        bytes memory tail = abi.encodePacked(acceptance.part, acceptance.due, acceptance.receipt, signature);
+        return bytes.concat(_pack(award, award.requester), tail);
+    }
+
+    /// @dev A voucher as `claimMany` takes it.
+    function _packClaim(ChannelKey memory key, Voucher memory voucher, bytes memory signature)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        bytes memory names = abi.encodePacked(key.payer, key.signer, key.counter);
+        bytes memory fields = abi.encodePacked(voucher.sequence, voucher.cumulative, voucher.held, voucher.holds);
+        return bytes.concat(names, fields, signature);
     }
 
     function _award(uint128 price, uint128 disputeFee) internal view returns (Award memory award) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IPaymentChannel} from "../../../contracts/interfaces/IPaymentChannel.sol";
 import {Award, ChannelKey, Receipt, Start, Verdict, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
 import {StructHash} from "../../../contracts/libraries/StructHash.sol";
 import {Fixture} from "./Fixture.sol";
@@ -133,12 +132,8 @@ contract FuzzTest is Fixture {
             try channels.claim(key, voucher, _signVoucher(REQUESTER_KEY, voucher)) {} catch {}
             return;
         }
-        IPaymentChannel.BatchClaim[] memory claims = new IPaymentChannel.BatchClaim[](1);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(REQUESTER_KEY, _channelDigest(hashes.hashVoucher(voucher)));
-        claims[0] = IPaymentChannel.BatchClaim(
-            REQUESTER, REQUESTER, key.counter, 9, cumulative, cumulative, keccak256("holds"), r, s, v
-        );
-        channels.claimBatch(PROVIDER, address(token), claims);
+        bytes memory item = _packClaim(key, voucher, _signVoucher(REQUESTER_KEY, voucher));
+        channels.claimMany(PROVIDER, address(token), item);
     }
 
     function _present(ChannelKey memory key, uint128 base, uint128 held, bytes32 holds) private {

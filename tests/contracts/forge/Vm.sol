@@ -24,6 +24,7 @@ interface Vm {
     function setBlockhash(uint256 number, bytes32 hash) external;
     function expectRevert(bytes calldata revertData) external;
     function expectPartialRevert(bytes4 selector) external;
+    function expectEmit(bool topic1, bool topic2, bool topic3, bool data) external;
     function assume(bool condition) external pure;
     function cool(address target) external;
     function chainId(uint256 id) external;

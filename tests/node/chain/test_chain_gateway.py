@@ -8,7 +8,7 @@ import pytest
 from node.chain.contract import Sent
 from node.chain.errors import Reverted
 from node.chain.escrow import EscrowState
-from node.chain.events import AwardClosed, AwardFunded, ChannelClaimed, ChannelClosed, ClaimSkipped
+from node.chain.events import AwardClosed, AwardFunded, AwardReleaseSkipped, ChannelClaimed, ChannelClosed, ClaimSkipped
 from node.chain.gateway import Gateway, open_gateway
 from node.chain.payment_channel import NO_SIGNATURE
 from node.chain.transaction_book import TransactionConfirmed, TransactionSigned
@@ -166,6 +166,31 @@ async def test_an_award_is_funded_accepted_and_closed_to_the_base_unit(world: Wo
         assert (closed.to_provider, closed.to_requester, closed.to_arbiter) == (20_000_000, 6_000_000, 0)
         assert (await ours.escrow.record_of(identity)).state is EscrowState.ACCEPTED
     assert await world.chain.token_balance(world.address(1)) == 1_000_000_000 + 20_000_000
+    assert await total(world) == before
+
+
+async def test_awards_are_funded_and_released_together_and_what_is_done_is_skipped(world: World) -> None:
+    before = await total(world)
+    async with world.transactor(number=0) as requester, world.transactor(number=1) as provider:
+        ours, theirs = open_gateway(world.chain, requester), open_gateway(world.chain, provider)
+        async with world.signer(0) as signer:
+            job = await award(world, 500, 3)
+            awards = [await signer.sign_award(replace(job, slot=slot)) for slot in range(2)]
+            await ours.token.ensure_allowance(world.deployment.escrow, Amount(10**9))
+            funded = await ours.escrow.fund_many(awards)
+            ids = [digest(world.deployment.market_domain, signed.value) for signed in awards]
+            assert [event.award for event in funded.events if isinstance(event, AwardFunded)] == ids
+            accepted: list[tuple[Award, Signed[Acceptance]]] = []
+            for signed, identity, due in zip(awards, ids, (500, 400), strict=True):
+                agreed = Acceptance(award=identity, part=0, receipt=ZERO_DIGEST, due=Amount(due))
+                accepted.append((signed.value, await signer.sign_acceptance(agreed, signed.value)))
+        await theirs.escrow.release(*accepted[0])
+        released = await theirs.escrow.release_many(accepted)
+        skipped = [event.award for event in released.events if isinstance(event, AwardReleaseSkipped)]
+        assert skipped == [ids[0]]
+        closed = released.the(AwardClosed)
+        assert (closed.award, closed.to_provider, closed.to_requester) == (ids[1], 400, 103)
+    assert await world.chain.token_balance(world.address(1)) == 1_000_000_000 + 900
     assert await total(world) == before
 
 

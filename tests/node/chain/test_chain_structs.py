@@ -42,6 +42,8 @@ def test_every_struct_has_the_fields_of_the_contract_in_its_order() -> None:
             if struct == "Settlement":  # passed as a plain tuple
                 assert names == ["award", "due", "settle_by"]
                 continue
+            if struct == "Authorization":  # the node pays by allowance
+                continue
             ours = [snake(field.metadata.get("solidity", field.name)) for field in fields(STRUCTS[struct])]
             theirs = [RENAMED.get((struct, name), name).lower() for name in names]
             assert [name.lower() for name in ours] == theirs, struct
