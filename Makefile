@@ -46,7 +46,8 @@ lint: setup ## Types, style, import directions, formatting of Python and Solidit
 	@forge fmt --check
 
 test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry point through Ape
-	@forge test
+	@forge test --no-match-path '*Gas*'
+	@FOUNDRY_PROFILE=deployed forge test --match-path '*Gas*'
 	@ape test tests/contracts -q
 
 test-python: setup-test ## Protocol, node, examples, deploy

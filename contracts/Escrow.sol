@@ -286,7 +286,7 @@ contract Escrow is EscrowLedger {
     function _releaseOne(Award memory award, uint256 place) private returns (uint256 payment, uint256 rest) {
         bytes32 separator = _domainSeparatorV4();
         bytes32 digest = separator.toTypedDataHash(award.read(place, PackedAward.REQUESTER));
-        (uint256 part, uint128 due, bytes32 receipt, bytes calldata signature) = _acceptance(place);
+        (uint256 part, uint128 due) = _partAndDue(place);
         PackedRecord record = _records[digest];
         if (!record.isOpen()) return _skip(digest, WrongState.selector);
         uint256 firstPart = award.firstPart;
@@ -298,8 +298,7 @@ contract Escrow is EscrowLedger {
         if (due <= record.paid() && !closing) return _skip(digest, NothingDue.selector);
         if (part < firstPart || part > last) revert PartOutOfRange(digest, uint32(part));
         if (due > award.price) revert DueOutOfRange(digest, due, record.paid(), award.price);
-        bytes32 structHash = StructHash.acceptanceHash(digest, uint32(part), receipt, due);
-        _requireSigned(award.requester, separator.toTypedDataHash(structHash), signature);
+        _requireAccepted(award.requester, separator, digest, place);
         return _accept(digest, record, uint32(part), due, closing);
     }
 
@@ -308,20 +307,27 @@ contract Escrow is EscrowLedger {
         return (0, 0);
     }
 
-    /// @dev What follows the award in an item of `releaseMany`.
-    function _acceptance(uint256 place)
-        private
-        pure
-        returns (uint256 part, uint128 due, bytes32 receipt, bytes calldata signature)
-    {
+    /// @dev What follows the award in an item of `releaseMany`: part 4, due 16, receipt 32, signature 65.
+    function _partAndDue(uint256 place) private pure returns (uint256 part, uint128 due) {
         assembly ("memory-safe") {
             place := add(place, 254) // PackedAward.SIZE
             part := shr(224, calldataload(place))
             due := shr(128, calldataload(add(place, 4)))
-            receipt := calldataload(add(place, 20))
-            signature.offset := add(place, 52)
+        }
+    }
+
+    /// @dev The requester has signed the acceptance in the item at `place`.
+    function _requireAccepted(address requester, bytes32 separator, bytes32 digest, uint256 place) private view {
+        (uint256 part, uint128 due) = _partAndDue(place);
+        bytes32 receipt;
+        bytes calldata signature;
+        assembly ("memory-safe") {
+            receipt := calldataload(add(place, 274))
+            signature.offset := add(place, 306)
             signature.length := 65
         }
+        bytes32 structHash = StructHash.acceptanceHash(digest, part, receipt, due);
+        _requireSigned(requester, separator.toTypedDataHash(structHash), signature);
     }
 
     function _requireSettlement(bytes32 digest, PackedRecord record, Settlement calldata settlement, uint256 most)

@@ -112,9 +112,11 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
         unchecked {
             paid = total - claimed; // total > claimed
         }
+        // Widened here, since in assembly a narrow variable may carry other bits.
+        uint256 word = uint256(deposit) | uint256(total) << 128;
         Funds storage funds = _funds[channel];
         assembly ("memory-safe") {
-            sstore(funds.slot, or(deposit, shl(128, total))) // both halves at once
+            sstore(funds.slot, word) // both halves at once
         }
         emit Claimed(channel, total, paid);
     }

@@ -151,8 +151,8 @@ library StructHash {
         }
     }
 
-    /// @dev An acceptance's hash from its fields.
-    function acceptanceHash(bytes32 award, uint32 part, bytes32 receipt, uint128 due)
+    /// @dev An acceptance's hash from its fields, which the caller has bounded by their types.
+    function acceptanceHash(bytes32 award, uint256 part, bytes32 receipt, uint256 due)
         internal
         pure
         returns (bytes32 result)

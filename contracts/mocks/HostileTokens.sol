@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {AuthorizedToken} from "./Funders.sol";
 import {TestToken} from "./TestToken.sol";
 
 /// @title Takes 1 % of every transfer for itself
@@ -16,7 +17,7 @@ contract FeeToken is TestToken {
 }
 
 /// @title Refuses to pay the addresses on its list, as stablecoins do with frozen accounts
-contract RefusingToken is TestToken {
+contract RefusingToken is AuthorizedToken {
     mapping(address account => bool) public refused;
 
     error Refused(address account);

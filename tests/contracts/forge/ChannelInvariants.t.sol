@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 
 import {IPaymentChannel} from "../../../contracts/interfaces/IPaymentChannel.sol";
+import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
 import {Award, ChannelKey, Close, Verdict, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
 import {RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
@@ -159,11 +160,28 @@ contract ChannelHandler is Fixture {
     }
 
     function _openOne(uint128 amount) private {
-        vm.prank(REQUESTER);
-        channels.open(REQUESTER, PROVIDER, address(token), amount);
-        _keys.push(_key(uint64(_keys.length + 1)));
-        _keys[_keys.length - 1].token = address(token);
-        _count("open");
+        ChannelKey memory key = _key(uint64(_keys.length + 1));
+        bytes memory open = abi.encodeCall(IPaymentChannel.open, (REQUESTER, PROVIDER, address(token), amount));
+        if (amount % 3 == 0) {
+            bytes32 id = channels.channelId(key);
+            ITreasury.Authorization memory paid = _authorize(REQUESTER_KEY, address(channels), amount, id);
+            vm.prank(REQUESTER);
+            channels.openByAuthorization(REQUESTER, PROVIDER, address(token), amount, REQUESTER, paid);
+            _count("openByAuthorization");
+        } else if (amount % 3 == 1) {
+            bytes[] memory calls = new bytes[](2);
+            calls[0] = _permitCall(REQUESTER_KEY, address(channels), type(uint256).max);
+            calls[1] = open;
+            vm.prank(REQUESTER);
+            channels.multicall(calls);
+            _count("multicall");
+        } else {
+            vm.prank(REQUESTER);
+            (bool success,) = address(channels).call(open);
+            require(success, "not opened");
+            _count("open");
+        }
+        _keys.push(key);
     }
 
     function _voucher(ChannelKey memory key, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds)
@@ -277,8 +295,11 @@ contract ChannelInvariants is Driven {
                 this.invariant_a_payee_never_gets_more_than_was_signed_or_judged();
             }
         }
-        bytes32[9] memory names = [
-            bytes32("topUp"),
+        bytes32[12] memory names = [
+            bytes32("open"),
+            "openByAuthorization",
+            "multicall",
+            "topUp",
             "claim",
             "claimMany",
             "present",

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
+import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
 import {Acceptance, Award, Receipt, Settlement, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
 import {RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
@@ -43,11 +44,70 @@ contract EscrowHandler is Fixture {
         award.slot = uint16(_awards.length);
         award.splitBps = uint16([uint256(0), 1, 5000, 9999, 10_000][terms % 5]);
         if (terms % 7 == 0) award.arbiter = address(0);
-        bytes memory signature = _sign(REQUESTER_KEY, _marketDigest(hashes.hashAward(award)));
-        vm.prank(REQUESTER);
-        escrow.fund(award, signature);
+        bytes32 id = _marketDigest(hashes.hashAward(award));
+        bytes memory signature = _sign(REQUESTER_KEY, id);
+        uint256 amount = uint256(award.price) + award.disputeFee;
+        uint256 way = terms % 4;
+        if (way == 0) {
+            vm.prank(REQUESTER);
+            escrow.fundMany(bytes.concat(bytes20(award.token), _packFund(award)));
+            _count("fundMany");
+        } else if (way == 1) {
+            ITreasury.Authorization memory paid = _authorize(REQUESTER_KEY, address(escrow), amount, id);
+            escrow.fundByAuthorization(award, signature, REQUESTER, paid);
+            _count("fundByAuthorization");
+        } else if (way == 2) {
+            bytes[] memory calls = new bytes[](2);
+            calls[0] = _permitCall(REQUESTER_KEY, address(escrow), type(uint256).max);
+            calls[1] = abi.encodeCall(escrow.fund, (award, ""));
+            vm.prank(REQUESTER);
+            escrow.multicall(calls);
+            _count("multicall");
+        } else {
+            vm.prank(REQUESTER);
+            escrow.fund(award, signature);
+            _count("fund");
+        }
         _awards.push(award);
-        _count("fund");
+    }
+
+    /// @dev One good item, one that may be anything, and the first again.
+    function releaseMany(uint256 which, uint256 due, uint256 part, bool forged) external {
+        (Award memory award, bytes32 id) = _pick(which);
+        (Award memory other, bytes32 otherId) = _pick(which % LIVE + 1);
+        bytes memory first = _item(award, id, _around(award, id, due), uint32(part % 4), REQUESTER_KEY);
+        uint128 second = _around(other, otherId, due >> 32);
+        bytes memory rest = _item(other, otherId, second, uint32(part % 5), forged ? PROVIDER_KEY : REQUESTER_KEY);
+        vm.prank(PROVIDER);
+        try escrow.releaseMany(bytes.concat(bytes20(address(token)), first, rest, first)) {
+            _count("releaseMany");
+        } catch {}
+    }
+
+    function settleWithArbiter(uint256 which, uint256 due, bool byProvider, bool disputed) external {
+        if (due % 4 != 0) return; // as with settle: else no dispute would live to its verdict
+        (Award memory award, bytes32 id) = _pickIn(which, disputed ? IEscrow.State.Disputed : IEscrow.State.Claimed);
+        Settlement memory agreed =
+            Settlement({award: id, due: _around(award, id, due), settleBy: uint64(block.timestamp)});
+        bytes32 digest = _marketDigest(hashes.hashSettlement(agreed));
+        uint256 most = escrow.claimOf(id).due;
+        uint256 least = escrow.recordOf(id).paid;
+        if (least > most) most = least;
+        bytes memory byParty = _sign(byProvider ? PROVIDER_KEY : REQUESTER_KEY, digest);
+        address party = byProvider ? PROVIDER : REQUESTER;
+        try escrow.settleWithArbiter(award, agreed, party, byParty, _sign(ARBITER_KEY, digest)) {
+            require(agreed.due >= least && agreed.due <= most, "beyond what a verdict could");
+            _count("settleWithArbiter");
+        } catch {}
+    }
+
+    function _item(Award memory award, bytes32 id, uint128 due, uint32 part, uint256 key)
+        private
+        view
+        returns (bytes memory)
+    {
+        Acceptance memory acceptance = Acceptance({award: id, part: part, receipt: 0, due: due});
+        return _packRelease(award, acceptance, _sign(key, _marketDigest(hashes.hashAcceptance(acceptance))));
     }
 
     function release(uint256 which, uint256 due, uint256 part, bool byProvider) external {
@@ -237,23 +297,54 @@ contract EscrowInvariants is Driven {
     }
 
     function test_the_handler_reaches_every_entry() external {
-        for (uint256 i = 0; i < 1500; ++i) {
+        for (uint256 i = 0; i < 2600; ++i) {
             uint256 r = uint256(keccak256(abi.encode(i)));
             (uint256 a, uint256 b, uint256 c) = (uint64(r >> 64), uint64(r >> 128), uint64(r >> 192));
-            uint256 step = r % 15;
-            if (step == 0) _handler.fund(a, b, c);
-            else if (step == 1) _handler.release(a, b, c, r % 2 == 0);
-            else if (step == 2) _handler.settle(a, b);
-            else if (step == 3) _handler.recall(a);
-            else if (step == 4) _handler.proveStart(a, b);
-            else if (step <= 6) _handler.claim(a, b, c);
-            else if (step == 7) _handler.payClaim(a);
-            else if (step <= 9) _handler.dispute(a, b % 2 == 0);
-            else if (step == 10) _handler.judge(a, b, uint8(c));
-            else if (step == 11) _handler.split(a);
-            else if (step == 12) _handler.refund(a);
-            else if (step == 13) _handler.refuse(a, b % 2 == 0);
-            else _handler.withdrawCredit(a);
+            uint256 step = r % 18;
+            if (step == 0) {
+                _handler.fund(a, b, c);
+            } else if (step == 1) {
+                _handler.release(a, b, c, r % 2 == 0);
+            } else if (step == 2) {
+                _handler.settle(a, b);
+            } else if (step == 3) {
+                _handler.recall(a);
+            } else if (step == 4) {
+                _handler.proveStart(a, b);
+            } else if (step <= 6) {
+                _handler.claim(a, b, c);
+            } else if (step == 7) {
+                _handler.payClaim(a);
+            } else if (step <= 9) {
+                _handler.dispute(a, b % 2 == 0);
+            } else if (step == 10) {
+                _handler.dispute(a, true);
+                _handler.judge(a, b, uint8(c));
+            } else if (step == 11) {
+                _handler.split(a);
+            } else if (step == 12) {
+                _handler.refund(a);
+            } else if (step == 13) {
+                _handler.refuse(a, b % 2 == 0);
+            } else if (step == 14) {
+                _handler.releaseMany(a, b, c, r % 3 == 0);
+            } else if (step == 15) {
+                _handler.settleWithArbiter(a, c % 3 == 0 ? b << 2 : 1, c % 2 == 0, r % 5 < 2);
+            } else if (step == 16) {
+                _handler.fund(a, b, c);
+                _handler.claim(a, b, c);
+                _handler.dispute(a, true);
+                _handler.judge(a, b << 2, uint8(c >> 8));
+            } else if (step == 17 && c % 4 == 0) {
+                _handler.fund(a, b, c);
+                _handler.claim(0, b, 1);
+                _handler.dispute(0, true);
+                _handler.wait(7); // as long as an arbiter has, and a second more
+                _handler.wait(2);
+                _handler.split(0);
+            } else {
+                _handler.withdrawCredit(a);
+            }
             if (i % 5 == 0) _handler.wait(b);
             if (i % 50 == 0) {
                 this.invariant_balance_equals_what_the_awards_and_credits_owe();
@@ -263,8 +354,13 @@ contract EscrowInvariants is Driven {
         }
         (, TestToken token,,, address arbiter) = _handler.world();
         require(token.balanceOf(arbiter) != 0, "no dispute fee was ever paid");
-        bytes32[13] memory names = [
+        bytes32[18] memory names = [
             bytes32("fund"),
+            "fundMany",
+            "fundByAuthorization",
+            "multicall",
+            "releaseMany",
+            "settleWithArbiter",
             "release",
             "settle",
             "recall",

@@ -3,7 +3,9 @@ pragma solidity 0.8.37;
 
 import {Escrow} from "../../../contracts/Escrow.sol";
 import {PaymentChannel} from "../../../contracts/PaymentChannel.sol";
+import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
 import {Acceptance, Award, ChannelKey, Close, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
+import {AuthorizedToken} from "../../../contracts/mocks/Funders.sol";
 import {StructHashHarness} from "../../../contracts/mocks/StructHashHarness.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
 import {Vm} from "./Vm.sol";
@@ -81,6 +83,30 @@ abstract contract Fixture {
 
     function _signClose(uint256 key, Close memory agreed) internal view returns (bytes memory) {
         return _sign(key, _channelDigest(hashes.hashClose(agreed)));
+    }
+
+    /// @dev The owner's ERC-3009 authorization to `to`, for as long as this block.
+    function _authorize(uint256 key, address to, uint256 amount, bytes32 nonce)
+        internal
+        view
+        returns (ITreasury.Authorization memory authorization)
+    {
+        authorization.validBefore = block.timestamp + 1;
+        bytes32 digest = AuthorizedToken(address(token))
+            .authorizationDigest(vm.addr(key), to, amount, 0, authorization.validBefore, nonce);
+        (authorization.v, authorization.r, authorization.s) = vm.sign(key, digest);
+    }
+
+    /// @dev A call of `permit` with the owner's ERC-2612 permit for `spender`.
+    function _permitCall(uint256 key, address spender, uint256 amount) internal view returns (bytes memory) {
+        address owner = vm.addr(key);
+        bytes32 typehash =
+            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        bytes32 structHash =
+            keccak256(abi.encode(typehash, owner, spender, amount, token.nonces(owner), block.timestamp));
+        (uint8 v, bytes32 r, bytes32 s) =
+            vm.sign(key, keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), structHash)));
+        return abi.encodeCall(ITreasury.permit, (address(token), amount, block.timestamp, v, r, s));
     }
 
     function _key(uint64 counter) internal view returns (ChannelKey memory) {
