@@ -145,6 +145,7 @@ async def _open_base(
         token=deployment.token,
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
+        reputation=deployment.reputation,
     )
     signer = await stack.enter_async_context(
         open_signer(

@@ -214,6 +214,7 @@ class World:
                 token=deployment.token,
                 escrow=deployment.escrow,
                 payment_channel=deployment.payment_channel,
+                reputation=deployment.reputation,
             )
             signer = await stack.enter_async_context(
                 open_signer(
