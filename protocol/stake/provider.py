@@ -1,4 +1,4 @@
-"""The stake behind one award, provider's side. Pure; docs/spec/law.md, section 5.
+"""The stake behind one award, provider's side. Pure; docs/spec/stakes.md.
 
 Theory. A lock costs a transaction and binds money, so it is made as late as it can be, when the award's own money is
 confirmed and before the start, and freed when that is worth its fee: the operator, or a sum over all locks (the

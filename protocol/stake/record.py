@@ -1,4 +1,4 @@
-"""What stands behind one award in Reputation, as confirmed events tell it. Pure; docs/spec/law.md, sections 1 and 5.
+"""What stands behind one award in Reputation, as confirmed events tell it. Pure; docs/spec/stakes.md.
 
 Theory. Both sides see the same record: the provider's lock, the requester's bonus, and how the award's escrow ended,
 which decides about both. It changes on a confirmed event and on nothing else.

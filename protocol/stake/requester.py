@@ -1,4 +1,4 @@
-"""The stake behind one award, requester's side. Pure; docs/spec/law.md, section 5.
+"""The stake behind one award, requester's side. Pure; docs/spec/stakes.md.
 
 Theory. The requester lets nobody start whose liability isn't locked (ST12), and deposits the bonus for success with the
 award (L6). A bonus for work that came to nothing comes back; one for work that it accepted is the provider's to take,

@@ -1,10 +1,10 @@
-"""What an award asks of its provider's stake, and what its requester adds for success (docs/spec/law.md, section 5)."""
+"""What an award asks of its provider's stake, and what its requester adds for success (docs/spec/stakes.md)."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from protocol.errors import ProtocolError
-from protocol.identity import Digest
+from protocol.identity import ZERO_ADDRESS, Digest
 from protocol.market.objects import Award, Offer
 from protocol.settlement.deadlines import Deadlines, deadlines_of
 from protocol.signing.keccak import keccak256
@@ -60,27 +60,27 @@ def bonus_account(award_id: Digest) -> Digest:
     return Digest(keccak256(b"bonus " + award_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
-    """What a bid, or an award that isn't locked yet, may still take from the free stake."""
-
-    bond: Amount
-    liability: Amount
-
-    @property
-    def total(self) -> int:
-        """Both: a bond is lost out of what isn't locked, so what will be locked can't back it."""
-        return self.bond + self.liability
+def liability_of(terms: Offer | Award) -> Amount:
+    """Return what has to be locked. Without an arbiter that is nothing: nobody could ever take it (docs/adr/1622)."""
+    return terms.liability if terms.arbiter != ZERO_ADDRESS else Amount(0)
 
 
 def asks_for_stake(offer: Offer) -> bool:
     """Tell whether a bidder needs any stake for this offer."""
-    return bool(offer.bond or offer.min_stake or offer.liability)
+    return bool(offer.bond or offer.min_stake or liability_of(offer))
+
+
+def promise_of(offer: Offer) -> int:
+    """Return what one bid puts at risk, base units.
+
+    Bond and liability both: a bond is lost out of what isn't locked, so what will be locked can't back it.
+    """
+    return offer.bond + liability_of(offer)
 
 
 def least_stake(offer: Offer) -> int:
     """Return the free stake without which a bidder can't keep what it promises by bidding, base units."""
-    return max(offer.min_stake, offer.bond + offer.liability)
+    return max(offer.min_stake, promise_of(offer))
 
 
 def check_backing(offer: Offer, *, free: int, promised: int) -> None:
@@ -89,7 +89,7 @@ def check_backing(offer: Offer, *, free: int, promised: int) -> None:
     Args:
         offer: What is bid on.
         free: The bidder's confirmed stake that is neither locked nor leaving, base units.
-        promised: `Promise.total` over its open bids and the awards that it hasn't locked for yet.
+        promised: `promise_of` over its open bids, and the liabilities of awards that it hasn't locked for yet.
 
     Raises:
         BackingRefused: It can't, in words for its operator.
@@ -101,7 +101,7 @@ def check_backing(offer: Offer, *, free: int, promised: int) -> None:
             f" this node has {format_amount(free)}",
             advice=advice,
         )
-    needed = offer.bond + offer.liability
+    needed = promise_of(offer)
     if free - promised < needed:
         rest = f", of which {format_amount(promised)} is promised to other bids" if promised else ""
         raise BackingRefused(
