@@ -295,6 +295,7 @@ async def _open_market(
                 selling=seller.terms if settings.provider.enabled else None,
                 workers=settings.provider.worker_count,
                 channel_rail=base.deployment.payment_channel,
+                stakes=payments.stakes,
                 patience_s=settings.requester.patience_s,
                 host=socket.gethostname()[:128],
                 on_purchase=witness.on_purchase_event,

@@ -14,7 +14,7 @@ from protocol.market.auction import make_transcript
 from protocol.market.auction_states import Decided, Failed
 from protocol.market.errors import RuleBroken
 from protocol.market.objects import Award, Roll
-from protocol.market.observer import ObservedAuction, heard_of
+from protocol.market.observer import ObservedAuction
 from protocol.market.scoring import Candidate, candidate_of, rank
 from protocol.market.transcript import Transcript
 from protocol.signing.eip712 import digest
@@ -72,7 +72,7 @@ class AuctionDoors:
         """See `NodeFacade`."""
         heard = self._find_auction(auction)
         transcript = await self._transcript(heard)
-        return judge(self._node.domain, transcript, heard_of(self._node.gossip.observed, heard.offer_id))
+        return judge(self._node.domain, transcript, await self._node.gossip.heard_against(transcript))
 
     def _find_auction(self, prefix: str) -> ObservedAuction:
         digits = prefix.lower().removeprefix("0x")
