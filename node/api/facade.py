@@ -26,6 +26,7 @@ from node.api.views import (
     PeerView,
     ProvideOrder,
     ProvideView,
+    StakeReport,
     TaskDetail,
     TaskEvent,
     TaskFilter,
@@ -138,6 +139,26 @@ class NodeFacade(Protocol):
 
     async def escrow_list(self) -> tuple[EscrowView, ...]:
         """Return the escrows that are not over, both ways."""
+        ...
+
+    async def stake_show(self) -> StakeReport:
+        """Return what the wallet has at stake, and for what."""
+        ...
+
+    async def stake_add(self, amount: Amount) -> StakeReport:
+        """Add to the stake, and return when it is confirmed."""
+        ...
+
+    async def stake_withdraw(self, amount: Amount) -> StakeReport:
+        """Ask for a part of the free stake back; it can be collected after the cooldown."""
+        ...
+
+    async def stake_collect(self) -> StakeReport:
+        """Take out what was asked for and is ready."""
+        ...
+
+    async def stake_free(self) -> StakeReport:
+        """Free the locks of awards that are over, and return when that is confirmed."""
         ...
 
     async def wallet_show(self) -> WalletView:

@@ -7,6 +7,7 @@ from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, 
 from node.api.views.backup import BackupProgress
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import AuctionFormatName, FinalState, RailName, TaskFilter, TaskState
+from node.api.views.stakes import StakedAwardView, StakeReport
 from node.api.views.status import (
     CalibrationView,
     CapView,
@@ -70,6 +71,8 @@ __all__ = [
     "RailFunded",
     "RailName",
     "RollSigned",
+    "StakeReport",
+    "StakedAwardView",
     "TaskDetail",
     "TaskEnded",
     "TaskEvent",
