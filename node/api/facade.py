@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from node.api.views import (
+    AccusationView,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -107,6 +108,10 @@ class NodeFacade(Protocol):
 
     async def auction_verify(self, auction: str) -> AuctionVerdict:
         """Compute an auction again from what its requester signed and this node heard (`node.api.evidence.judge`)."""
+        ...
+
+    async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
+        """Show the contract each contradiction that was proved in an auction; its signer loses the bond."""
         ...
 
     async def earnings_show(self, since: UnixTime, limit: int) -> EarningsReport:

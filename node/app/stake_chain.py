@@ -7,9 +7,10 @@ from node.chain.escrow import Escrow, EscrowState
 from node.chain.gateway import Gateway
 from node.chain.reputation import Reputation
 from node.chain.token import Token
-from node.payments.stake_ports import StakeFigures, StakeSeen
+from node.payments.stake_ports import Punished, StakeFigures, StakeSeen
 from protocol.identity import Address, Digest
-from protocol.market.objects import Award
+from protocol.market.evidence import Conflict, TwoAwards, TwoCommitments, TwoRolls
+from protocol.market.objects import Award, Offer
 from protocol.signing.signed import Signed
 from protocol.stake import record as stake_facts
 from protocol.stake.terms import bonus_of
@@ -78,6 +79,19 @@ class ContractStakes:
         if acceptance is None:
             return _block(await self._reputation.free(award))
         return _block(await self._reputation.free_accepted(award, acceptance))
+
+    async def punish(self, offer: Offer, conflict: Conflict) -> Punished:
+        """See `StakeChain`."""
+        contract = self._reputation
+        match conflict:
+            case TwoCommitments(first=first, second=second):
+                sent = await contract.punish_commitments(offer, first, second)
+            case TwoRolls(first=first, second=second):
+                sent = await contract.punish_rolls(offer, first, second)
+            case TwoAwards(first=first, second=second):
+                sent = await contract.punish_awards(offer, first, second)
+        event = sent.the(seen.ContradictionPunished)
+        return Punished(amount=event.amount, bounty=event.bounty)
 
     async def deposit_bonus(self, award: Award) -> int:
         """See `StakeChain`."""

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from protocol.escrow.record import Outcome
 from protocol.identity import Address, Digest
-from protocol.market.objects import Award
+from protocol.market.evidence import Conflict
+from protocol.market.objects import Award, Offer
 from protocol.signing.signed import Signed
 from protocol.stake.record import LockPhase, StakeRecord
 from protocol.task.objects import Acceptance
@@ -70,6 +71,14 @@ class StakeFigures:
         return Amount(max(0, self.stake - self.locked - self.leaving))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Punished:
+    """What a contradiction cost its signer, and what of that went to whoever showed it, base units."""
+
+    amount: Amount
+    bounty: Amount
+
+
 class StakeChain(Protocol):
     """The reputation contract, as far as stakes go. It fails and waits as `node.payments.ports.Chain` says."""
 
@@ -107,6 +116,10 @@ class StakeChain(Protocol):
 
     async def free(self, award: Award, acceptance: Signed[Acceptance] | None) -> int:
         """End the award there: by its last acceptance if one is given, else because it is over."""
+        ...
+
+    async def punish(self, offer: Offer, conflict: Conflict) -> Punished:
+        """Show two signatures of one signer under `offer` that exclude each other (A7)."""
         ...
 
     async def deposit_bonus(self, award: Award) -> int:

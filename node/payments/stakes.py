@@ -6,11 +6,13 @@ from typing import Final
 import trio
 
 from node.payments.room import Room
-from node.payments.stake_ports import StakeChain, StakeFigures
+from node.payments.stake_ports import Punished, StakeChain, StakeFigures
 from node.payments.stake_provider import ProviderStakes
 from node.payments.stake_requester import RequesterStakes
 from node.payments.stake_view import StakeView
 from protocol.identity import Address
+from protocol.market.evidence import Conflict
+from protocol.market.objects import Offer
 from protocol.units import Amount, Seconds
 
 OWNERS_KEPT: Final = 1_024
@@ -80,6 +82,15 @@ class Stakes:
         """Take out what is ready."""
         async with self._room.confirming("the withdrawal"):
             await self._room.feed.wait_reached(await self._chain.withdraw())
+
+    async def accuse(self, offer: Offer, conflict: Conflict) -> Punished:
+        """Show the contract two signatures that exclude each other: their signer loses the offer's bond.
+
+        Raises:
+            ChainRejected: It was punished before, or has no stake left that isn't locked.
+            TransientError: The chain can't be reached.
+        """
+        return await self._chain.punish(offer, conflict)
 
     async def free(self) -> Amount:
         """Free what can be freed, and return how much that was once it is confirmed."""

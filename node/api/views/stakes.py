@@ -29,6 +29,23 @@ class StakedAwardView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccusationView:
+    """What became of one proved contradiction that was shown to the contract.
+
+    Attributes:
+        culprit: Who signed both.
+        taken: What it lost; 0 if the contract refused.
+        bounty: Our part of that.
+        problem: Why the contract refused; empty if it did not.
+    """
+
+    culprit: Address
+    taken: Amount
+    bounty: Amount
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StakeReport:
     """The wallet's stake, confirmed: `stake = locked + leaving + free`.
 

@@ -1,10 +1,13 @@
 """The doors to the wallet's stake."""
 
 from node.api import views
+from node.app.doors.auctions import find_auction
 from node.app.node import Node
 from node.payments.stake_view import StakeView
 from node.payments.stakes import Stakes
-from protocol.errors import ProtocolError
+from protocol.errors import ChainRejected, ProtocolError
+from protocol.market.evidence import Conflict, accused_by
+from protocol.market.objects import Offer
 from protocol.units import Amount
 
 
@@ -53,6 +56,11 @@ class StakeDoors:
         await self._stakes().free()
         return await self.stake_show()
 
+    async def auction_accuse(self, auction: str) -> tuple[views.AccusationView, ...]:
+        """See `NodeFacade`."""
+        stakes, heard = self._stakes(), find_auction(self._node, auction)
+        return tuple([await _accuse(stakes, heard.offer, conflict) for conflict in heard.conflicts])
+
     def _stakes(self) -> Stakes:
         if self._node.payments.stakes is None:
             raise NoStakes(
@@ -60,6 +68,15 @@ class StakeDoors:
                 advice="its deployments file names none (reputation); offers here can't ask for stake",
             )
         return self._node.payments.stakes
+
+
+async def _accuse(stakes: Stakes, offer: Offer, conflict: Conflict) -> views.AccusationView:
+    culprit, nothing = accused_by(conflict), Amount(0)
+    try:
+        punished = await stakes.accuse(offer, conflict)
+    except ChainRejected as error:
+        return views.AccusationView(culprit=culprit, taken=nothing, bounty=nothing, problem=str(error))
+    return views.AccusationView(culprit=culprit, taken=punished.amount, bounty=punished.bounty, problem="")
 
 
 def _award_view(view: StakeView) -> views.StakedAwardView:

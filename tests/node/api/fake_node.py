@@ -12,6 +12,7 @@ from blake3 import blake3
 from node.api.json_codec import Wei
 from node.api.lines import CHUNK_BYTES
 from node.api.views import (
+    AccusationView,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -384,6 +385,14 @@ class FakeNode:
                 paid=Amount(0),
                 claim_by=UnixTime(NOW + 60),
             ),
+        )
+
+    async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
+        if auction != "c0ffee":
+            return ()
+        return (
+            AccusationView(culprit=ANN, taken=Amount(8_000_000), bounty=Amount(4_000_000), problem=""),
+            AccusationView(culprit=BOB, taken=Amount(0), bounty=Amount(0), problem="NothingToSlash"),
         )
 
     async def stake_show(self) -> StakeReport:

@@ -203,6 +203,17 @@ def test_money_commands_in_json(tmp_path: Path) -> None:
         assert place.stoa("channels", "open", SOMEBODY, "-5").exit_code == ExitCode.USAGE
 
 
+def test_who_contradicted_itself_is_accused_and_the_bounty_told(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        first, second = place.json("auctions", "accuse", "c0ffee")
+        assert (first["taken"], first["bounty"], first["problem"]) == ("8000000", "4000000", "")
+        assert second["problem"] == "NothingToSlash"
+        told = place.stoa("auctions", "accuse", "c0ffee").stdout
+        assert "4.00" in told
+        assert "NothingToSlash" in told
+        assert "No contradiction" in place.stoa("auctions", "accuse", "3fa4").stdout
+
+
 def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
     with running(tmp_path) as place:
         told = place.stoa("stake", "status").stdout
@@ -360,7 +371,8 @@ COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
-    "task result", "task logs", "auctions list", "auctions show", "auctions verify", "wallet show", "wallet export",
+    "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
+    "wallet show", "wallet export",
     "wallet import", "channels list", "channels open", "channels top-up", "channels close",
     "chain start", "chain stop", "chain deploy", "chain fund",
 )  # fmt: skip

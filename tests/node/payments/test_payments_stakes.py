@@ -12,8 +12,10 @@ from node.chain.reputation import LockState, Reputation
 from node.chain.transactor import Request
 from protocol.errors import ChainRejected
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Digest
-from protocol.market.objects import Award
+from protocol.market.evidence import TwoAwards, TwoCommitments, TwoRolls
+from protocol.market.objects import Award, Commitment, Roll
 from protocol.signing.ecdsa import address_of
+from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed
 from protocol.stake.terms import BackingRefused
 from protocol.units import ONE_TOKEN, Amount
@@ -213,6 +215,39 @@ async def test_liability_without_an_arbiter_locks_nothing(world: World) -> None:
         await engage(payer, payee, award, award_id)
         assert not has_stakes(payer, payee)
         assert (await contract(payee).lock_of(award_id)).state is LockState.NONE
+
+
+async def test_contradictions_cost_the_bond_once_of_which_the_accuser_gets_half(world: World) -> None:
+    bond = Amount(6 * ONE_TOKEN)
+    async with world.party("payee") as payee, world.party("payer") as payer, world.party("other") as accuser:
+        await stake(payee)
+        await stake(payer)
+        accuse = accuser.payments.stakes
+        assert accuse is not None
+        offer = world.offer(payer.address, bond=bond)
+        offered = payer.sign(offer)
+        name = digest(world.deployment.market_domain, offer)
+        sealed = [
+            payee.sign(Commitment(offer=name, bidder=payee.address, hash=Digest(bytes([n]) * 32))) for n in (1, 2)
+        ]
+        rolls = [payer.sign(Roll(offer=name, root=Digest(bytes([n]) * 32), count=1)) for n in (1, 2)]
+        awards = [payer.sign(world.award(offer, payee.address, ZERO_DIGEST, n)[0]) for n in (1, 2)]
+        with trio.fail_after(PATIENCE_S):
+            found = await accuse.accuse(offer, TwoCommitments(first=sealed[0], second=sealed[1]))
+            assert (found.amount, found.bounty) == (bond, bond // 2)
+            found = await accuse.accuse(offer, TwoRolls(offer=offered, first=rolls[0], second=rolls[1]))
+            assert (found.amount, found.bounty) == (bond, bond // 2)
+            with pytest.raises(ChainRejected, match="AlreadyPunished"):
+                await accuse.accuse(offer, TwoAwards(offer=offered, first=awards[0], second=awards[1]))
+            with pytest.raises(ChainRejected, match="NoContradiction"):
+                await accuse.accuse(offer, TwoCommitments(first=sealed[0], second=sealed[0]))
+            other = world.offer(payer.address, bond=bond)
+            name = digest(world.deployment.market_domain, other)
+            both = [payer.sign(world.award(other, payee.address, ZERO_DIGEST, n)[0]) for n in (1, 2)]
+            found = await accuse.accuse(other, TwoAwards(offer=payer.sign(other), first=both[0], second=both[1]))
+            assert found.bounty == bond // 2
+    found = await balances(world)
+    assert (found["other"], found["pool"], found["staked"]) == (STAKE + 9 * ONE_TOKEN, 9 * ONE_TOKEN, 22 * ONE_TOKEN)
 
 
 async def test_stake_leaves_by_its_owners_wish_alone_after_the_cooldown(world: World) -> None:
