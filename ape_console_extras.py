@@ -12,7 +12,7 @@ from scripts._deployed import connect, read_identity
 
 
 def ape_init_extras() -> dict[str, Any]:
-    """Return the names to add: deployment, token, escrow, channels, channel(), award(), channel_id, ChannelKey."""
+    """Return the names to add: deployment, the contracts by short names, channel(), award(), channel_id, ChannelKey."""
     helpers: dict[str, Any] = {"channel_id": channel_id, "ChannelKey": ChannelKey}
     try:
         deployed = connect()
@@ -31,6 +31,7 @@ def ape_init_extras() -> dict[str, Any]:
         "token": deployed.token,
         "escrow": deployed.escrow,
         "channels": deployed.channels,
+        "reputation": deployed.reputation,
         "channel": channel,
         "award": award,
     }

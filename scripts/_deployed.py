@@ -30,6 +30,8 @@ class Deployed:
     token: Any
     escrow: Any
     channels: Any
+    reputation: Any
+    """None on a network without stakes."""
 
 
 def connected_profile() -> ChainProfile:
@@ -68,6 +70,7 @@ def connect(path: Path | None = None) -> Deployed:
         token=_at("TestToken", deployment.token),
         escrow=_at("Escrow", deployment.escrow),
         channels=_at("PaymentChannel", deployment.payment_channel),
+        reputation=_at("Reputation", deployment.reputation) if deployment.has_stakes else None,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from node.api.views import (
+    AccusationView,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -26,6 +27,7 @@ from node.api.views import (
     PeerView,
     ProvideOrder,
     ProvideView,
+    StakeReport,
     TaskDetail,
     TaskEvent,
     TaskFilter,
@@ -108,6 +110,10 @@ class NodeFacade(Protocol):
         """Compute an auction again from what its requester signed and this node heard (`node.api.evidence.judge`)."""
         ...
 
+    async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
+        """Show the contract each contradiction that was proved in an auction; its signer loses the bond."""
+        ...
+
     async def earnings_show(self, since: UnixTime, limit: int) -> EarningsReport:
         """Return the awards taken since then, newest first; the sums are over all of them."""
         ...
@@ -138,6 +144,26 @@ class NodeFacade(Protocol):
 
     async def escrow_list(self) -> tuple[EscrowView, ...]:
         """Return the escrows that are not over, both ways."""
+        ...
+
+    async def stake_show(self) -> StakeReport:
+        """Return what the wallet has at stake, and for what."""
+        ...
+
+    async def stake_add(self, amount: Amount) -> StakeReport:
+        """Add to the stake, and return when it is confirmed."""
+        ...
+
+    async def stake_withdraw(self, amount: Amount) -> StakeReport:
+        """Ask for a part of the free stake back; it can be collected after the cooldown."""
+        ...
+
+    async def stake_collect(self) -> StakeReport:
+        """Take out what was asked for and is ready."""
+        ...
+
+    async def stake_free(self) -> StakeReport:
+        """Free the locks of awards that are over, and return when that is confirmed."""
         ...
 
     async def wallet_show(self) -> WalletView:

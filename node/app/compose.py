@@ -17,6 +17,7 @@ from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller, load_seller, rates_of
+from node.app.stake_chain import contract_stakes
 from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
@@ -145,6 +146,7 @@ async def _open_base(
         token=deployment.token,
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
+        reputation=deployment.reputation,
     )
     signer = await stack.enter_async_context(
         open_signer(
@@ -235,16 +237,18 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
         )
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
+    gateway = open_gateway(chain, transactor)
     payments = await stack.enter_async_context(
         open_payments(
             storage=base.storage,
-            chain=ContractChain(chain, index, open_gateway(chain, transactor), signer.address, base.storage.cursors),
+            chain=ContractChain(chain, index, gateway, signer.address, base.storage.cursors),
             wallet=signer,
             peers=peers,
             clock=base.clock,
             settings=payment_settings(base.settings),
             chain_id=base.deployment.chain_id,
             judge=make_judge(base.storage),
+            stake_chain=contract_stakes(chain, gateway),
             on_flow=base.witness.instruments.on_flow,
         )
     )
@@ -291,6 +295,7 @@ async def _open_market(
                 selling=seller.terms if settings.provider.enabled else None,
                 workers=settings.provider.worker_count,
                 channel_rail=base.deployment.payment_channel,
+                stakes=payments.stakes,
                 patience_s=settings.requester.patience_s,
                 host=socket.gethostname()[:128],
                 on_purchase=witness.on_purchase_event,

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 import trio
 
+from node.app.stake_chain import stake_fact
 from node.chain import events as seen
 from node.chain.chain import Chain, CheckedBefore
 from node.chain.contract import Sent
@@ -234,7 +235,7 @@ class ContractFacts:
         if isinstance(event, seen.HoldEnforced):
             told: tuple[Digest, FactEvent] | None = event.channel, await self._enforced(event, position.block)
         else:
-            told = channel_fact(event) or escrow_fact(event)
+            told = channel_fact(event) or escrow_fact(event) or stake_fact(event)
         if told is None:
             return None
         return Fact(block=position.block, index=position.index, subject=told[0], event=told[1])

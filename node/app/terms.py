@@ -13,7 +13,6 @@ from protocol.identity import ZERO_ADDRESS
 from protocol.market.offer import OfferTaste
 from protocol.units import Amount, BasisPoints, Seconds
 
-LIABILITY_BPS: Final = BasisPoints(2_000)
 SPLIT_BPS: Final = BasisPoints(5_000)
 LONGEST_OFFER_S: Final = Seconds(7 * 86_400)
 LOCAL_PACE_S: Final = Seconds(20)
@@ -49,10 +48,14 @@ def market_terms(settings: Settings, chain: Chain) -> MarketTerms:
     requester, profile = settings.requester, chain.profile
     pace = requester.pace_s or max(profile.min_pace, LOCAL_PACE_S)
     resolve = requester.resolve_within_s or (LOCAL_RESOLVE_S if profile.is_local else REAL_RESOLVE_S)
+    has_stakes, has_arbiter = chain.deployment.has_stakes, chain.deployment.arbiter != ZERO_ADDRESS
     return MarketTerms(
         token=chain.deployment.token,
         arbiter=chain.deployment.arbiter,
-        liability_bps=LIABILITY_BPS,
+        liability_bps=BasisPoints(requester.liability_bps if has_stakes and has_arbiter else 0),
+        liability_above=requester.escrow_threshold,
+        bond=requester.bond if has_stakes else Amount(0),
+        min_stake=requester.min_stake if has_stakes else Amount(0),
         dispute_fee=Amount(0),
         split_bps=SPLIT_BPS,
         pace=Seconds(pace),
@@ -70,6 +73,7 @@ def offer_taste(settings: Settings, chain: Chain) -> OfferTaste:
         min_pace=chain.profile.min_pace,
         max_life=LONGEST_OFFER_S,
         max_eta=Seconds(settings.execution.max_wall_s),
+        stakes=deployment.has_stakes,
     )
 
 
@@ -81,6 +85,8 @@ def payment_settings(settings: Settings) -> PaymentSettings:
         credit_limit=settings.provider.credit_limit,
         channel_deposit=settings.payments.channel_deposit,
         claim_at=settings.payments.claim_at,
+        free_at=settings.payments.free_at,
+        success_bonus=settings.payments.success_bonus,
         close_within=Seconds(settings.payments.close_within_s),
         confirm_timeout_s=settings.payments.confirm_timeout_s,
     )

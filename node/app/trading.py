@@ -16,7 +16,7 @@ from node.market.delivery_run import DeliveryContext, ProviderRoom
 from node.market.earning_table import EarningTable
 from node.market.gossip import GossipPeers, MarketGossip
 from node.market.misconduct import MisconductBook
-from node.market.ports import PayeeRails, PayerRails, Peers, Sandbox, Signing
+from node.market.ports import PayeeRails, PayerRails, Peers, Sandbox, Signing, Stakes
 from node.market.provider import Provider, ProviderParts, open_provider
 from node.market.purchase_run import PurchaseContext, RequesterRoom
 from node.market.quoting import SellingTerms
@@ -54,6 +54,7 @@ class TradingParts:
         selling: What is sold; None sells nothing.
         workers: Parts that can run at once.
         channel_rail: The channel contract, whose holds nobody can enforce without an arbiter.
+        stakes: The stakes behind bids; None on a network without.
         patience_s: How long a requester waits for a silent provider.
         host: What receipts' notes call this machine.
         on_purchase, on_delivery: Told of each step that is durable.
@@ -78,6 +79,7 @@ class TradingParts:
     channel_rail: Address
     patience_s: float
     host: str
+    stakes: Stakes | None = None
     on_purchase: Callable[[PurchaseContext, purchase.Event], None]
     on_delivery: Callable[[DeliveryContext, delivery.Event], None]
     on_submitted: Callable[[PurchaseContext], None] = _unobserved
@@ -107,7 +109,7 @@ def projections() -> tuple[Projection, ...]:
 async def open_trading(parts: TradingParts) -> AsyncGenerator[Trading, None]:
     """Take up every auction, purchase and delivery that is not over, and trade until the block ends."""
     storage = parts.storage
-    gossip = MarketGossip(parts.domain, parts.signing.address, parts.peers, parts.clock)
+    gossip = MarketGossip(parts.domain, parts.signing.address, parts.peers, parts.clock, parts.stakes)
 
     async def open_streams(prefix: str) -> tuple[str, ...]:
         return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
@@ -124,6 +126,7 @@ async def open_trading(parts: TradingParts) -> AsyncGenerator[Trading, None]:
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(gossip.tidy)
         nursery.start_soon(gossip.pass_on_early)
+        nursery.start_soon(gossip.weigh_protests)
         nursery.start_soon(misconduct.keep)
         yield Trading(gossip=gossip, requester=requester, provider=provider)
 
@@ -146,6 +149,7 @@ def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _O
             rails=parts.payer,
             clock=parts.clock,
             reputations=Reputations(storage.journal, storage.read),
+            stakes=parts.stakes,
             on_event=parts.on_auction,
         ),
         purchases=RequesterRoom(
@@ -192,4 +196,5 @@ def _provider_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _Op
         taste=parts.taste,
         workers=parts.workers,
         channel_rail=parts.channel_rail,
+        stakes=parts.stakes,
     )

@@ -271,9 +271,10 @@ async def _wait_for(behind: Chain, rpc: Rpc) -> None:
 
 def _fingerprint(profile: ChainProfile, deployment: Deployment) -> bytes:
     """Return a digest of all that `_verify` compares the chain with."""
-    hashes = [load_artifact(name).code_hash for name in ("Escrow", "PaymentChannel", "TestToken")]
-    least = (profile.chain_id, profile.min_challenge, profile.min_hold_period, profile.min_pace)
-    addresses = (deployment.escrow, deployment.payment_channel, deployment.token)
+    names = ("Escrow", "PaymentChannel", "Reputation", "TestToken")
+    hashes = [load_artifact(name).code_hash for name in names]
+    least = (profile.chain_id, profile.min_challenge, profile.min_hold_period, profile.min_pace, profile.min_cooldown)
+    addresses = (deployment.escrow, deployment.payment_channel, deployment.reputation, deployment.token)
     return keccak256(b"".join((*addresses, *hashes, *(number.to_bytes(8, "big") for number in least))))
 
 
@@ -308,11 +309,15 @@ async def _verify_contracts(chain: Chain) -> None:
             f" {format_address(deployment.escrow)}",
             advice="check chain.deployments: both addresses must be of one deployment",
         )
-    for abi, address, name, least in (
+    periods = [
         (channel, deployment.payment_channel, "challenge", chain.profile.min_challenge),
         (channel, deployment.payment_channel, "holdPeriod", chain.profile.min_hold_period),
         (escrow, deployment.escrow, "minPace", chain.profile.min_pace),
-    ):
+    ]
+    if deployment.has_stakes:
+        reputation = await _verify_stakes(chain, head)
+        periods.append((reputation, deployment.reputation, "cooldown", chain.profile.min_cooldown))
+    for abi, address, name, least in periods:
         (seconds,) = await chain.view(abi, address, name, at=head)
         if cast("int", seconds) < least:
             raise TermsTooShort(
@@ -320,6 +325,22 @@ async def _verify_contracts(chain: Chain) -> None:
                 f" {chain.profile.name} wants {least} s at least",
                 advice="use another deployment",
             )
+
+
+async def _verify_stakes(chain: Chain, head: Block) -> Abi:
+    """Check that the stakes are of this token and answer for this market's awards; return the contract's interface."""
+    deployment = chain.deployment
+    await _verify_code(chain, "Reputation", deployment.reputation)
+    abi = load_artifact("Reputation").abi
+    (escrow,) = await chain.view(abi, deployment.reputation, "escrow", at=head)
+    (token,) = await chain.view(abi, deployment.reputation, "token", at=head)
+    if escrow != deployment.escrow or token != deployment.token:
+        raise ConfigError(
+            f"Reputation at {format_address(deployment.reputation)} belongs to another Escrow or token than the"
+            " deployment's",
+            advice="check chain.deployments: all addresses must be of one deployment",
+        )
+    return abi
 
 
 async def _verify_code(chain: Chain, name: str, address: Address) -> None:

@@ -19,7 +19,7 @@ from node.chain.abi import UndecodableLog
 from node.chain.chain import Block, Chain, RawLog
 from node.chain.errors import ProtocolMismatch, RpcRefused
 from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position
-from node.chain.events import ContractEvent, decode_log
+from node.chain.events import ContractEvent, decode_log, names_of
 from protocol.errors import TransientError
 from protocol.identity import Digest
 from protocol.units import UnixTime
@@ -225,9 +225,8 @@ class EventIndex:
         """Read one range from block `first`. False if the chain moved meanwhile: look again at the next poll."""
         end = min(first + self._range - 1, confirmed.number)
         block = confirmed if end == confirmed.number else await self.chain.block(end)
-        deployment = self.chain.deployment
         try:
-            logs = await self.chain.logs((deployment.payment_channel, deployment.escrow), first, end)
+            logs = await self.chain.logs(tuple(names_of(self.chain.deployment)), first, end)
         except RpcRefused:
             if self._range == 1:
                 raise

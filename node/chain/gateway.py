@@ -8,29 +8,33 @@ from node.chain.chain import Chain
 from node.chain.contract import Sender
 from node.chain.deployment import Deployment
 from node.chain.escrow import Escrow
+from node.chain.events import names_of
 from node.chain.payment_channel import PaymentChannel
+from node.chain.reputation import Reputation
 from node.chain.token import Token
 from protocol.identity import Address
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Token, channels and escrow, all of one chain and, for calls that send, one account."""
+    """Token, channels, escrow and stakes, all of one chain and, for calls that send, one account.
+
+    `reputation` is None on a network without stakes.
+    """
 
     token: Token
     channels: PaymentChannel
     escrow: Escrow
+    reputation: Reputation | None
 
 
 def open_gateway(chain: Chain, sender: Sender | None = None) -> Gateway:
     """Bind the contracts; without `sender` they can only be read."""
-    return Gateway(Token(chain, sender), PaymentChannel(chain, sender), Escrow(chain, sender))
+    reputation = Reputation(chain, sender) if chain.deployment.has_stakes else None
+    return Gateway(Token(chain, sender), PaymentChannel(chain, sender), Escrow(chain, sender), reputation)
 
 
 def abis_of(deployment: Deployment) -> Mapping[Address, Abi]:
     """Return the interface at each address, as the transactor wants it."""
-    return {
-        deployment.token: load_artifact("TestToken").abi,
-        deployment.payment_channel: load_artifact("PaymentChannel").abi,
-        deployment.escrow: load_artifact("Escrow").abi,
-    }
+    names = {deployment.token: "TestToken", **names_of(deployment)}
+    return {address: load_artifact(name).abi for address, name in names.items()}

@@ -18,10 +18,12 @@ from node.chain.profile import LOCAL
 from node.chain.rpc import Json, Rpc, hexed, open_rpc, quantity, read_digest
 from protocol.identity import ZERO_ADDRESS, Address, Digest
 from protocol.signing.keccak import keccak256
-from protocol.units import Amount, Seconds
+from protocol.units import ONE_TOKEN, Amount, Seconds
 
 DEPLOYER: Final = Address(keccak256(b"stoa local deployer")[12:])
 """Nobody has the key of this address, and nobody needs it."""
+POOL: Final = Address(keccak256(b"stoa local pool")[12:])
+"""Where slashed money of local chains goes, likewise."""
 
 ETHER: Final = 10**18
 _INCLUSION_TIMEOUT_S: Final = 60.0
@@ -35,6 +37,8 @@ class LocalTerms:
     challenge: Seconds = LOCAL.min_challenge
     hold_period: Seconds = LOCAL.min_hold_period
     min_pace: Seconds = LOCAL.min_pace
+    cooldown: Seconds = LOCAL.min_cooldown
+    max_bounty: Amount = Amount(5 * ONE_TOKEN)
 
 
 DEFAULT_TERMS: Final = LocalTerms()
@@ -43,7 +47,7 @@ DEFAULT_TERMS: Final = LocalTerms()
 async def deploy_local(
     rpc_url: str, *, arbiter: Address = ZERO_ADDRESS, terms: LocalTerms = DEFAULT_TERMS, path: Path | None = None
 ) -> Deployment:
-    """Deploy test token, escrow and payment channel contract, and write the deployments file to `path` if it is given.
+    """Deploy test token and contracts, and write the deployments file to `path` if it is given.
 
     Args:
         rpc_url: A running anvil.
@@ -66,8 +70,17 @@ async def deploy_local(
         channel = await _deploy(
             rpc, load_artifact("PaymentChannel"), escrow, terms.challenge, terms.hold_period, guardian
         )
+        reputation = await _deploy(
+            rpc, load_artifact("Reputation"), escrow, token, POOL, terms.cooldown, terms.max_bounty, guardian
+        )
     deployment = Deployment(
-        chain_id=chain_id, token=token, escrow=escrow, payment_channel=channel, arbiter=arbiter, block=block + 1
+        chain_id=chain_id,
+        token=token,
+        escrow=escrow,
+        payment_channel=channel,
+        reputation=reputation,
+        arbiter=arbiter,
+        block=block + 1,
     )
     if path is not None:
         await trio.to_thread.run_sync(save_deployment, path, deployment)

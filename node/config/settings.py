@@ -208,6 +208,19 @@ class RequesterSettings(Section):
     escrow_threshold: Dollars = Field(
         default=Amount(10_000_000), description="Tasks that may cost more are paid through escrow, others by channel."
     )
+    liability_bps: int = Field(
+        default=2000,
+        ge=0,
+        le=10_000,
+        description="Stake that a provider locks for a task above the threshold, basis points of its budget. Needs an "
+        "arbiter.",
+    )
+    min_stake: Dollars = Field(
+        default=Amount(0), description="Least free stake of a bidder; who has less takes no part in our auctions."
+    )
+    bond: Dollars = Field(
+        default=Amount(0), description="Stake that a bidder loses if it is proved to have committed twice."
+    )
     start_within_s: int = Field(
         default=30, ge=1, le=86_400, description="Seconds from the award in which the winner must start."
     )
@@ -305,6 +318,12 @@ class PaymentSettings(Section):
     )
     claim_at: Dollars = Field(
         default=Amount(5_000_000), description="Unclaimed amount in one channel from which it is claimed unasked."
+    )
+    free_at: Dollars = Field(
+        default=Amount(5_000_000), description="Stake and bonuses that can be freed from which that is done unasked."
+    )
+    success_bonus: bool = Field(
+        default=True, description="Add 5 % for success to awards whose provider locks stake for them."
     )
     close_within_s: int = Field(
         default=120, ge=1, le=7 * 86_400, description="Seconds a payee has to agree to a close, before we leave alone."

@@ -13,6 +13,7 @@ from node.chain.deployment import Deployment
 from node.chain.local import LocalTerms, deploy_local, fund
 from node.devnet.layout import NodePlace, lay_out
 from node.devnet.processes import NodeProcess, open_processes
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.units import Amount, Seconds
 
 BLOCK_TIME_S: Final = 1
@@ -52,6 +53,7 @@ async def open_devnet(
     overrides: dict[str, Any] | None = None,
     own: Mapping[str, dict[str, Any]] | None = None,
     terms: LocalTerms = TERMS,
+    arbiter: Address = ZERO_ADDRESS,
 ) -> AsyncGenerator[Devnet, None]:
     """Start everything; stop everything at the end, in the opposite order.
 
@@ -62,10 +64,11 @@ async def open_devnet(
         overrides: Settings of every node, by dotted name.
         own: Settings of single nodes, by the node's name.
         terms: Periods of the contracts.
+        arbiter: Whom requesters name; without one nobody's stake is asked for.
     """
     async with open_anvil(state_file=folder / "chain.json", block_time_s=BLOCK_TIME_S) as anvil:
         deployments = folder / "deployments.json"
-        deployment = await deploy_local(anvil.url, terms=terms, path=deployments)
+        deployment = await deploy_local(anvil.url, arbiter=arbiter, terms=terms, path=deployments)
         places = await lay_out(
             folder,
             providers=providers,

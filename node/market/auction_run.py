@@ -8,10 +8,10 @@ import structlog
 import trio
 
 from node.market.gossip import MarketGossip
-from node.market.ports import PayerRails, Peers, Signing
+from node.market.ports import PayerRails, Peers, Signing, Stakes
 from node.operations.clock import Clock
 from node.storage.machine_log import Machine, MachineLog
-from protocol.errors import ProtocolError, StoaError
+from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market import auction_events as events
 from protocol.market.auction import make_transcript, open_auction, transition
@@ -28,6 +28,7 @@ from protocol.market.objects import Award, Bid, Commitment
 from protocol.market.transcript import Transcript
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
+from protocol.stake.terms import least_stake
 from protocol.task.messages import AWARD_METHOD, AwardNotice
 from protocol.units import UnixTime
 from protocol.wire.codec import encode
@@ -62,6 +63,15 @@ class AuctionForgotten(ProtocolError):
 
     def __init__(self) -> None:
         super().__init__("this node was restored from a backup, and may have awarded this task otherwise since")
+
+
+class StakesUnknown(TransientError):
+    """The chain can't be reached, so nobody knows which bidders have the stake that the offer asks for."""
+
+    advice = "Check the connection to the chain, and submit the task again; nothing was promised to anyone."
+
+    def __init__(self) -> None:
+        super().__init__("the bidders' stakes could not be looked up, because the chain can't be reached")
 
 
 AuctionLog = MachineLog[OfferAnnouncement, AuctionState, events.AuctionEvent, events.AuctionEffect]
@@ -102,7 +112,12 @@ def _unobserved(_event: events.AuctionEvent) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuctionRoom:
-    """What every auction of this node works with. `on_event` is told of every event once it is durable."""
+    """What every auction of this node works with.
+
+    Attributes:
+        stakes: None on a network without.
+        on_event: Told of every event once it is durable.
+    """
 
     signing: Signing
     gossip: MarketGossip
@@ -110,6 +125,7 @@ class AuctionRoom:
     rails: PayerRails
     clock: Clock
     reputations: Reputations
+    stakes: Stakes | None = None
     on_event: Callable[[events.AuctionEvent], None] = _unobserved
 
 
@@ -213,8 +229,7 @@ class AuctionRun:
                 raise AuctionInterrupted("the window for bids")
             await self._room.gossip.publish(self.announcement)
             await self._listen_until_closed()
-            state = self._machine.state
-            assert isinstance(state, Collecting)
+            state = await self._leave_out_unbacked()
             opinions = await self._room.reputations.of(admitted(state))
             await self._apply(
                 events.CommitWindowClosed(
@@ -229,6 +244,44 @@ class AuctionRun:
             await self._perform_all(outstanding(state))
             await self._listen_until_closed()
             await self._apply(events.RevealWindowClosed(at=self._room.clock.now()))
+
+    async def _leave_out_unbacked(self) -> Collecting:
+        """Leave out who has too little stake (LK8), and look at those who take their places, until all have enough.
+
+        Raises:
+            TransientError: The chain can't tell. Then there is no roll: who is left out by mistake may protest.
+        """
+        state, known = self._machine.state, dict[Address, bool]()
+        assert isinstance(state, Collecting)
+        needed = least_stake(state.terms.offer)
+        while needed:
+            unknown = [bidder for bidder in admitted(state) if bidder not in known]
+            known.update(await self._have_stake(unknown, needed))
+            unbacked = tuple(bidder for bidder in unknown if not known[bidder])
+            if not unbacked:
+                break
+            log.info("auction.bidders_unbacked", bidders=len(unbacked), needed=needed)
+            await self._apply(events.BiddersUnbacked(bidders=unbacked))
+            state = self._machine.state
+            assert isinstance(state, Collecting)
+        return state
+
+    async def _have_stake(self, bidders: Iterable[Address], needed: int) -> Mapping[Address, bool]:
+        found: dict[Address, bool] = {}
+        failures: list[TransientError] = []
+
+        async def look(bidder: Address) -> None:
+            try:
+                found[bidder] = self._room.stakes is not None and await self._room.stakes.free_of(bidder) >= needed
+            except TransientError as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for bidder in bidders:
+                nursery.start_soon(look, bidder)
+        if failures:
+            raise StakesUnknown from failures[0]
+        return found
 
     def _missed(self, state: Collecting | Revealing) -> bool:
         """Whether a window closed while this node was down; bidders insist only until then."""

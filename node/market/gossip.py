@@ -5,11 +5,13 @@ Every message may come by gossip or straight from its author; both ways lead thr
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
 import trio
 
+from node.market.ports import Stakes
 from node.operations.clock import Clock
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import Address, Digest, PeerId
@@ -33,8 +35,9 @@ from protocol.market.messages import (
     validate,
 )
 from protocol.market.observer import ObserverFull, ObserverState, heard_of, known_auction
-from protocol.market.transcript import Heard
+from protocol.market.transcript import Heard, Transcript
 from protocol.signing.eip712 import Domain, digest
+from protocol.stake.terms import least_stake
 from protocol.units import UnixTime
 from protocol.wire.codec import UnknownKind
 from protocol.wire.topics import MarketTopic, topic_name
@@ -44,6 +47,9 @@ log = structlog.stdlib.get_logger(__name__)
 MESSAGE_METHOD: Final = "market/message"
 TIDY_EVERY_S: Final = 60.0
 RETELL_S: Final = 0.5
+PROTESTS_KEPT: Final = 64
+OMITTED_LOOKED_UP: Final = 64
+"""Bidders left out of one roll whose stakes are looked up: a requester could have made up hundreds."""
 EARLY_KEPT: Final = 256
 PASSED_ON_EVERY_S: Final = 0.2
 """Early messages that are passed on take a part of what this node may publish, so that a flood leaves it room."""
@@ -77,14 +83,18 @@ class GossipPeers(Protocol):
 class MarketGossip:
     """What this node says and hears of auctions."""
 
-    def __init__(self, domain: Domain, wallet: Address, peers: GossipPeers, clock: Clock) -> None:
-        """Take part as the node of `wallet`."""
+    def __init__(
+        self, domain: Domain, wallet: Address, peers: GossipPeers, clock: Clock, stakes: Stakes | None = None
+    ) -> None:
+        """Take part as the node of `wallet`; without `stakes` no protest about an offer that asks for any counts."""
+        self._stakes = stakes
         self._domain, self._wallet, self._peers, self._clock = domain, wallet, peers, clock
         self._observed = ObserverState(domain=domain)
         self._listeners: list[Listener] = []
         self._misconduct = trio.Event()
         self._early: dict[bytes, MarketTopic] = {}
         """Commitments and bids that overtook their offer or roll: gossip brings each message only once."""
+        self._protests_send, self._protests = trio.open_memory_channel[ProtestAnnouncement](PROTESTS_KEPT)
         self._ripe_send, self._ripe = trio.open_memory_channel[tuple[MarketTopic, bytes]](EARLY_KEPT)
 
     @property
@@ -95,6 +105,31 @@ class MarketGossip:
     def heard_of(self, offer_id: Digest) -> Heard:
         """Return what was heard of one auction."""
         return heard_of(self._observed, offer_id)
+
+    async def heard_against(self, transcript: Transcript) -> Heard:
+        """Return what was heard of an auction, without commitments that were rightly left out for want of stake (LK8).
+
+        Of a bidder whose stake can't be looked up nothing is held against the requester.
+        """
+        offer = transcript.offer.value
+        heard, needed = heard_of(self._observed, digest(self._domain, offer)), least_stake(offer)
+        if not needed:
+            return heard
+        in_roll = {leaf.bidder for leaf in transcript.leaves}
+        omitted = [bidder for bidder in heard.commitments if bidder not in in_roll][:OMITTED_LOOKED_UP]
+        backed = in_roll | {bidder for bidder in omitted if await self._has_stake(bidder, needed)}
+        kept = {bidder: each for bidder, each in heard.commitments.items() if bidder in backed}
+        return replace(heard, commitments=kept)
+
+    async def _has_stake(self, bidder: Address, needed: int) -> bool:
+        """Tell whether a bidder certainly has so much free stake."""
+        if self._stakes is None:
+            return False
+        try:
+            return await self._stakes.free_of(bidder) >= needed
+        except TransientError as error:
+            log.info("market.stake_unknown", reason=str(error))
+            return False
 
     def proof_against(self, culprit: Address) -> Conflict | None:
         """Return a proof of a fault of `culprit`, if one is known."""
@@ -155,6 +190,20 @@ class MarketGossip:
             if is_sound:
                 await self._peers.publish(topic_name(self._domain, topic), data)
                 await self._clock.sleep(PASSED_ON_EVERY_S)
+
+    async def weigh_protests(self) -> None:
+        """Hold protests about offers that ask for stake against their requesters if the bidder has it, for ever.
+
+        A requester leaves out who has too little (LK8). Who sends a protest then has nobody to blame.
+        """
+        async for message in self._protests:
+            bid, auction = message.signed.value, known_auction(self._observed, message.signed.value.offer)
+            if auction is None:
+                continue
+            if await self._has_stake(bid.bidder, least_stake(auction.signed_offer.value)):
+                self._note(_seen(message, self._clock.now()))
+            else:
+                log.info("market.protest_without_stake", offer=bid.offer.hex())
 
     def follow(self, announcement: OfferAnnouncement, *, own: bool) -> None:
         """Follow an auction that this node opened (`own`) or bid in: after a restart nothing of it is remembered.
@@ -275,6 +324,10 @@ class MarketGossip:
             log.info("market.own_message_not_kept", kind=type(message).__name__, reason=str(error))
 
     def _observe(self, message: MarketMessage) -> None:
+        if isinstance(message, ProtestAnnouncement) and self._needs_weighing(message):
+            with suppress(trio.WouldBlock):  # so many at once are no honest bidders'
+                self._protests_send.send_nowait(message)
+            return
         self._note(_seen(message, self._clock.now()))
         match message:
             case OfferAnnouncement(signed=signed):
@@ -283,6 +336,16 @@ class MarketGossip:
                 self._hear_early(signed.value.offer)
             case _:
                 pass
+
+    def _needs_weighing(self, message: ProtestAnnouncement) -> bool:
+        """Tell whether a protest would count, and the bidder's stake may be why it was left out of the roll."""
+        auction = known_auction(self._observed, message.signed.value.offer)
+        if auction is None or not least_stake(auction.signed_offer.value):
+            return False
+        if any(leaf.bidder == message.signed.value.bidder for leaf in auction.leaves):
+            return False
+        after, _ = observer.transition(self._observed, _seen(message, self._clock.now()))
+        return after.strikes is not self._observed.strikes
 
     def _note(self, event: observer.ObserverEvent) -> None:
         before = self._observed

@@ -141,6 +141,15 @@ class PayerRails(Protocol):
         """Promise the award's money. Harmless to repeat."""
         ...
 
+    async def wait_backed(self, award: Signed[Award], award_id: Digest) -> None:
+        """Return once the provider's liability for a funded award is confirmed to be locked; at once if it has none.
+
+        Raises:
+            BackingRefused: It was not locked in time.
+            TransientError: The chain can't be reached for too long to know.
+        """
+        ...
+
     async def pay(
         self, award: Signed[Award], award_id: Digest, acceptance: Signed[Acceptance], *, last: bool
     ) -> VoucherNotice | None:
@@ -152,6 +161,18 @@ class PayerRails(Protocol):
         ...
 
 
+class Stakes(Protocol):
+    """The stakes behind bids. A network may be without."""
+
+    async def free_of(self, owner: Address) -> Amount:
+        """Return the owner's confirmed stake that is neither locked nor leaving, base units.
+
+        Raises:
+            TransientError: The chain can't be reached.
+        """
+        ...
+
+
 class PayeeRails(Protocol):
     """The provider's money, over channel or escrow."""
 
@@ -160,7 +181,7 @@ class PayeeRails(Protocol):
         ...
 
     async def wait_funded(self, award: Signed[Award], award_id: Digest) -> None:
-        """Return once the award is covered by confirmed money. The caller bounds the time."""
+        """Return once confirmed money covers the award and our liability is locked. The caller bounds the time."""
         ...
 
     async def note_start(self, award: Signed[Award], award_id: Digest, start: Signed[Start]) -> None:

@@ -1,6 +1,6 @@
 """The provider's side of the market: bids on what it can run, and delivers what it wins."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from node.market.bidding_run import BidderRoom, BiddingContext, BiddingRun, bidd
 from node.market.containment import run_contained
 from node.market.delivery_run import DELIVERY, DeliveryContext, DeliveryRun, ProviderRoom
 from node.market.gossip import MarketGossip
-from node.market.ports import NotIntroduced
+from node.market.ports import NotIntroduced, Stakes
 from node.market.quoting import NotWanted, SellingTerms, quote
 from node.market.words import printable
 from node.operations.clock import Clock
@@ -33,7 +33,8 @@ from protocol.market.objects import AuctionFormat, Award, Bid, Offer
 from protocol.market.offer import CheckedOffer, OfferTaste, check_offer
 from protocol.market.transcript import verify_transcript
 from protocol.signing.eip712 import digest
-from protocol.task.delivery import Job
+from protocol.stake.terms import asks_for_stake, check_backing, liability_of, promise_of
+from protocol.task.delivery import Job, Offered
 from protocol.task.messages import (
     AWARD_METHOD,
     CANCEL_METHOD,
@@ -82,6 +83,7 @@ class ProviderParts:
         taste: Which offers are read at all.
         workers: Parts that can run at once.
         channel_rail: The contract whose holds nobody can enforce without an arbiter.
+        stakes: None on a network without.
     """
 
     bidders: BidderRoom
@@ -94,6 +96,7 @@ class ProviderParts:
     taste: OfferTaste
     workers: int
     channel_rail: Address
+    stakes: Stakes | None = None
 
 
 class Provider:
@@ -221,7 +224,8 @@ class Provider:
                 return
             self._check_window(offer)
             bid = self._bid_for(checked, self.terms)
-        except ProtocolError as error:
+            await self._check_stake(offer)
+        except (ProtocolError, TransientError) as error:  # a chain that can't tell our stake is no reason to promise it
             self._note_refusal(error)
             return
         context = BiddingContext(announcement=announcement, bid=bid, at=self._parts.clock.now())
@@ -280,16 +284,38 @@ class Provider:
             salt=Digest(self._parts.random.bytes(32)),
         )
 
+    async def _check_stake(self, offer: Offer) -> None:
+        """Promise no stake twice (LK4, A7).
+
+        Raises:
+            BackingRefused: There is too little.
+            TransientError: The chain can't be reached.
+        """
+        if not asks_for_stake(offer):
+            return
+        if self._parts.stakes is None:
+            raise NotWanted("the offer asks for stake, and this network has none")
+        free = await self._parts.stakes.free_of(self._parts.deliveries.signing.address)
+        check_backing(offer, free=free, promised=self._promised_stake())
+
+    def _promised_stake(self) -> int:
+        """Return what open bids, and awards that aren't locked for yet, may still take of the free stake."""
+        bids = sum(promise_of(run.context.announcement.signed.value) for run in self._undecided())
+        awards = (run.context.job.award.value for run in self._deliveries.values() if isinstance(run.state, Offered))
+        return bids + sum(liability_of(award) for award in awards)
+
+    def _undecided(self) -> Iterator[BiddingRun]:
+        now = self._parts.clock.now()
+        for run in self._bids.values():
+            is_open = isinstance(run.state, Committed | Revealed)
+            if is_open and now <= run.context.announcement.signed.value.reveal_by:
+                yield run
+
     def _load(self) -> int:
         """Work in hand, and bids that may still become some."""
-        undecided = sum(
-            isinstance(run.state, Committed | Revealed)
-            and self._parts.clock.now() <= run.context.announcement.signed.value.reveal_by
-            for run in self._bids.values()
-        )
-        return len(self._deliveries) + undecided
+        return len(self._deliveries) + sum(1 for _ in self._undecided())
 
-    def _note_refusal(self, error: ProtocolError) -> None:
+    def _note_refusal(self, error: StoaError) -> None:
         reason = str(error)
         if len(self.reasons) < 1000 or reason in self.reasons:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
@@ -343,24 +369,26 @@ class Provider:
         if self._wallet_of(peer) != announcement.signed.value.requester:
             raise UnknownAward("only the requester awards its task")
         try:
-            verified = verify_transcript(self._domain, notice.transcript, self._parts.gossip.heard_of(award.offer))
+            heard = await self._parts.gossip.heard_against(notice.transcript)
+            verified = verify_transcript(self._domain, notice.transcript, heard)
         except RuleBroken:
             self._parts.gossip.note_failed_verification(award.offer)
             raise
         if award not in verified.awards or award.provider != self._parts.deliveries.signing.address:
             raise UnknownAward("the transcript does not award this provider")
         if run is None:
-            self._check_hire(announcement, award)
+            await self._check_hire(announcement, award)
             return announcement
         bid_ids = sorted_bid_ids(self._domain, [signed.value for signed in notice.transcript.bids])
         if not await run.hear_award(notice.award, bid_ids):
             raise UnknownAward("this provider does not hold that award any more")
         return announcement
 
-    def _check_hire(self, announcement: OfferAnnouncement, award: Award) -> None:
+    async def _check_hire(self, announcement: OfferAnnouncement, award: Award) -> None:
         if self.terms is None:
             raise NotWanted("this provider sells nothing now")
         wanted = self._bid_for(self._check(announcement), self.terms)
+        await self._check_stake(announcement.signed.value)
         if award.price < wanted.price:
             raise NotWanted(
                 f"the hire pays {format_amount(award.price)}, this provider asks {format_amount(wanted.price)}"

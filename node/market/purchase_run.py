@@ -226,7 +226,7 @@ class PurchaseRun:
         until = deadlines_of(award.value).latest_resolve_by
         for blob in self.context.manifest.blobs():
             await self._room.peers.grant(blob.digest, award.value.provider, until)
-        reason = "the provider did not start by start_by"
+        reason, begun = "the provider did not start by start_by", None
         with trio.move_on_after(self._seconds_until(award.value.start_by)):
             while True:
                 try:
@@ -250,10 +250,22 @@ class PurchaseRun:
                 except ProtocolError as error:
                     return purchase.ProviderFailed(award_id=award_id, reason=_reason(error))
                 with trio.move_on_after(RESEND_S):
-                    event = await self._receive_start(award, award_id)
-                    if event is not None:
-                        return event
-        return purchase.ProviderFailed(award_id=award_id, reason=reason[:REASON_MAX])
+                    begun = await self._receive_start(award, award_id)
+                if begun is not None:
+                    break
+        if begun is None:
+            return purchase.ProviderFailed(award_id=award_id, reason=reason[:REASON_MAX])
+        return await self._check_backed(award, award_id, begun)
+
+    async def _check_backed(self, award: Signed[Award], award_id: Digest, begun: purchase.Event) -> purchase.Event:
+        """Let a start count only with the provider's liability behind it (LK9): nothing is accepted from it before."""
+        if isinstance(begun, purchase.Started):
+            try:
+                await self._room.rails.wait_backed(award, award_id)
+            except StoaError as error:
+                log.warning("award.not_backed", award=award_id.hex(), reason=str(error))
+                return purchase.ProviderFailed(award_id=award_id, reason=_reason(error))
+        return begun
 
     async def _receive_start(self, award: Signed[Award], award_id: Digest) -> purchase.Event | None:
         while True:

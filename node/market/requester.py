@@ -41,7 +41,7 @@ from protocol.task.messages import (
 from protocol.task.pricing import Rates, check_rates, rates_digest
 from protocol.task.purchase import latest_payment
 from protocol.task.verification import Verification, verification_digest
-from protocol.units import Amount, BasisPoints, Seconds, UnixTime
+from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime
 from protocol.wire.codec import decode, encode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -62,7 +62,10 @@ class MarketTerms:
     Attributes:
         token: What is paid in.
         arbiter: Who judges; zero for nobody.
-        liability_bps: Provider's liability, of the budget.
+        liability_bps: Provider's liability, of budgets above `liability_above`.
+        liability_above: Largest budget without liability.
+        bond: What a bidder loses for two commitments.
+        min_stake: Least free stake of a bidder.
         dispute_fee: Reserved for a committee, if there is an arbiter.
         split_bps: The provider's share of a claim that nobody judges.
         pace: Time to claim, to dispute and to answer; the network's profile sets what is safe.
@@ -72,6 +75,9 @@ class MarketTerms:
     token: Address
     arbiter: Address
     liability_bps: BasisPoints
+    liability_above: Amount = Amount(0)
+    bond: Amount = Amount(0)
+    min_stake: Amount = Amount(0)
     dispute_fee: Amount
     split_bps: BasisPoints
     pace: Seconds
@@ -223,6 +229,8 @@ class Requester:
         commit_by = math.ceil(now + wish.commit_window_s) - 1
         reveal_by = commit_by + max(1, math.ceil(wish.reveal_window_s))
         check_rates(wish.rates, wish.manifest)
+        is_above = wish.budget > terms.liability_above
+        liability = Amount(-(-wish.budget * terms.liability_bps // WHOLE) if is_above else 0)
         offer = Offer(
             requester=self._parts.purchases.signing.address,
             token=terms.token,
@@ -241,9 +249,9 @@ class Requester:
             max_bidders=wish.max_bidders,
             split_bps=terms.split_bps,
             budget=wish.budget,
-            bond=Amount(0),
-            min_stake=Amount(0),
-            liability=Amount(wish.budget * terms.liability_bps // 10_000),
+            bond=terms.bond,
+            min_stake=terms.min_stake,
+            liability=liability,
             dispute_fee=terms.dispute_fee if terms.arbiter != ZERO_ADDRESS else Amount(0),
             max_eta=wish.max_eta,
             start_within=wish.start_within,

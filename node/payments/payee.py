@@ -12,10 +12,12 @@ from node.payments.escrow_payee import EscrowPayee
 from node.payments.escrow_view import EscrowView
 from node.payments.payer import credits_of
 from node.payments.room import Room
+from node.payments.stakes import Stakes
 from protocol.errors import ProtocolError
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
+from protocol.stake.terms import BackingRefused, liability_of
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.units import Amount
@@ -48,8 +50,8 @@ class Earnings:
 class Payee:
     """Hands on to the rail that the award names."""
 
-    def __init__(self, room: Room, channels: ChannelPayee, escrows: EscrowPayee) -> None:
-        self._room, self._channels, self._escrows = room, channels, escrows
+    def __init__(self, room: Room, channels: ChannelPayee, escrows: EscrowPayee, stakes: Stakes | None) -> None:
+        self._room, self._channels, self._escrows, self._stakes = room, channels, escrows, stakes
 
     async def receive_funding(self, award: Signed[Award], award_id: Digest, notice: VoucherNotice | None) -> None:
         """Check and keep what the requester sent to fund an award.
@@ -67,16 +69,22 @@ class Payee:
             await self._channels.receive_funding(award.value, award_id, notice)
 
     async def wait_funded(self, award: Signed[Award], award_id: Digest) -> None:
-        """Return once the award is covered by confirmed money, and taken. The caller bounds the time.
+        """Return once the award is covered by confirmed money, and taken, and our own liability for it is locked.
+
+        The liability comes last: it binds stake, and costs a fee. The caller bounds the time.
 
         Raises:
-            ProtocolError: It never will be (ExitPending, EscrowGone, AwardRenounced, ...).
+            ProtocolError: It never will be (ExitPending, EscrowGone, AwardRenounced, BackingRefused, ...).
         """
         self._check(award.value)
         if award.value.channel == ZERO_DIGEST:
             await self._escrows.wait_funded(award, award_id)
         else:
             await self._channels.wait_funded(award.value, award_id)
+        if liability_of(award.value):
+            if self._stakes is None:
+                raise BackingRefused("the award wants a liability locked, and this network has no stakes")
+            await self._stakes.provider.lock(award, award_id)
 
     async def note_start(self, award: Signed[Award], award_id: Digest, start: Signed[Start]) -> None:
         """Keep a start before it is sent. On escrow it answers a recall; over a channel nothing needs it."""
@@ -118,6 +126,8 @@ class Payee:
             await self._escrows.settle(award_id, start, accepted, unpaid)
         else:
             await self._channels.settle(award.value, award_id, unpaid)
+        if self._stakes is not None:
+            await self._stakes.provider.settle(award_id, accepted)
 
     def channels(self) -> tuple[PayeeChannelView, ...]:
         """Return the channels that pay this wallet."""
@@ -150,6 +160,8 @@ class Payee:
         await self._channels.claim_all()
         await self._channels.wait_claimed()
         await self._escrows.wait_settled()
+        if self._stakes is not None:
+            await self._stakes.free()
 
     async def withdraw_credit(self, contract: Address, to: Address) -> None:
         """Send the wallet's credit in `contract` to an address that the token pays."""

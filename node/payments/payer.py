@@ -11,11 +11,13 @@ from node.payments.channel_view import PayerChannelView
 from node.payments.escrow_payer import EscrowPayer
 from node.payments.escrow_view import EscrowView
 from node.payments.room import Room
+from node.payments.stakes import Stakes
 from protocol.errors import TransientError
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award, Offer
 from protocol.settlement.rail import Charge, Rail, RailChoice, choose_rail
 from protocol.signing.signed import Signed
+from protocol.stake.terms import BackingRefused, liability_of
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance
 from protocol.task.pricing import part_price
@@ -27,8 +29,8 @@ BALANCE_PATIENCE_S: Final = 3.0
 class Payer:
     """Chooses the rail, and hands on to it."""
 
-    def __init__(self, room: Room, channels: ChannelPayer, escrows: EscrowPayer) -> None:
-        self._room, self._channels, self._escrows = room, channels, escrows
+    def __init__(self, room: Room, channels: ChannelPayer, escrows: EscrowPayer, stakes: Stakes | None) -> None:
+        self._room, self._channels, self._escrows, self._stakes = room, channels, escrows, stakes
 
     async def plan(self, provider: Address | None, price: Amount, offer: Offer) -> RailChoice:
         """Say which rail a payment would take, and why; changes nothing.
@@ -71,19 +73,39 @@ class Payer:
     async def fund(self, award: Signed[Award], award_id: Digest) -> VoucherNotice | None:
         """Promise the award's money: a durable, signed hold, or an escrow that is confirmed. Harmless to repeat.
 
+        With a liability, the stake behind it is looked after from then on, and its bonus deposited in the background.
+
         Raises:
             StoaError: This side can't; nothing is promised then.
         """
+        notice: VoucherNotice | None = None
         if award.value.channel != ZERO_DIGEST:
-            return await self._channels.fund(award, award_id)
-        await self._escrows.fund(award, award_id)
-        return None
+            notice = await self._channels.fund(award, award_id)
+        else:
+            await self._escrows.fund(award, award_id)
+        if self._stakes is not None and liability_of(award.value):
+            await self._stakes.requester.begin(award, award_id)
+        return notice
+
+    async def wait_backed(self, award: Signed[Award], award_id: Digest) -> None:
+        """Return once the provider's liability for a funded award is confirmed to be locked; at once if it has none.
+
+        Raises:
+            BackingRefused: It was not locked in time.
+            TransientError: The chain can't be reached for too long to know.
+        """
+        if liability_of(award.value):
+            if self._stakes is None:
+                raise BackingRefused("the award wants a liability locked, and this network has no stakes")
+            await self._stakes.requester.wait_backed(award.value, award_id)
 
     async def pay(
         self, award: Signed[Award], award_id: Digest, acceptance: Signed[Acceptance], *, last: bool
     ) -> VoucherNotice | None:
         """Pay up to `acceptance.due`. Harmless to repeat. The hold's rest stays until `close`, even after the last."""
         del last
+        if self._stakes is not None:
+            await self._stakes.requester.accept(award.value, award_id, acceptance.value)
         if award.value.channel != ZERO_DIGEST:
             return await self._channels.pay(award.value, award_id, acceptance.value.due)
         await self._escrows.pay(award_id, acceptance)
@@ -91,6 +113,8 @@ class Payer:
 
     async def close(self, award: Signed[Award], award_id: Digest) -> VoucherNotice | None:
         """Take back what the award no longer needs, in the background, as soon as payee or law allow it."""
+        if self._stakes is not None:
+            await self._stakes.requester.drop(award_id)
         if award.value.channel != ZERO_DIGEST:
             return await self._channels.dismiss(award.value, award_id)
         await self._escrows.dismiss(award_id)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -18,17 +19,39 @@ from node.payments.payer import Payer
 from node.payments.ports import Chain, Fact, JudgeClaim, Peers, Wallet
 from node.payments.room import Room
 from node.payments.settings import PaymentSettings
+from node.payments.stake_ports import StakeChain
+from node.payments.stakes import Stakes
 from node.storage.storage import Storage
 from protocol.signing.eip712 import Domain
 
 
+class Side(Protocol):
+    """One kind of accounts on one side: it hears of every fact, and is told that time passes."""
+
+    async def start(self) -> None:
+        """Take up what was open."""
+        ...
+
+    async def on_fact(self, fact: Fact) -> bool:
+        """Take a fact; say whether it mattered."""
+        ...
+
+    def on_block(self) -> None:
+        """Let time pass."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payments:
-    """The open room. `payer` is the market's PayerRails, `payee` its PayeeRails; `feed` shows how far the chain is."""
+    """The open room. `payer` is the market's PayerRails, `payee` its PayeeRails; `feed` shows how far the chain is.
+
+    `stakes` is None on a network without stakes.
+    """
 
     payer: Payer
     payee: Payee
     feed: Feed
+    stakes: Stakes | None
 
 
 @asynccontextmanager
@@ -42,6 +65,7 @@ async def open_payments(
     settings: PaymentSettings,
     chain_id: int,
     judge: JudgeClaim | None = None,
+    stake_chain: StakeChain | None = None,
     on_flow: Callable[[Flow], None] = lambda _flow: None,
 ) -> AsyncGenerator[Payments, None]:
     """Take up every channel and escrow that is not over, and look after them until the block ends.
@@ -55,6 +79,7 @@ async def open_payments(
         settings: What the operator chose.
         chain_id: Of the chain.
         judge: Whether a claim on an escrow is owed that was not accepted; without it, none is.
+        stake_chain: The stakes (`ContractStakes`); None on a network without.
         on_flow: Told of money that came or went, once that is durable.
 
     Raises:
@@ -76,7 +101,9 @@ async def open_payments(
             nursery=nursery,
             on_flow=on_flow,
         )
-        sides = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room))
+        rails = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room))
+        stakes = None if stake_chain is None else Stakes(room, stake_chain)
+        sides: tuple[Side, ...] = rails if stakes is None else (*rails, stakes.provider, stakes.requester)
         for side in sides:
             await side.start()
 
@@ -91,10 +118,11 @@ async def open_payments(
                 side.on_block()
 
         await nursery.start(room.feed.run, deliver, on_block)
-        channel_payer, channel_payee, escrow_payer, escrow_payee = sides
+        channel_payer, channel_payee, escrow_payer, escrow_payee = rails
         yield Payments(
-            payer=Payer(room, channel_payer, escrow_payer),
-            payee=Payee(room, channel_payee, escrow_payee),
+            payer=Payer(room, channel_payer, escrow_payer, stakes),
+            payee=Payee(room, channel_payee, escrow_payee, stakes),
             feed=room.feed,
+            stakes=stakes,
         )
         nursery.cancel_scope.cancel()

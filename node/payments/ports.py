@@ -11,12 +11,13 @@ from protocol.identity import Address, Digest, PeerId
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.spending import Spend
+from protocol.stake import record as stake_facts
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.units import Amount, UnixTime
 
 T = TypeVar("T")
 
-FactEvent: TypeAlias = channel_facts.ChainEvent | escrow_facts.ChainEvent
+FactEvent: TypeAlias = channel_facts.ChainEvent | escrow_facts.ChainEvent | stake_facts.StakeFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ class PaymentSettings:
         channel_deposit: What a new channel, or a top-up, brings at least, if the wallet has it.
         claim_at: Unclaimed amount in one channel from which it is claimed without being asked.
         close_within: How long a payee has to submit a close that both want, before the payer leaves alone.
+        free_at: Stake and bonuses that could be freed from which that is done without being asked.
+        success_bonus: Whether awards with liability get a bonus for success (L6).
         confirm_timeout_s: How long opening, topping up or funding may take to be confirmed. What was begun goes on
             after that; only the caller stops waiting.
     """
@@ -25,4 +27,6 @@ class PaymentSettings:
     channel_deposit: Amount = Amount(5 * ONE_TOKEN)
     claim_at: Amount = Amount(5 * ONE_TOKEN)
     close_within: Seconds = Seconds(120)
+    free_at: Amount = Amount(5 * ONE_TOKEN)
+    success_bonus: bool = True
     confirm_timeout_s: float = 300.0

@@ -1,6 +1,6 @@
 """What a transaction would do with the wallet's money, read from the transaction itself.
 
-The caps bind what callers declare; this is the check that they declare it. The wallet signs calls of the three
+The caps bind what callers declare; this is the check that they declare it. The wallet signs calls of the
 contracts of its deployment and nothing else: no native money, no deployments, no approvals of strangers.
 """
 
@@ -9,23 +9,25 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.wallet.errors import UndeclaredSpend
-from protocol.identity import Address, Digest, format_address
+from protocol.identity import ZERO_ADDRESS, Address, Digest, format_address
 from protocol.market.objects import Award
 from protocol.signing.eip712 import Domain, domain_separator, type_string
 from protocol.signing.keccak import keccak256
 from protocol.spending import Spend
+from protocol.stake.terms import bonus_account, bonus_of
 
 _WORD: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningScope:
-    """The one chain and the three contracts that a wallet signs for."""
+    """The one chain and the contracts that a wallet signs for; `reputation` is zero on a network without stakes."""
 
     chain_id: int
     token: Address
     escrow: Address
     payment_channel: Address
+    reputation: Address = ZERO_ADDRESS
 
     @property
     def market_domain(self) -> Domain:
@@ -38,8 +40,8 @@ class SigningScope:
         return Domain(chain_id=self.chain_id, verifying_contract=self.payment_channel)
 
 
-def check_call(scope: SigningScope, to: Address, value: int, data: bytes, spend: Spend | None) -> None:
-    """Check that a call spends what `spend` says.
+def check_call(scope: SigningScope, wallet: Address, to: Address, value: int, data: bytes, spend: Spend | None) -> None:
+    """Check that a call of `wallet` spends what `spend` says.
 
     Raises:
         UndeclaredSpend: It sends native money, goes to an unknown contract, or moves tokens other than declared.
@@ -54,6 +56,11 @@ def check_call(scope: SigningScope, to: Address, value: int, data: bytes, spend:
     elif to == scope.escrow:
         if data[:4] == _FUND:
             _check_fund(scope, data[4:], spend)
+    elif to == scope.reputation != ZERO_ADDRESS:
+        if data[:4] == _STAKE:
+            _check_stake(wallet, data[4:])
+        elif data[:4] == _DEPOSIT_BONUS:
+            _check_bonus(scope, data[4:], spend)
     elif to != scope.payment_channel:
         raise UndeclaredSpend(f"{format_address(to)} is no contract of this deployment")
 
@@ -66,7 +73,7 @@ def _check_transfer(_: SigningScope, arguments: bytes, spend: Spend | None) -> N
 
 def _check_approve(scope: SigningScope, arguments: bytes, _: Spend | None) -> None:
     spender = _address_at(arguments, 0)
-    if spender not in (scope.escrow, scope.payment_channel):
+    if spender == ZERO_ADDRESS or spender not in (scope.escrow, scope.payment_channel, scope.reputation):
         raise UndeclaredSpend(f"{format_address(spender)} is no contract of this deployment: it gets no allowance")
 
 
@@ -75,15 +82,36 @@ def _check_mint(_scope: SigningScope, _arguments: bytes, _spend: Spend | None) -
 
 
 def _check_fund(scope: SigningScope, arguments: bytes, spend: Spend | None) -> None:
-    # The calldata holds the award's fields as the same words that its struct hash takes.
-    words = arguments[: _AWARD_WORDS * _WORD]
-    if len(words) != _AWARD_WORDS * _WORD:
-        raise UndeclaredSpend("the call of fund is cut short")
-    award = Digest(keccak256(b"\x19\x01" + domain_separator(scope.market_domain) + keccak256(_AWARD_TYPE_HASH + words)))
+    award, words = _award_in(scope, arguments)
     amount = _uint_at(words, _AWARD_PRICE) + _uint_at(words, _AWARD_DISPUTE_FEE)
     provider = _address_at(words, _AWARD_PROVIDER)
     if spend is None or (spend.account, spend.total, spend.peer) != (award, amount, provider):
         raise UndeclaredSpend(f"funding award {award.hex()} with {amount} base units is not declared as a spend")
+
+
+def _check_stake(wallet: Address, arguments: bytes) -> None:
+    # Who stakes for itself keeps its money; for somebody else it gives it away.
+    owner = _address_at(arguments, 0)
+    if owner != wallet:
+        raise UndeclaredSpend(f"the transaction stakes for {format_address(owner)}, not for this wallet")
+
+
+def _check_bonus(scope: SigningScope, arguments: bytes, spend: Spend | None) -> None:
+    award, words = _award_in(scope, arguments)
+    amount = bonus_of(_uint_at(words, _AWARD_PRICE))
+    provider = _address_at(words, _AWARD_PROVIDER)
+    if spend is None or (spend.account, spend.total, spend.peer) != (bonus_account(award), amount, provider):
+        raise UndeclaredSpend(f"the bonus of {amount} base units for award {award.hex()} is not declared as a spend")
+
+
+def _award_in(scope: SigningScope, arguments: bytes) -> tuple[Digest, bytes]:
+    """Return the digest of the award that a call begins with, and its words."""
+    # The calldata holds the award's fields as the same words that its struct hash takes.
+    words = arguments[: _AWARD_WORDS * _WORD]
+    if len(words) != _AWARD_WORDS * _WORD:
+        raise UndeclaredSpend("the call data are cut short")
+    struct = keccak256(_AWARD_TYPE_HASH + words)
+    return Digest(keccak256(b"\x19\x01" + domain_separator(scope.market_domain) + struct)), words
 
 
 def _uint_at(words: bytes, index: int) -> int:
@@ -110,7 +138,10 @@ _AWARD_PRICE: Final = _AWARD_NAMES.index("price")
 _AWARD_DISPUTE_FEE: Final = _AWARD_NAMES.index("disputeFee")
 _AWARD_PROVIDER: Final = _AWARD_NAMES.index("provider")
 
-_FUND: Final = _selector(f"fund(({','.join(kind for kind, _ in _AWARD_FIELDS)}),bytes)")
+_AWARD_TUPLE: Final = f"({','.join(kind for kind, _ in _AWARD_FIELDS)})"
+_FUND: Final = _selector(f"fund({_AWARD_TUPLE},bytes)")
+_STAKE: Final = _selector("stake(address,uint128)")
+_DEPOSIT_BONUS: Final = _selector(f"depositBonus({_AWARD_TUPLE})")
 _TOKEN_CALLS: Final[Mapping[bytes, Callable[[SigningScope, bytes, Spend | None], None]]] = {
     _selector("transfer(address,uint256)"): _check_transfer,
     _selector("approve(address,uint256)"): _check_approve,

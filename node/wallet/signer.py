@@ -176,7 +176,7 @@ class Signer:
         """
         if chain_id != self._scope.chain_id:
             raise UndeclaredSpend(f"the transaction is for chain {chain_id}, this wallet for {self._scope.chain_id}")
-        check_call(self._scope, to, value, data, spend)
+        check_call(self._scope, self.address, to, value, data, spend)
         if spend is not None:
             await self._authorize(spend)
         call = Call(

@@ -10,6 +10,7 @@ it published. After a crash the logged award is published again and no other can
     -----        -----                  ----
     Collecting   CommitmentHeard        Collecting     kept in the order heard; a second one of a bidder excludes it
     Collecting   BidHeard               Collecting     open format only: the bidder's best bid is kept
+    Collecting   BiddersUnbacked        Collecting     too little stake for this offer: they take no part
     Collecting   CommitWindowClosed     Revealing      PublishRoll
                                         Failed         nobody committed
     Collecting   ProviderChosen         Decided        direct hire only: PrepareAward
@@ -26,12 +27,18 @@ way: a peer nearer to the bidder may have heard in time what reaches the request
 """
 
 from protocol.market.auction_awarding import award_made, bidder_failed
-from protocol.market.auction_closing import commit_window_closed, provider_chosen, reveal_window_closed
+from protocol.market.auction_closing import (
+    bidders_unbacked,
+    commit_window_closed,
+    provider_chosen,
+    reveal_window_closed,
+)
 from protocol.market.auction_events import (
     AuctionEffect,
     AuctionEvent,
     AwardMade,
     BidderFailed,
+    BiddersUnbacked,
     BidHeard,
     Cancelled,
     CommitmentHeard,
@@ -87,6 +94,8 @@ def transition(  # noqa: C901 - the table above, one case a row
             return commitment_heard(state, commitment)
         case Collecting(), BidHeard(signed=bid):
             return open_bid_heard(state, bid), ()
+        case Collecting(), BiddersUnbacked():
+            return bidders_unbacked(state, event), ()
         case Collecting(), CommitWindowClosed():
             return commit_window_closed(state, event)
         case Collecting(), ProviderChosen():

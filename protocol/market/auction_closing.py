@@ -1,10 +1,12 @@
 """What follows when a window closes: the roll, then the ranking; or a direct hire. docs/spec/auction.md, section 4."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from protocol.identity import ZERO_DIGEST, Address, Digest, format_address
 from protocol.market.auction_events import (
     AuctionEffect,
+    BiddersUnbacked,
     CommitWindowClosed,
     NoteSilence,
     Opinion,
@@ -37,6 +39,7 @@ from protocol.market.scoring import (
     rank,
 )
 from protocol.signing.eip712 import digest
+from protocol.stake.terms import least_stake
 from protocol.units import Uint16
 
 
@@ -70,6 +73,14 @@ def commit_window_closed(
         bids=tuple(signed for signed in state.bids if signed.value.bidder in taking_part),
     )
     return after, outstanding(after)
+
+
+def bidders_unbacked(state: Collecting, event: BiddersUnbacked) -> Collecting:
+    """Leave bidders out for want of stake; see `transition`."""
+    if not least_stake(state.terms.offer):
+        raise UnexpectedEvent("this offer asks for no stake")
+    heard = {bidder for bidder, _ in entries_of(state)}
+    return replace(state, unbacked=state.unbacked | (heard & set(event.bidders)))
 
 
 def _reputations(opinions: Iterable[Opinion], bidders: Iterable[Address]) -> dict[Address, Uint16]:

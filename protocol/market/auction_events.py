@@ -98,8 +98,17 @@ class Cancelled:
     at: UnixTime
 
 
+@tagged(9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiddersUnbacked:
+    """These bidders have less confirmed stake than the offer asks for: they take no part (LK8)."""
+
+    bidders: Annotated[tuple[Address, ...], MaxLen(2 * MAX_BIDDERS)]
+
+
 AuctionEvent: TypeAlias = (
     CommitmentHeard
+    | BiddersUnbacked
     | CommitWindowClosed
     | BidHeard
     | RevealWindowClosed

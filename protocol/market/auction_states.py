@@ -11,6 +11,7 @@ from protocol.market.objects import Award, Bid, Commitment, Offer, Roll, RollLea
 from protocol.market.scoring import Candidate
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
+from protocol.stake.terms import least_stake
 from protocol.units import Uint32, format_amount
 
 
@@ -32,12 +33,14 @@ class Collecting:
         commitments: One a bidder, in the order heard. The first `max_bidders` take part.
         bids: Open format: the best bid of each bidder, in the order in which the bidders were first heard.
         conflicts: Proofs against bidders that committed twice; they take no part.
+        unbacked: Bidders without the stake that the offer asks for; neither do they.
     """
 
     terms: AuctionTerms
     commitments: tuple[Signed[Commitment], ...] = ()
     bids: tuple[Signed[Bid], ...] = ()
     conflicts: tuple[TwoCommitments, ...] = ()
+    unbacked: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,7 @@ class Counts:
     Attributes:
         committed: Commitments heard, one a bidder (open format: bidders).
         excluded: Bidders left out because they committed twice.
+        unbacked: Bidders left out because they have too little stake.
         turned_away: Bidders that came after the roll was full.
         revealed: Bids that opened their commitments.
         above_budget: Of those, how many asked for more than the budget.
@@ -122,6 +126,7 @@ class Counts:
 
     committed: Uint32 = 0
     excluded: Uint32 = 0
+    unbacked: Uint32 = 0
     turned_away: Uint32 = 0
     revealed: Uint32 = 0
     above_budget: Uint32 = 0
@@ -158,6 +163,12 @@ def explain_failure(state: Failed) -> tuple[str, str]:
     counts, offer = state.counts, state.terms.offer
     match state.reason:
         case FailureReason.NO_COMMITMENTS:
+            if counts.unbacked:
+                wanted = format_amount(least_stake(offer))
+                return (
+                    f"no provider bid with a free stake of {wanted}; {counts.unbacked} with less did",
+                    "lower requester.min_stake, requester.bond or requester.liability_bps, or wait for other providers",
+                )
             why = f" ({counts.excluded} were excluded for committing twice)" if counts.excluded else ""
             return (
                 f"no provider bid{why}",

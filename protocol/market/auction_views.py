@@ -70,8 +70,12 @@ def entries_of(state: Collecting) -> list[tuple[Address, Digest]]:
     """Each bidder with the digest that its leaf names: of its commitment, or in the open format of its bid."""
     domain = state.terms.domain
     if state.terms.offer.format == AuctionFormat.OPEN:
-        return [(signed.value.bidder, digest(domain, signed.value)) for signed in state.bids]
-    excluded = {conflict.first.value.bidder for conflict in state.conflicts}
+        return [
+            (signed.value.bidder, digest(domain, signed.value))
+            for signed in state.bids
+            if signed.value.bidder not in state.unbacked
+        ]
+    excluded = {conflict.first.value.bidder for conflict in state.conflicts} | state.unbacked
     return [
         (signed.value.bidder, digest(domain, signed.value))
         for signed in state.commitments
@@ -97,8 +101,9 @@ def count(state: AuctionState) -> Counts:
         case Collecting():
             entries = len(entries_of(state))
             return Counts(
-                committed=entries + len(state.conflicts),
+                committed=entries + len(state.conflicts) + len(state.unbacked),
                 excluded=len(state.conflicts),
+                unbacked=len(state.unbacked),
                 turned_away=max(0, entries - state.terms.offer.max_bidders),
                 revealed=len(state.bids),
             )

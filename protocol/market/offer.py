@@ -15,6 +15,7 @@ from protocol.market.objects import AuctionFormat, Offer
 from protocol.market.roll import MAX_BIDDERS
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed, verify_signer
+from protocol.stake.terms import asks_for_stake
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.task.pricing import Rates, check_rates, rates_digest
 from protocol.task.verification import Verification, assess_deterrence, copies_of, decode_verification
@@ -66,12 +67,6 @@ class OfferOver(OfferError):
     rule = "C7"
 
 
-class StakeNotYet(OfferError):
-    """An offer that asks for stake or bond, of which there is none yet."""
-
-    rule = "A7"
-
-
 class FeeWithoutCourt(OfferError):
     """A fee for disputes without an arbiter who could earn it."""
 
@@ -107,6 +102,7 @@ class OfferTaste:
         min_pace: Least time to claim, dispute and answer (section 7: ten confirmations; one hour on real networks).
         max_life: Longest time from now to the offer's end.
         max_eta: Longest time to deliver.
+        stakes: Whether there are stakes on this network: without, nothing that asks for any is read (LK3).
     """
 
     tokens: frozenset[Address]
@@ -115,6 +111,7 @@ class OfferTaste:
     min_pace: Seconds
     max_life: Seconds
     max_eta: Seconds
+    stakes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +217,6 @@ def check_offer_terms(offer: Offer) -> None:
         raise NoBudget("the budget is zero", advice="set a budget above what the cheapest provider would ask")
     _check_counts(offer)
     _check_times(offer)
-    if offer.bond or offer.min_stake:
-        raise StakeNotYet("bond and min_stake must be zero until stake exists")
     if offer.arbiter == ZERO_ADDRESS and offer.dispute_fee:
         raise FeeWithoutCourt("a dispute fee needs an arbiter")
 
@@ -275,6 +270,8 @@ def _check_taste(offer: Offer, now: UnixTime, taste: OfferTaste) -> None:
         raise NotToTaste(f"pace is {offer.pace} s, this node needs {taste.min_pace} to act on the chain")
     if offer.expires - now > taste.max_life:
         raise NotToTaste(f"the offer ends in {offer.expires - now} s, this node looks ahead {taste.max_life}")
+    if asks_for_stake(offer) and not taste.stakes:
+        raise NotToTaste("the offer asks for stake, and this node knows no contract for stakes")
     if offer.max_eta > taste.max_eta:
         raise NotToTaste(f"max_eta is {offer.max_eta} s, this node accepts {taste.max_eta}")
 

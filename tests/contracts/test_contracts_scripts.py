@@ -10,6 +10,7 @@ import pytest
 from contracts_desk import CHALLENGE, DOLLAR, HOLD_PERIOD, Desk
 
 from node.chain.deployment import Deployment, load_deployment
+from node.chain.local import POOL
 from protocol.channel.objects import channel_id
 from protocol.identity import format_address
 
@@ -27,6 +28,7 @@ def deployed(tmp_path: Path, desk: Desk, project: Any) -> tuple[Path, Desk]:
     """A deployment made by the script, and a desk on its contracts."""
     path = tmp_path / "deployments" / "local.json"
     terms = {"guardian": NOBODY, "arbiter": NOBODY, "challenge": CHALLENGE, "hold_period": HOLD_PERIOD}
+    terms |= {"cooldown": None, "pool": None, "max_bounty": 3 * DOLLAR}
     script("deploy", account=None, token=None, out=path, min_pace=None, **terms)
     made = load_deployment(path)
     token, escrow, channels = at(project, made)
@@ -55,6 +57,14 @@ def test_deploy_writes_a_file_that_the_node_can_load(deployed: tuple[Path, Desk]
         2,
     )
     assert desk.chain.provider.get_code(desk.escrow.address)
+
+
+def test_deploy_ties_the_stakes_to_the_escrow_and_the_token(deployed: tuple[Path, Desk], project: Any) -> None:
+    made = load_deployment(deployed[0])
+    stakes = project.Reputation.at(format_address(made.reputation))
+    assert (stakes.escrow(), stakes.token()) == (format_address(made.escrow), format_address(made.token))
+    assert (stakes.cooldown(), stakes.maxBounty()) == (5, 3 * DOLLAR)
+    assert stakes.pool() == format_address(POOL)
 
 
 def test_deploy_refuses_periods_below_the_networks_minimum(desk: Desk, tmp_path: Path) -> None:

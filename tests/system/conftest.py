@@ -9,18 +9,20 @@ import trio
 
 from node.chain.local import LocalTerms
 from node.devnet.devnet import TERMS
+from protocol.identity import ZERO_ADDRESS, Address
 from tests.system.system_lab import Lab, run_lab
 
 
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The file's network: `PROVIDERS`, `OVERRIDES` and `TERMS` of the test module make it another."""
+    """The file's network: `PROVIDERS`, `OVERRIDES`, `TERMS` and `ARBITER` of the test module make it another."""
     module = cast("ModuleType", getattr(request, "module"))  # noqa: B009 - pytest gives it no type
     providers: int = getattr(module, "PROVIDERS", 3)
     overrides: dict[str, Any] = getattr(module, "OVERRIDES", {})
     terms: LocalTerms = getattr(module, "TERMS", TERMS)
     folder = tmp_path_factory.mktemp("net", numbered=True)
-    with run_lab(folder / "d", providers=providers, overrides=overrides, terms=terms) as lab:
+    arbiter: Address = getattr(module, "ARBITER", ZERO_ADDRESS)
+    with run_lab(folder / "d", providers=providers, overrides=overrides, terms=terms, arbiter=arbiter) as lab:
         yield lab
 
 

@@ -21,7 +21,7 @@ from node.api.errors import RemoteRefusal
 from node.api.facade import NodeFacade
 from node.api.views import ChannelView, TaskDetail, TaskEvent, TaskView
 from node.chain.chain import open_chain
-from node.chain.local import LocalTerms, fund
+from node.chain.local import POOL, LocalTerms, fund
 from node.chain.profile import LOCAL
 from node.cli.order import make_order, prepare, upload
 from node.cli.task_file import OfferSpec, load_task_file
@@ -29,7 +29,7 @@ from node.cli.terms import merge_offer
 from node.devnet.balances import Snapshot, find_discrepancies, take_snapshot
 from node.devnet.devnet import REQUESTER_TOKENS, TERMS, Devnet, open_devnet
 from node.devnet.layout import NodePlace
-from protocol.identity import Address
+from protocol.identity import ZERO_ADDRESS, Address
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLES: Final = ROOT / "examples"
@@ -159,7 +159,8 @@ class Lab:
         """All that own tokens: nodes and contracts."""
         deployment = self.devnet.deployment
         nodes = {place.name: place.wallet for place in self.devnet.places}
-        return {**nodes, "escrow": deployment.escrow, "channels": deployment.payment_channel}
+        contracts = {"escrow": deployment.escrow, "channels": deployment.payment_channel}
+        return {**nodes, **contracts, "stakes": deployment.reputation, "pool": POOL}
 
     async def snapshot(self) -> Snapshot:
         """Read all balances at the newest block."""
@@ -294,6 +295,7 @@ def run_lab(
     overrides: dict[str, Any] | None = None,
     own: Mapping[str, dict[str, Any]] | None = None,
     terms: LocalTerms = TERMS,
+    arbiter: Address = ZERO_ADDRESS,
 ) -> Generator[Lab]:
     """Run a network in a thread until the block ends."""
     ready = threading.Event()
@@ -303,7 +305,8 @@ def run_lab(
 
     async def hold() -> None:
         ending.append(trio.Event())
-        async with open_devnet(folder, providers=providers, overrides=overrides, own=own, terms=terms) as devnet:
+        network = open_devnet(folder, providers=providers, overrides=overrides, own=own, terms=terms, arbiter=arbiter)
+        async with network as devnet:
             made.append(Lab(devnet, trio.lowlevel.current_trio_token()))
             ready.set()
             await ending[0].wait()

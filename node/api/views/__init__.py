@@ -7,6 +7,7 @@ from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, 
 from node.api.views.backup import BackupProgress
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import AuctionFormatName, FinalState, RailName, TaskFilter, TaskState
+from node.api.views.stakes import AccusationView, StakedAwardView, StakeReport
 from node.api.views.status import (
     CalibrationView,
     CapView,
@@ -36,6 +37,7 @@ from node.api.views.task_events import (
 from node.api.views.tasks import AwardView, CancelQuote, PartView, TaskDetail, TaskOrder, TaskPlan, TaskView
 
 __all__ = [
+    "AccusationView",
     "AuctionDetail",
     "AuctionFormatName",
     "AuctionOpened",
@@ -70,6 +72,8 @@ __all__ = [
     "RailFunded",
     "RailName",
     "RollSigned",
+    "StakeReport",
+    "StakedAwardView",
     "TaskDetail",
     "TaskEnded",
     "TaskEvent",

@@ -14,7 +14,7 @@ from protocol.market.auction import make_transcript
 from protocol.market.auction_states import Decided, Failed
 from protocol.market.errors import RuleBroken
 from protocol.market.objects import Award, Roll
-from protocol.market.observer import ObservedAuction, heard_of
+from protocol.market.observer import ObservedAuction
 from protocol.market.scoring import Candidate, candidate_of, rank
 from protocol.market.transcript import Transcript
 from protocol.signing.eip712 import digest
@@ -40,7 +40,7 @@ class AuctionDoors:
 
     async def auction_show(self, auction: str) -> views.AuctionDetail:
         """See `NodeFacade`."""
-        heard = self._find_auction(auction)
+        heard = find_auction(self._node, auction)
         offer, awards = heard.offer, [each.signed.value for each in heard.awards]
         winners = {award.provider for award in awards}
         bids = tuple(
@@ -70,21 +70,9 @@ class AuctionDoors:
 
     async def auction_verify(self, auction: str) -> views.AuctionVerdict:
         """See `NodeFacade`."""
-        heard = self._find_auction(auction)
+        heard = find_auction(self._node, auction)
         transcript = await self._transcript(heard)
-        return judge(self._node.domain, transcript, heard_of(self._node.gossip.observed, heard.offer_id))
-
-    def _find_auction(self, prefix: str) -> ObservedAuction:
-        digits = prefix.lower().removeprefix("0x")
-        if not digits or not set(digits) <= _HEX:
-            raise NoSuchAuction(f"{prefix!r} is no auction id", advice="see `stoa auctions list`")
-        found = [
-            each for each in self._node.gossip.observed.auctions.values() if each.offer_id.hex().startswith(digits)
-        ]
-        if len(found) != 1:
-            problem = "several auctions begin" if found else "no auction that is followed here begins"
-            raise NoSuchAuction(f"{problem} with {digits}", advice="see `stoa auctions list`")
-        return found[0]
+        return judge(self._node.domain, transcript, await self._node.gossip.heard_against(transcript))
 
     async def _transcript(self, heard: ObservedAuction) -> Transcript:
         """Return the requester's own transcript if that is this node, else what can be put together from gossip."""
@@ -165,6 +153,22 @@ class AuctionDoors:
             rail=rail_of(award.channel),
             deliver_by=award.deliver_by,
         )
+
+
+def find_auction(node: Node, prefix: str) -> ObservedAuction:
+    """Return the one auction that is followed here whose id begins so.
+
+    Raises:
+        NoSuchAuction: There is none, or several.
+    """
+    digits = prefix.lower().removeprefix("0x")
+    if not digits or not set(digits) <= _HEX:
+        raise NoSuchAuction(f"{prefix!r} is no auction id", advice="see `stoa auctions list`")
+    found = [each for each in node.gossip.observed.auctions.values() if each.offer_id.hex().startswith(digits)]
+    if len(found) != 1:
+        problem = "several auctions begin" if found else "no auction that is followed here begins"
+        raise NoSuchAuction(f"{problem} with {digits}", advice="see `stoa auctions list`")
+    return found[0]
 
 
 def _state_of(heard: ObservedAuction, now: int) -> str:

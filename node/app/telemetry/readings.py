@@ -122,12 +122,30 @@ class Readings:
             "Delivered over channels and not paid by voucher yet",
             sum(each.unpaid for each in receiving),
         )
+        yield from self._stakes()
         caps = self._node.signer.remaining()
         yield gauges(
             "stoa_spending_cap_left_base_units",
             "What each spending cap leaves now",
             ("cap",),
             [((cap.name.lower(),), caps[cap]) for cap in (Cap.HOUR, Cap.DAY)],
+        )
+
+    def _stakes(self) -> Iterator[Metric]:
+        stakes = self._node.payments.stakes
+        if stakes is None:
+            return
+        backed = stakes.views()
+        yield gauges(
+            "stoa_stake_awards",
+            "Awards with stake behind them that are not over",
+            ("role", "lock"),
+            Counter((each.role, each.lock) for each in backed).items(),
+        )
+        locked = sum(each.liability for each in backed if each.role == "provider" and each.lock == "locked")
+        yield gauge("stoa_stake_locked_base_units", "Stake of this wallet that answers for awards", locked)
+        yield gauge(
+            "stoa_stake_freeable_base_units", "What freeing locks that are over would bring", stakes.provider.freeable()
         )
 
     def _chain(self) -> Iterator[Metric]:

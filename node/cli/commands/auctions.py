@@ -10,7 +10,7 @@ from rich.text import Text
 from node.api.client import NodeClient
 from node.api.evidence import MAX_FILE_BYTES, judge_file
 from node.api.facade import NodeFacade
-from node.api.views import AuctionDetail, AuctionVerdict, AuctionView
+from node.api.views import AccusationView, AuctionDetail, AuctionVerdict, AuctionView
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
@@ -109,6 +109,36 @@ def verify(
         new_console().print(_render_verdict(verdict, kept), soft_wrap=True)
     if not verdict.ok:
         raise typer.Exit(ExitCode.WRONG)
+
+
+@app.command(cls=StoaCommand)
+def accuse(context: typer.Context, auction: AuctionId) -> None:
+    """Show the contract who signed two things in an auction that exclude each other. It loses the bond; you get half.
+
+    Half, and at most what the contract allows: who accuses itself loses by it. One transaction a culprit. Only auctions
+    with a bond (requester.bond) have something to lose.
+
+    Example:
+      stoa auctions accuse 3fa4
+    """
+    options = options_of(context)
+
+    async def work(client: NodeClient) -> tuple[AccusationView, ...]:
+        return await client.call(NodeFacade.auction_accuse, auction=auction)
+
+    found = ask(options, work)
+    show(options, found, lambda: _render_accusations(found), hint=tuple[AccusationView, ...])
+
+
+def _render_accusations(found: tuple[AccusationView, ...]) -> RenderableType:
+    return table(
+        "",
+        "culprit", ">lost", ">your bounty", "",
+        rows=(
+            (long_address(each.culprit), dollars(each.taken), dollars(each.bounty), each.problem) for each in found
+        ),
+        empty="No contradiction is proved in this auction.",
+    )  # fmt: skip
 
 
 def _read(path: Path) -> bytes:

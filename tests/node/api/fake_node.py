@@ -12,6 +12,7 @@ from blake3 import blake3
 from node.api.json_codec import Wei
 from node.api.lines import CHUNK_BYTES
 from node.api.views import (
+    AccusationView,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -34,6 +35,8 @@ from node.api.views import (
     PricesView,
     ProvideOrder,
     ProvideView,
+    StakedAwardView,
+    StakeReport,
     TaskDetail,
     TaskEnded,
     TaskEvent,
@@ -47,7 +50,7 @@ from protocol.errors import ProtocolError
 from protocol.identity import Address, ContentDigest, Digest, PeerId, did
 from protocol.signing.keccak import keccak256
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
-from protocol.units import Amount, UnixTime, format_amount
+from protocol.units import Amount, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
 from tests.node.api.fake_task import ANN, BOB, LOGS, NOW, OWN, FakeTask
 
@@ -56,6 +59,27 @@ PRICES = PricesView(
 )
 
 
+STAKE = StakeReport(
+    stake=Amount(5_000_000),
+    locked=Amount(5_000_000),
+    leaving=Amount(0),
+    free=Amount(0),
+    ready_at=None,
+    cooldown=Seconds(5),
+    freeable=Amount(0),
+    awards=(
+        StakedAwardView(
+            award=Digest(b"\x05" * 32),
+            role="provider",
+            peer=ANN,
+            lock="locked",
+            liability=Amount(5_000_000),
+            until=UnixTime(NOW + 60),
+            bonus=Amount(1_250_000),
+            freeable=Amount(0),
+        ),
+    ),
+)
 SELLING_NOTHING = ProvideView(
     enabled=False,
     draining=False,
@@ -86,6 +110,7 @@ class FakeNode:
     tasks: dict[Digest, FakeTask] = field(default_factory=dict[Digest, FakeTask])
     selling: ProvideView = field(default_factory=lambda: SELLING_NOTHING)
     channels: dict[Digest, ChannelView] = field(default_factory=dict[Digest, ChannelView])
+    stake: StakeReport = STAKE
     cut_read: bool = False
     stopped: bool = False
     watchers: int = 0
@@ -361,6 +386,37 @@ class FakeNode:
                 claim_by=UnixTime(NOW + 60),
             ),
         )
+
+    async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
+        if auction != "c0ffee":
+            return ()
+        return (
+            AccusationView(culprit=ANN, taken=Amount(8_000_000), bounty=Amount(4_000_000), problem=""),
+            AccusationView(culprit=BOB, taken=Amount(0), bounty=Amount(0), problem="NothingToSlash"),
+        )
+
+    async def stake_show(self) -> StakeReport:
+        return self.stake
+
+    async def stake_add(self, amount: Amount) -> StakeReport:
+        self.stake = replace(self.stake, stake=Amount(self.stake.stake + amount), free=Amount(self.stake.free + amount))
+        return self.stake
+
+    async def stake_withdraw(self, amount: Amount) -> StakeReport:
+        if amount > self.stake.free:
+            raise ProtocolError(f"only {format_amount(self.stake.free)} is free")
+        left = Amount(self.stake.free - amount)
+        self.stake = replace(self.stake, free=left, leaving=amount, ready_at=UnixTime(NOW + 5))
+        return self.stake
+
+    async def stake_collect(self) -> StakeReport:
+        gone = self.stake.leaving
+        self.stake = replace(self.stake, stake=Amount(self.stake.stake - gone), leaving=Amount(0), ready_at=None)
+        return self.stake
+
+    async def stake_free(self) -> StakeReport:
+        self.stake = replace(self.stake, locked=Amount(0), free=Amount(self.stake.free + self.stake.locked), awards=())
+        return self.stake
 
     async def wallet_show(self) -> WalletView:
         return WalletView(

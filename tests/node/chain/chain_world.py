@@ -78,6 +78,7 @@ async def signer_for(deployment: Deployment, number: int, caps: SpendingCaps = N
         token=deployment.token,
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
+        reputation=deployment.reputation,
     )
     key = WalletKey(address_of(KEYS[number]), Secret(KEYS[number]))
     async with open_signer(key, scope=scope, caps=caps, ledger=Ledger(), now=lambda: UnixTime(1)) as signer:

@@ -11,16 +11,31 @@ from node.chain.abi import Abi, UndecodableLog, load_artifact
 from node.chain.escrow import EscrowClaim, EscrowRecord
 from node.chain.events import snake
 from node.chain.payment_channel import ChannelState
+from node.chain.reputation import StakeAccount, StakeLeaving, StakeLock
 from protocol.channel.objects import ChannelKey, Close, Voucher
 from protocol.dispute.objects import Verdict
-from protocol.market.objects import Award
+from protocol.market.objects import Award, Commitment, Offer, Roll
 from protocol.task.objects import Acceptance, Receipt, Start
 
 STRUCTS: dict[str, type] = {
-    cls.__name__: cls for cls in (Award, Acceptance, Receipt, Start, Verdict, Voucher, Close, ChannelKey, ChannelState)
-} | {"Record": EscrowRecord, "ClaimRecord": EscrowClaim}
+    cls.__name__: cls
+    for cls in (
+        *(Offer, Commitment, Roll, Award, Acceptance, Receipt, Start, Verdict),
+        *(Voucher, Close, ChannelKey, ChannelState),
+    )
+} | {
+    "Record": EscrowRecord,
+    "ClaimRecord": EscrowClaim,
+    "Account": StakeAccount,
+    "Leaving": StakeLeaving,
+    "Lock": StakeLock,
+}
 
-RENAMED = {("Start", "started_at"): "at"}
+RENAMED = {
+    ("Start", "started_at"): "at",
+    ("Commitment", "seal"): "hash",
+    ("Offer", "auction_format"): "format",
+}
 """The Solidity member alone has another name; the signed type string says `at` (contracts/libraries/StructHash.sol)."""
 
 
@@ -37,7 +52,7 @@ def structs_of(name: str) -> dict[str, list[str]]:
 
 def test_every_struct_has_the_fields_of_the_contract_in_its_order() -> None:
     seen: set[str] = set()
-    for contract in ("PaymentChannel", "Escrow"):
+    for contract in ("PaymentChannel", "Escrow", "Reputation"):
         for struct, names in structs_of(contract).items():
             if struct == "Settlement":  # passed as a plain tuple
                 assert names == ["award", "due", "settle_by"]

@@ -203,10 +203,37 @@ def test_money_commands_in_json(tmp_path: Path) -> None:
         assert place.stoa("channels", "open", SOMEBODY, "-5").exit_code == ExitCode.USAGE
 
 
+def test_who_contradicted_itself_is_accused_and_the_bounty_told(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        first, second = place.json("auctions", "accuse", "c0ffee")
+        assert (first["taken"], first["bounty"], first["problem"]) == ("8000000", "4000000", "")
+        assert second["problem"] == "NothingToSlash"
+        told = place.stoa("auctions", "accuse", "c0ffee").stdout
+        assert "4.00" in told
+        assert "NothingToSlash" in told
+        assert "No contradiction" in place.stoa("auctions", "accuse", "3fa4").stdout
+
+
+def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        told = place.stoa("stake", "status").stdout
+        assert "locked" in told
+        assert "5.00" in told
+        assert place.json("stake", "add", "50.00")["free"] == "50000000"
+        assert place.stoa("stake", "withdraw", "50.01").exit_code == ExitCode.REFUSED
+        asked = place.json("stake", "withdraw", "20.00")
+        assert (asked["leaving"], asked["free"], asked["cooldown"]) == ("20000000", "30000000", 5)
+        assert place.json("stake", "collect")["stake"] == "35000000"
+        assert place.json("stake", "free")["awards"] == []
+        assert "No award has stake behind it" in place.stoa("stake", "status").stdout
+        assert place.stoa("stake", "add", "-5").exit_code == ExitCode.USAGE
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("status",),
+        ("stake", "status"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
@@ -342,8 +369,10 @@ def test_help_and_completion_load_none_of_the_node(tmp_path: Path) -> None:
 
 COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
+    "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
-    "task result", "task logs", "auctions list", "auctions show", "auctions verify", "wallet show", "wallet export",
+    "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
+    "wallet show", "wallet export",
     "wallet import", "channels list", "channels open", "channels top-up", "channels close",
     "chain start", "chain stop", "chain deploy", "chain fund",
 )  # fmt: skip

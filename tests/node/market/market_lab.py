@@ -6,7 +6,7 @@ conversation between requester and providers can be bent message by message.
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -203,6 +203,20 @@ class Bank:
         return sum(self.purses.values()) + sum(self.held.values())
 
 
+@dataclass(kw_only=True)
+class FakeStakes:
+    """What one node sees of everybody's stake; `away` while it can't see the chain."""
+
+    free: dict[Address, int] = field(default_factory=dict[Address, int])
+    away: bool = False
+
+    async def free_of(self, owner: Address) -> Amount:
+        await trio.sleep(LATENCY_S)
+        if self.away:
+            raise Unreachable("the chain is away")
+        return Amount(self.free.get(owner, 0))
+
+
 class FakePayerRails:
     """The requester's side of the bank."""
 
@@ -230,6 +244,9 @@ class FakePayerRails:
             self._bank.purses[award.value.requester] -= award.value.price
             self._bank.held[award_id] = award.value.price
         return None
+
+    async def wait_backed(self, award: Signed[Award], award_id: Digest) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def pay(
         self, award: Signed[Award], award_id: Digest, acceptance: Signed[Acceptance], *, last: bool
@@ -369,6 +386,8 @@ async def open_node(
     gfuel: int | None = None,
     payer: FakePayerRails | None = None,
     witness: Witness | None = None,
+    terms: MarketTerms | None = None,
+    stakes: FakeStakes | None = None,
 ) -> AsyncGenerator[LabNode, None]:
     """Run a node until the block ends; `gfuel` is what it asks for fuel, None sells nothing."""
     told = witness or Witness(hub.clock, SeededRandomSource(name))
@@ -391,8 +410,9 @@ async def open_node(
             sandbox=sandbox,
             clock=clock,
             random=random,
-            terms=market_terms(),
-            taste=taste(),
+            terms=terms or market_terms(),
+            taste=replace(taste(), stakes=stakes is not None),
+            stakes=stakes,
             selling=None if gfuel is None else selling(gfuel),
             workers=1,
             channel_rail=DOMAIN.verifying_contract,

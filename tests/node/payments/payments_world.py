@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import trio
 
 from node.app.contract_chain import ContractChain
+from node.app.stake_chain import contract_stakes
 from node.chain.anvil import open_anvil
 from node.chain.chain import Chain, open_chain
 from node.chain.deployment import Deployment
@@ -214,6 +215,7 @@ class World:
                 token=deployment.token,
                 escrow=deployment.escrow,
                 payment_channel=deployment.payment_channel,
+                reputation=deployment.reputation,
             )
             signer = await stack.enter_async_context(
                 open_signer(
@@ -242,6 +244,7 @@ class World:
                     settings=settings,
                     chain_id=deployment.chain_id,
                     judge=judge,
+                    stake_chain=contract_stakes(chain, gateway),
                     on_flow=flows.append,
                 )
             )
@@ -327,7 +330,7 @@ class World:
         return award, digest(self.deployment.market_domain, award)
 
     async def balances(self, *names: str) -> Mapping[str, int]:
-        """Return the token balances of parties and of the two contracts."""
+        """Return the token balances of parties and of the two rails."""
         chain = self.chain
         found = {name: await chain.token_balance(address_of(key_of(name))) for name in names}
         found["channels"] = await chain.token_balance(self.deployment.payment_channel)

@@ -19,7 +19,6 @@ from protocol.market.offer import (
     NotToTaste,
     OfferOver,
     OfferTaste,
-    StakeNotYet,
     TimesOutOfOrder,
     UnknownFormat,
     WeightsNotWhole,
@@ -55,6 +54,7 @@ TASTE = OfferTaste(
     min_pace=Seconds(3600),
     max_life=Seconds(1000),
     max_eta=Seconds(600),
+    stakes=True,
 )
 
 
@@ -67,6 +67,16 @@ def check(offer: Any, **changes: Any) -> CheckedOffer:
         "taste": TASTE,
     }
     return check_offer(DOMAIN, signed_offer(offer), **(arguments | changes))
+
+
+@pytest.mark.parametrize("changes", [{"bond": 1}, {"min_stake": 1}, {"liability": 1}])
+def test_an_offer_that_asks_for_stake_is_not_read_where_there_are_no_stakes(changes: dict[str, int]) -> None:
+    offer = make_offer(**({"liability": 0} | changes))
+    check(offer)
+    without = replace(TASTE, stakes=False)
+    with pytest.raises(NotToTaste, match="stake"):
+        check(offer, taste=without)
+    check(make_offer(liability=0), taste=without)
 
 
 def test_a_sound_offer_is_returned_with_what_it_names() -> None:
@@ -98,8 +108,6 @@ def test_a_sound_offer_is_returned_with_what_it_names() -> None:
         (TimesOutOfOrder, {"resolve_within": 0}),
         (TimesOutOfOrder, {"expires": 2**64 - 1}),
         (TimesOutOfOrder, {"expires": 2**64 - 30 - 600 - 3 * 3600 - 7200}),
-        (StakeNotYet, {"bond": 1}),
-        (StakeNotYet, {"min_stake": 1}),
         (FeeWithoutCourt, {"arbiter": ZERO_ADDRESS}),
     ],
 )

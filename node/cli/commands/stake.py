@@ -1,0 +1,148 @@
+"""`stoa stake`: what a provider puts at stake."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+
+from node.api.client import NodeClient
+from node.api.facade import NodeFacade
+from node.api.views import StakeReport
+from node.cli.lazy import StoaCommand, new_app
+from node.cli.options import Options, options_of
+from node.cli.output import dollars, long_address, moment, short_id, show, state, table
+from node.cli.session import ask
+from node.cli.terms import read_amount
+
+app = new_app(
+    "Stake: money that stands behind your bids and your work. It stays yours.\n\n"
+    "Tasks above the buyer's threshold lock a part of it, the task's liability, from the start until the task is over;"
+    " an arbiter's verdict against you takes from that lock, and from nothing else. What is neither locked nor leaving"
+    " is free: it backs bids, and can be withdrawn."
+)
+
+
+@app.command("status", cls=StoaCommand)
+def status(context: typer.Context) -> None:
+    """Show how much is staked, what of it is locked, by which awards and until when, and what is free.
+
+    Example:
+      stoa stake status
+    """
+
+    async def work(client: NodeClient) -> StakeReport:
+        return await client.call(NodeFacade.stake_show)
+
+    _answer(options_of(context), work)
+
+
+@app.command("add", cls=StoaCommand)
+def add(
+    context: typer.Context,
+    amount: Annotated[str, typer.Argument(help="Dollars to add: 50.00.", show_default=False)],
+) -> None:
+    """Add to your stake; one transaction, and one more the first time.
+
+    A node bids only on tasks whose bond and liability its free stake covers, beside all that it has bid on already.
+
+    Example:
+      stoa stake add 50.00
+    """
+    added = read_amount("AMOUNT", amount)
+
+    async def work(client: NodeClient) -> StakeReport:
+        return await client.call(NodeFacade.stake_add, amount=added)
+
+    _answer(options_of(context), work)
+
+
+@app.command("withdraw", cls=StoaCommand)
+def withdraw(
+    context: typer.Context,
+    amount: Annotated[str, typer.Argument(help="Dollars of free stake to ask for: 20.00.", show_default=False)],
+) -> None:
+    """Ask for free stake back. It backs no bids from now on, and is yours to collect after the cooldown.
+
+    Until then two signatures of yours that contradict each other can still cost it. One withdrawal at a time.
+
+    Example:
+      stoa stake withdraw 20.00
+    """
+    wanted = read_amount("AMOUNT", amount)
+
+    async def work(client: NodeClient) -> StakeReport:
+        return await client.call(NodeFacade.stake_withdraw, amount=wanted)
+
+    _answer(options_of(context), work)
+
+
+@app.command("collect", cls=StoaCommand)
+def collect(context: typer.Context) -> None:
+    """Take out what you asked for, after its cooldown.
+
+    Example:
+      stoa stake collect
+    """
+
+    async def work(client: NodeClient) -> StakeReport:
+        return await client.call(NodeFacade.stake_collect)
+
+    _answer(options_of(context), work)
+
+
+@app.command("free", cls=StoaCommand)
+def free(context: typer.Context) -> None:
+    """Free the locks of awards that are over, and take their bonuses; one transaction each.
+
+    The node does so by itself when it comes to payments.free_at, or when a new task needs the stake.
+
+    Example:
+      stoa stake free
+    """
+
+    async def work(client: NodeClient) -> StakeReport:
+        return await client.call(NodeFacade.stake_free)
+
+    _answer(options_of(context), work)
+
+
+def _answer(options: Options, work: Callable[[NodeClient], Awaitable[StakeReport]]) -> None:
+    report = ask(options, work)
+    show(options, report, lambda: _render(report))
+
+
+def _render(report: StakeReport) -> RenderableType:
+    totals = table(
+        "",
+        ">staked", ">locked", ">leaving", ">free", "collect from", ">can be freed",
+        rows=(
+            (
+                dollars(report.stake),
+                dollars(report.locked),
+                dollars(report.leaving),
+                dollars(report.free),
+                moment(report.ready_at),
+                dollars(report.freeable),
+            ),
+        ),
+        empty="",
+    )  # fmt: skip
+    awards = table(
+        "",
+        "award", "you are", "other side", "lock", ">liability", "until at most", ">bonus",
+        rows=(
+            (
+                short_id(each.award),
+                each.role,
+                long_address(each.peer),
+                state(each.lock),
+                dollars(each.liability),
+                moment(each.until),
+                dollars(each.bonus),
+            )
+            for each in report.awards
+        ),
+        empty="No award has stake behind it now.",
+    )  # fmt: skip
+    return Group(totals, awards)
