@@ -13,6 +13,7 @@ from protocol.signing.eip712 import Domain
 
 MAX_FILE_BYTES: Final = 65_536
 _CONTRACTS: Final = ("token", "escrow", "payment_channel")
+_OPTIONAL: Final = ("reputation", "arbiter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Deployment:
         token: The stablecoin (a test token on local chains).
         escrow: `Escrow`, whose address is in the market's EIP-712 domain.
         payment_channel: `PaymentChannel`.
+        reputation: `Reputation`; zero on a network without stakes (and in files older than the contract).
         arbiter: The arbiter that requesters name by default; zero if there is none.
         block: The block of the first of them: no event of theirs is older.
     """
@@ -32,8 +34,14 @@ class Deployment:
     token: Address
     escrow: Address
     payment_channel: Address
+    reputation: Address = ZERO_ADDRESS
     arbiter: Address = ZERO_ADDRESS
     block: int
+
+    @property
+    def has_stakes(self) -> bool:
+        """Whether providers can stake here: only then may offers ask for stake, bond or liability."""
+        return self.reputation != ZERO_ADDRESS
 
     @property
     def market_domain(self) -> Domain:
@@ -74,6 +82,7 @@ def save_deployment(path: Path, deployment: Deployment) -> None:
         "token": format_address(deployment.token),
         "escrow": format_address(deployment.escrow),
         "payment_channel": format_address(deployment.payment_channel),
+        "reputation": format_address(deployment.reputation),
         "arbiter": format_address(deployment.arbiter),
         "block": deployment.block,
     }
@@ -91,8 +100,8 @@ def _checked(path: Path, document: dict[str, object]) -> Deployment:
             raise DeploymentInvalid(path, f"{name} is {value!r}, not a block or chain number")
         numbers[name] = value
     addresses: dict[str, Address] = {}
-    for name in (*_CONTRACTS, "arbiter"):
-        value = document.get(name, format_address(ZERO_ADDRESS) if name == "arbiter" else None)
+    for name in (*_CONTRACTS, *_OPTIONAL):
+        value = document.get(name, format_address(ZERO_ADDRESS) if name in _OPTIONAL else None)
         try:
             addresses[name] = parse_address(str(value))
         except ProtocolError as error:
@@ -100,11 +109,14 @@ def _checked(path: Path, document: dict[str, object]) -> Deployment:
     contracts = [addresses[name] for name in _CONTRACTS]
     if ZERO_ADDRESS in contracts or len(set(contracts)) != len(contracts):
         raise DeploymentInvalid(path, f"{', '.join(_CONTRACTS)} must be three different addresses, none of them zero")
+    if addresses["reputation"] in contracts:
+        raise DeploymentInvalid(path, "reputation must be another address than the other contracts, or zero for none")
     return Deployment(
         chain_id=numbers["chain_id"],
         token=addresses["token"],
         escrow=addresses["escrow"],
         payment_channel=addresses["payment_channel"],
+        reputation=addresses["reputation"],
         arbiter=addresses["arbiter"],
         block=numbers["block"],
     )

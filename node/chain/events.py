@@ -188,6 +188,102 @@ class AwardClosed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Staked:
+    """`payer` added `amount` to the stake of `owner`."""
+
+    owner: Address
+    payer: Address
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveRequested:
+    """`owner` asked for `amount` of its stake; it may take it after `ready_at`."""
+
+    owner: Address
+    amount: Amount
+    ready_at: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StakeWithdrawn:
+    """`owner` took `amount` of its stake out."""
+
+    owner: Address
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiabilityLocked:
+    """`amount` of the provider's stake answers for an award until `until`."""
+
+    award: Digest
+    provider: Address
+    amount: Amount
+    until: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiabilityFreed:
+    """What was locked for an award is free again."""
+
+    award: Digest
+    provider: Address
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiabilitySlashed:
+    """An arbiter's verdict took `fee + bounty + penalty` from what was locked; the rest is free."""
+
+    award: Digest
+    provider: Address
+    arbiter: Address
+    fee: Amount
+    bounty: Amount
+    penalty: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BonusDeposited:
+    """`payer` deposited the bonus for the success of an award."""
+
+    award: Digest
+    payer: Address
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BonusPaid:
+    """The bonus went to the provider (`earned`) or back to the requester."""
+
+    award: Digest
+    receiver: Address
+    amount: Amount
+    earned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContradictionPunished:
+    """Two signatures of `offender` exclude each other: it lost `amount`, of which `accuser` got `bounty`."""
+
+    offer: Digest
+    offender: Address
+    accuser: Address
+    amount: Amount
+    bounty: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresAnchored:
+    """`publisher` anchored the Merkle root of its scores for `epoch`."""
+
+    publisher: Address
+    epoch: Uint64
+    root: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutCredited:
     """The token refused a payout; `owner` may withdraw it."""
 
@@ -239,6 +335,16 @@ ContractEvent: TypeAlias = (
     | AwardDisputed
     | AwardJudged
     | AwardClosed
+    | Staked
+    | LeaveRequested
+    | StakeWithdrawn
+    | LiabilityLocked
+    | LiabilityFreed
+    | LiabilitySlashed
+    | BonusDeposited
+    | BonusPaid
+    | ContradictionPunished
+    | ScoresAnchored
     | PayoutCredited
     | CreditWithdrawn
     | NewBusinessPaused
@@ -276,8 +382,27 @@ EVENTS: Final[Mapping[str, Mapping[str, type[ContractEvent]]]] = {
         "Judged": AwardJudged,
         "Closed": AwardClosed,
     },
+    "Reputation": {
+        **_TREASURY,
+        "Staked": Staked,
+        "LeaveRequested": LeaveRequested,
+        "Withdrawn": StakeWithdrawn,
+        "LiabilityLocked": LiabilityLocked,
+        "LiabilityFreed": LiabilityFreed,
+        "LiabilitySlashed": LiabilitySlashed,
+        "BonusDeposited": BonusDeposited,
+        "BonusPaid": BonusPaid,
+        "ContradictionPunished": ContradictionPunished,
+        "ScoresAnchored": ScoresAnchored,
+    },
 }
 """By contract and Solidity name."""
+
+
+def names_of(deployment: Deployment) -> Mapping[Address, str]:
+    """Return the contracts of a deployment that report events, by address."""
+    names = {deployment.payment_channel: "PaymentChannel", deployment.escrow: "Escrow"}
+    return {**names, deployment.reputation: "Reputation"} if deployment.has_stakes else names
 
 
 def decode_log(deployment: Deployment, log: RawLog) -> ContractEvent | None:
@@ -286,7 +411,7 @@ def decode_log(deployment: Deployment, log: RawLog) -> ContractEvent | None:
     Raises:
         UndecodableLog: It is not built as its contract builds it, so the chain's node is wrong or lies.
     """
-    name = {deployment.payment_channel: "PaymentChannel", deployment.escrow: "Escrow"}.get(log.address)
+    name = names_of(deployment).get(log.address)
     if name is None:
         return None
     decoded = load_artifact(name).abi.decode_event(log.topics, log.data)

@@ -3,7 +3,7 @@
 Confirmations follow how deep reorganisations of the chain have gone, not how fast one would like to be: Ethereum lost 7
 blocks at most in a notable one (2022), Polygon 157 (2023). Fee caps protect against a mistaken or lying node; the user
 may change them. Challenge, hold and pace minima follow SPEC section 7: at least 10 x the confirmation time, and an hour
-on real networks.
+on real networks. A stake's cooldown is longer than a dispute of an award with the usual pace and a day to judge.
 """
 
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ class ChainProfile:
         min_challenge: Least challenge period of a payment channel contract.
         min_hold_period: Least hold period of one.
         min_pace: Least pace of an award.
+        min_cooldown: Least cooldown of stakes.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ChainProfile:
     min_challenge: Seconds
     min_hold_period: Seconds
     min_pace: Seconds
+    min_cooldown: Seconds
 
     @property
     def is_local(self) -> bool:
@@ -91,6 +93,7 @@ LOCAL: Final = ChainProfile(
     min_challenge=Seconds(2),
     min_hold_period=Seconds(10),
     min_pace=Seconds(2),
+    min_cooldown=Seconds(5),
 )
 SEPOLIA: Final = ChainProfile(
     name="sepolia",
@@ -105,6 +108,7 @@ SEPOLIA: Final = ChainProfile(
     min_challenge=Seconds(3_600),
     min_hold_period=Seconds(24 * 3_600),
     min_pace=Seconds(3_600),
+    min_cooldown=Seconds(2 * 24 * 3_600),
 )
 POLYGON: Final = ChainProfile(
     name="polygon",
@@ -119,6 +123,7 @@ POLYGON: Final = ChainProfile(
     min_challenge=Seconds(24 * 3_600),
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(2 * 3_600),
+    min_cooldown=Seconds(14 * 24 * 3_600),
 )
 MAINNET: Final = ChainProfile(
     name="mainnet",
@@ -133,6 +138,7 @@ MAINNET: Final = ChainProfile(
     min_challenge=Seconds(24 * 3_600),
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(3_600),
+    min_cooldown=Seconds(14 * 24 * 3_600),
 )
 PROFILES: Final = {profile.name: profile for profile in (LOCAL, SEPOLIA, POLYGON, MAINNET)}
 

@@ -26,7 +26,9 @@ SOLC = ROOT / ".cache/solcx/solc-v0.8.37"
 ARTIFACTS = ROOT / "node/chain/artifacts"
 SOURCES = {
     "Escrow": "contracts/Escrow.sol",
+    "Guardian": "contracts/Guardian.sol",
     "PaymentChannel": "contracts/PaymentChannel.sol",
+    "Reputation": "contracts/Reputation.sol",
     "TestToken": "contracts/mocks/TestToken.sol",
 }
 # Equal to foundry.toml and ape-config.yaml, but for the metadata: it would name source paths in the code.
