@@ -37,7 +37,12 @@ StoaGroup.branches = {
         ("wallet", "commands.wallet", "Balances and caps; export and import the key.", _MONEY),
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
-        ("chain", "commands.chain", "A local chain: start, stop, deploy, fund.", _DEVELOP),
+        (
+            "chain",
+            "commands.chain",
+            "A local chain: start, stop, deploy, fund. Events: check, list, re-read.",
+            _DEVELOP,
+        ),
         ("devnet", "devnet", "A whole network of nodes on this machine.", _DEVELOP),
     )
 }
