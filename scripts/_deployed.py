@@ -1,37 +1,63 @@
-"""The contracts of the connected network, for the Ape scripts and the console: deployments/<network>.json."""
+"""The contracts of the connected network, for the scripts and the console: deployments/<network>.json."""
 
 import json
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import ape as _ape
 import click
 from eth_utils.abi import event_abi_to_log_topic
+from ethpm_types import ContractType
 
 from node.chain.deployment import Deployment, load_deployment
-from node.chain.profile import PROFILES, ChainProfile
+from node.chain.events import names_of
+from node.chain.profile import ChainProfile
 from protocol.errors import StoaError
-from protocol.identity import Address, format_address
-
-# Ape loads its managers on access, which no type checker can follow.
-ape: Any = _ape
+from protocol.identity import ZERO_ADDRESS, Address, format_address
+from scripts._ground import ape, connected_web3, profile_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ARTIFACTS = ROOT / "node/chain/artifacts"
 LOG_RANGE = 1_000  # what public nodes commonly allow
 
+NOBODY: Final = format_address(ZERO_ADDRESS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """A deployment with Ape's contract instances."""
+    """A deployment with Ape's contract instances.
+
+    Attributes:
+        reputation: None on a network without stakes.
+        guardian: The place that its holder may hand on; None without a guardian, or if a plain account is it.
+    """
 
     deployment: Deployment
     token: Any
     escrow: Any
     channels: Any
     reputation: Any
-    """None on a network without stakes."""
+    guardian: Any
+
+    @property
+    def paused_by_guardian(self) -> Mapping[str, Any]:
+        """The contracts whose new business a guardian may pause, by name."""
+        contracts = {"Escrow": self.escrow, "PaymentChannel": self.channels, "Reputation": self.reputation}
+        return {name: contract for name, contract in contracts.items() if contract is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastEvent:
+    """Something that a contract reported."""
+
+    contract: str
+    name: str
+    fields: dict[str, Any]
+    block: int
+    index: int
+    transaction: str
 
 
 def connected_profile() -> ChainProfile:
@@ -40,23 +66,23 @@ def connected_profile() -> ChainProfile:
     Raises:
         ClickException: Stoa has no profile for its chain id.
     """
-    chain_id = int(ape.networks.provider.web3.eth.chain_id)
-    for profile in PROFILES.values():
-        if profile.chain_id == chain_id:
-            return profile
-    raise click.ClickException(f"chain {chain_id} has no profile; Stoa runs on {', '.join(PROFILES)}")
+    return profile_of(connected_web3())
 
 
 def deployment_path(profile: ChainProfile) -> Path:
-    """Return where the deployments file of a network stands."""
-    return ROOT / "deployments" / f"{profile.name}.json"
+    """Return where a network's deployments file is: what STOA_DEPLOYMENTS names, else deployments/<network>.json.
+
+    The console takes no options of ours, so it needs a variable.
+    """
+    named = os.environ.get("STOA_DEPLOYMENTS")
+    return Path(named) if named else ROOT / "deployments" / f"{profile.name}.json"
 
 
 def connect(path: Path | None = None) -> Deployed:
     """Return the contracts that a deployments file names, by default that of the connected network.
 
     Raises:
-        ClickException: There is no such file, it is wrong, or it is for another chain.
+        ClickException: There is no such file, it is wrong or for another chain, or this chain lacks the contracts.
     """
     profile = connected_profile()
     try:
@@ -65,64 +91,86 @@ def connect(path: Path | None = None) -> Deployed:
         raise click.ClickException(f"{error}. Deploy first: ape run deploy") from error
     if deployment.chain_id != profile.chain_id:
         raise click.ClickException(f"the deployments file is for chain {deployment.chain_id}, not {profile.chain_id}")
+    escrow = contract_at("Escrow", deployment.escrow)
+    if not has_code(deployment.escrow):
+        raise click.ClickException(
+            f"there is no Escrow at {escrow.address}: another chain? Deploy anew: ape run deploy"
+        )
     return Deployed(
         deployment=deployment,
-        token=_at("TestToken", deployment.token),
-        escrow=_at("Escrow", deployment.escrow),
-        channels=_at("PaymentChannel", deployment.payment_channel),
-        reputation=_at("Reputation", deployment.reputation) if deployment.has_stakes else None,
+        token=contract_at("TestToken", deployment.token),
+        escrow=escrow,
+        channels=contract_at("PaymentChannel", deployment.payment_channel),
+        reputation=contract_at("Reputation", deployment.reputation) if deployment.has_stakes else None,
+        guardian=_guardian(str(escrow.guardian())),
     )
 
 
-def history(contract: Any, name: str, identity: bytes, since: int) -> list[tuple[str, dict[str, Any], int]]:
-    """Return every event of `contract` about one id as (event, fields, block), oldest first.
+def contract_at(name: str, address: Address) -> Any:
+    """Return Ape's instance of one of our contracts, by this release's interface: nothing is compiled for it."""
+    document: Any = json.loads((ARTIFACTS / f"{name}.json").read_text())
+    kind = ContractType.model_validate({"contractName": name, "abi": document["abi"]})
+    return ape.chain.contracts.instance_at(format_address(address), contract_type=kind, detect_proxy=False)
+
+
+def has_code(address: Address) -> bool:
+    """Say whether a contract stands there."""
+    web3 = connected_web3()
+    return bool(web3.eth.get_code(web3.to_checksum_address(address)))
+
+
+def history(
+    deployment: Deployment, *, contract: str | None = None, identity: bytes | None = None, topic: int = 1
+) -> Iterator[PastEvent]:
+    """Give what the contracts reported since their deployment, oldest first.
 
     Args:
-        contract: Ape's instance.
-        name: The contract's name, for its ABI.
-        identity: The indexed first topic: a channel id or an award digest.
-        since: First block to look at, usually the deployment's.
+        deployment: Which contracts, and since when.
+        contract: One of them alone, by name.
+        identity: An indexed field must be this (a channel id, an award digest, an address padded to 32 bytes).
+        topic: Which indexed field, counted from 1.
     """
-    web3 = ape.networks.provider.web3
-    abi = json.loads((ARTIFACTS / f"{name}.json").read_text())["abi"]
-    decoder = web3.eth.contract(address=contract.address, abi=abi)
-    by_topic = {bytes(event_abi_to_log_topic(event.abi)): event for event in decoder.events}
-    found: list[tuple[str, dict[str, Any], int]] = []
+    web3 = connected_web3()
+    names = {address: name for address, name in names_of(deployment).items() if contract in (None, name)}
+    decoders = {address: _decoder(name) for address, name in names.items()}
+    topics: list[str | None] = [] if identity is None else [*[None] * topic, "0x" + identity.hex()]
     head = int(web3.eth.block_number)
-    for first in range(since, head + 1, LOG_RANGE):
-        query = {
-            "address": contract.address,
-            "topics": [None, "0x" + identity.hex()],
+    for first in range(deployment.block, head + 1, LOG_RANGE):
+        query: Any = {
+            "address": [format_address(address) for address in names],
+            "topics": topics,
             "fromBlock": first,
             "toBlock": min(first + LOG_RANGE - 1, head),
         }
         for log in web3.eth.get_logs(query):
-            event = by_topic.get(bytes(log["topics"][0]))
+            address = Address(bytes.fromhex(log["address"][2:]))
+            event = decoders[address].get(bytes(log["topics"][0]))
             if event is not None:
                 decoded = event().process_log(log)
-                found.append((decoded["event"], dict(decoded["args"]), int(decoded["blockNumber"])))
-    return found
+                yield PastEvent(
+                    contract=names[address],
+                    name=decoded["event"],
+                    fields=dict(decoded["args"]),
+                    block=int(decoded["blockNumber"]),
+                    index=int(decoded["logIndex"]),
+                    transaction="0x" + bytes(log["transactionHash"]).hex(),
+                )
 
 
-def read_identity(text: str) -> bytes:
-    """Return the 32 bytes of a channel id or award digest as the user writes it.
+def _decoder(name: str) -> dict[bytes, Any]:
+    abi = json.loads((ARTIFACTS / f"{name}.json").read_text())["abi"]
+    contract: Any = connected_web3().eth.contract(abi=abi)
+    return {bytes(event_abi_to_log_topic(event.abi)): event for event in contract.events}
 
-    Raises:
-        ClickException: It is no 32 bytes in hexadecimal.
-    """
+
+def _guardian(address: str) -> Any:
+    """Return the guardian's place, if the guardian is one: a plain account, or another contract, can't be handed on."""
+    raw = Address(bytes.fromhex(address[2:]))
+    if raw == ZERO_ADDRESS or not has_code(raw):
+        return None
+    place = contract_at("Guardian", raw)
     try:
-        value = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError as error:
-        raise click.ClickException(f"{text!r} is no hexadecimal number") from error
-    if len(value) != 32:
-        raise click.ClickException(f"an id has 32 bytes (64 hexadecimal digits), this has {len(value)} bytes")
-    return value
-
-
-def show(value: object) -> str:
-    """Write a field of an event or a state for people: bytes in hexadecimal."""
-    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _at(name: str, address: Address) -> Any:
-    return getattr(ape.project, name).at(format_address(address))
+        place.holder()
+    except Exception:  # noqa: BLE001 - whatever Ape makes of a foreign contract's answer: it is no place of ours
+        return None
+    return place

@@ -1,7 +1,7 @@
 """Deploy Stoa's contracts and write deployments/<network>.json, from which nodes and the other scripts find them.
 
 APE_FOUNDRY_HOST=http://127.0.0.1:8545 ape run deploy      # a local chain that is running
-ape run deploy --network ethereum:sepolia:node --account NAME --token 0x...
+ape run deploy --network ethereum:sepolia:node --account NAME --token 0x... --guardian 0x... --pool 0x...
 """
 
 from pathlib import Path
@@ -10,81 +10,90 @@ from typing import Any
 import click
 from ape.cli import ConnectedProviderCommand
 
-from node.chain.deployment import Deployment, save_deployment
-from node.chain.local import POOL
+from node.chain.deployment import Deployment, load_deployment, save_deployment
 from node.chain.profile import ChainProfile
-from protocol.identity import ZERO_ADDRESS, format_address, parse_address
+from protocol.identity import ZERO_ADDRESS, Address, format_address
+from protocol.signing.keccak import keccak256
 from protocol.units import ONE_TOKEN
-from scripts._deployed import ape, connected_profile, deployment_path
+from scripts._create2 import DEFAULT_SALT
+from scripts._deployed import NOBODY, connected_profile, deployment_path
+from scripts._ground import Ground, ape, ape_ground, load_account
+from scripts._plan import Placed, Terms, carry_out, deployment_of, first_block
+from scripts._rehearsal import open_rehearsal
+from scripts._words import gwei, money, native, read_account, span
 
-NOBODY = format_address(ZERO_ADDRESS)
+LOCAL_POOL = Address(keccak256(b"stoa local pool")[12:])
 
 
 @click.command(cls=ConnectedProviderCommand)
-@click.option("--account", help="Ape account that pays; on a local chain the first test account.")
+@click.option("--account", help="Ape account that pays; on a local chain the first test account, or TEST::N.")
 @click.option("--token", help="Address of the stablecoin; on a local chain a test token is deployed.")
-@click.option("--guardian", default=NOBODY, help="Who may pause new business (never exits); nobody by default.")
+@click.option("--guardian", default=NOBODY, help="Who may pause new business (never exits), and hand that on; nobody.")
 @click.option("--arbiter", default=NOBODY, help="Arbiter that requesters name by default; none by default.")
+@click.option("--pool", help="Who gets slashed money beyond fees and bounties, and no other right. Local: nobody.")
 @click.option("--challenge", type=int, help="Seconds from the start of a payer's exit to its first withdrawal.")
 @click.option("--hold-period", type=int, help="Seconds after that for which presented holds stay reserved.")
-@click.option("--cooldown", type=int, help="Seconds from asking for stake to taking it.")
-@click.option("--pool", help="Who gets slashed money beyond fees and bounties; it has no other right. Local: nobody.")
-@click.option("--max-bounty", default=5 * ONE_TOKEN, help="Most that an accuser gets, base units.", show_default=True)
 @click.option("--min-pace", type=int, help="Least pace of an award in escrow, seconds.")
+@click.option("--cooldown", type=int, help="Seconds from asking for stake to taking it.")
+@click.option("--max-bounty", default=5 * ONE_TOKEN, help="Most that an accuser gets, base units.", show_default=True)
+@click.option("--salt", help="32 bytes, hexadecimal: another salt deploys a second set. Equal terms, equal addresses.")
+@click.option("--since", type=int, help="A block before contracts that stand already, if the chain's node can't tell.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; deployments/<network>.json by default.")
-def cli(account: str | None, token: str | None, out: Path | None, **terms: Any) -> None:
-    """Deploy the token (local chains), Escrow, PaymentChannel and Reputation."""
+@click.option("--confirm", metavar="NETWORK", help="Answer the question after the rehearsal, for programs.")
+def cli(
+    account: str | None, arbiter: str, since: int | None, out: Path | None, confirm: str | None, **given: Any
+) -> None:
+    """Deploy the contracts at addresses that follow from their code and terms, and write the deployments file.
+
+    A second run with the same terms finds the contracts, checks them and writes the same file: run it again after a
+    failure. On a real network the whole deployment is rehearsed first on a copy of the chain on this machine; you see
+    addresses, gas and cost, and are asked before anything is sent. What can't be changed later: everything but who
+    holds the guardian's place.
+
+    \b
+    Examples:
+      APE_FOUNDRY_HOST=http://127.0.0.1:8545 ape run deploy --network ethereum:local:foundry
+      ape run deploy --network ethereum:sepolia:node --account deployer \\
+          --token 0x1c7D4B196Cb0C7B01d743Fbc6116a902379C7238 --guardian 0x... --pool 0x...
+    """  # noqa: D301 - click's mark for text that keeps its lines
     profile = connected_profile()
-    deployer: Any = ape.accounts.load(account) if account else _local_account(profile)
-    token = token or _test_token(profile, deployer)
-    challenge = _at_least(profile.min_challenge, terms["challenge"], "--challenge")
-    hold_period = _at_least(profile.min_hold_period, terms["hold_period"], "--hold-period")
-    min_pace = _at_least(profile.min_pace, terms["min_pace"], "--min-pace")
-    cooldown = _at_least(profile.min_cooldown, terms["cooldown"], "--cooldown")
-    pool = terms["pool"] or _local_pool(profile)
-
-    escrow = deployer.deploy(ape.project.Escrow, min_pace, terms["guardian"])
-    channels = deployer.deploy(ape.project.PaymentChannel, escrow, challenge, hold_period, terms["guardian"])
-    reputation = deployer.deploy(
-        ape.project.Reputation, escrow, token, pool, cooldown, terms["max_bounty"], terms["guardian"]
-    )
-
+    terms = _terms(profile, given)
     path = out or deployment_path(profile)
-    deployment = Deployment(
-        chain_id=profile.chain_id,
-        token=parse_address(token),
-        escrow=parse_address(escrow.address),
-        payment_channel=parse_address(channels.address),
-        reputation=parse_address(reputation.address),
-        arbiter=parse_address(terms["arbiter"]),
-        block=int(escrow.creation_metadata.block),
-    )
-    save_deployment(path, deployment)
-    click.echo(f"token           {token}")
-    click.echo(f"Escrow          {escrow.address}   pace at least {min_pace} s")
-    click.echo(f"PaymentChannel  {channels.address}   challenge {challenge} s, holds reserved {hold_period} s more")
-    click.echo(f"Reputation      {reputation.address}   stake leaves after {cooldown} s, slashed money to {pool}")
-    click.echo(f"guardian        {terms['guardian']}")
-    click.echo(f"written to      {path}")
-    click.echo(f"\nNext: name {path} in the node's configuration, then: stoa run")
-
-
-def _local_account(profile: ChainProfile) -> Any:
+    sender = load_account(profile, account)
+    ground = ape_ground(sender)
+    named = read_account(arbiter, "--arbiter")
+    rehearsed: tuple[Placed, ...] | None = None
     if not profile.is_local:
-        raise click.UsageError("name the account that pays: --account (ape accounts list)")
-    return ape.accounts.test_accounts[0]
+        rehearsed = _rehearse(profile, ground, terms)
+        _refuse_to_overwrite(path, deployment_of(rehearsed, terms, chain_id=profile.chain_id, arbiter=named, block=0))
+        _ask(profile, confirm)
+    placed = carry_out(ground, terms)
+    if rehearsed is not None and [each.address for each in placed] != [each.address for each in rehearsed]:
+        raise click.ClickException("the contracts stand elsewhere than in the rehearsal; nothing was written")
+    block = first_block(ground, placed) if since is None else since
+    save_deployment(path, deployment_of(placed, terms, chain_id=profile.chain_id, arbiter=named, block=block))
+    _tell(placed)
+    click.echo(f"\nwritten to {path}")
+    click.echo("Next: name it in the node's configuration (chain.deployments), then: stoa run")
 
 
-def _test_token(profile: ChainProfile, deployer: Any) -> str:
-    if not profile.is_local:
+def _terms(profile: ChainProfile, given: dict[str, Any]) -> Terms:
+    token, pool, salt = given["token"], given["pool"], given["salt"]
+    if not profile.is_local and token is None:
         raise click.UsageError(f"name the stablecoin on {profile.name}: --token")
-    return str(deployer.deploy(ape.project.TestToken).address)
-
-
-def _local_pool(profile: ChainProfile) -> str:
-    if not profile.is_local:
+    if not profile.is_local and pool is None:
         raise click.UsageError(f"name who gets slashed money on {profile.name}: --pool")
-    return format_address(POOL)
+    return Terms(
+        token=None if token is None else read_account(token, "--token"),
+        guardian=read_account(given["guardian"], "--guardian"),
+        pool=LOCAL_POOL if pool is None else read_account(pool, "--pool"),
+        challenge=_at_least(profile.min_challenge, given["challenge"], "--challenge"),
+        hold_period=_at_least(profile.min_hold_period, given["hold_period"], "--hold-period"),
+        min_pace=_at_least(profile.min_pace, given["min_pace"], "--min-pace"),
+        cooldown=_at_least(profile.min_cooldown, given["cooldown"], "--cooldown"),
+        max_bounty=given["max_bounty"],
+        salt=DEFAULT_SALT if salt is None else _salt(salt),
+    )
 
 
 def _at_least(least: int, wanted: int | None, option: str) -> int:
@@ -92,3 +101,65 @@ def _at_least(least: int, wanted: int | None, option: str) -> int:
     if wanted is not None and wanted < least:
         raise click.UsageError(f"{option} is {wanted} s; this network needs at least {least} s")
     return least if wanted is None else wanted
+
+
+def _salt(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError as error:
+        raise click.UsageError(f"--salt: {text!r} is no hexadecimal number") from error
+    if len(value) != 32:
+        raise click.UsageError(f"--salt has {len(value)} bytes, not 32")
+    return value
+
+
+def _rehearse(profile: ChainProfile, ground: Ground, terms: Terms) -> tuple[Placed, ...]:
+    """Carry the deployment out on a copy of the chain, and show what it would come to."""
+    assert terms.token is not None, "a real network's token is named"
+    if not ground.code(terms.token):
+        raise click.ClickException(f"there is no contract at --token {format_address(terms.token)} on {profile.name}")
+    click.echo(f"Rehearsal on a copy of {profile.name} (chain {profile.chain_id}) on this machine:")
+    uri: str = ape.networks.provider.http_uri
+    with open_rehearsal(profile.chain_id, ground.sender, fork=uri) as copy:
+        placed = carry_out(copy, terms)
+    _tell(placed)
+    gas, price, balance = sum(each.gas for each in placed), ground.gas_price(), ground.balance(ground.sender)
+    click.echo(f"\n{gas:,} gas in all; at {gwei(price)} gwei, as the network asks now, {native(gas * price)}")
+    click.echo(f"{format_address(ground.sender)} pays and has {native(balance)}")
+    if balance < gas * price:
+        raise click.ClickException(
+            f"it lacks {native(gas * price - balance)}; the base fee moves, so give it twice that"
+        )
+    if terms.guardian == ZERO_ADDRESS:
+        click.echo("Nobody will be able to pause new business: no --guardian.")
+    return placed
+
+
+def _refuse_to_overwrite(path: Path, planned: Deployment) -> None:
+    """Addresses of money that somebody has in contracts must not vanish from a disk by a second deployment."""
+    if path.exists():
+        there = load_deployment(path)
+        if (there.escrow, there.payment_channel) != (planned.escrow, planned.payment_channel):
+            raise click.ClickException(f"{path} names other contracts; move it away, or write elsewhere with --out")
+
+
+def _ask(profile: ChainProfile, confirm: str | None) -> None:
+    answer = confirm or click.prompt(
+        f"\nNothing was sent yet. To deploy on {profile.name}, type its name", default="no"
+    )
+    if answer != profile.name:
+        raise click.ClickException("not confirmed; nothing was sent")
+
+
+def _tell(placed: tuple[Placed, ...]) -> None:
+    for each in placed:
+        done = f"{each.gas:>9,} gas" if each.gas else "stands already"
+        click.echo(f"  {each.contract:<15} {format_address(each.address)}  {done}")
+        for name, value in each.arguments:
+            click.echo(f"      {name:<12} {_meaning(name, value)}")
+
+
+def _meaning(name: str, value: Address | int) -> str:
+    if isinstance(value, bytes):
+        return "nobody" if value == ZERO_ADDRESS else format_address(value)
+    return money(value) if name == "maxBounty" else span(value)

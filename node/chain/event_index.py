@@ -4,13 +4,17 @@ One task polls: it checks that the last block it has read is still on the chain,
 them with the hash of the range's last block, and only then wakes the subscribers, who read from the store. If that last
 block has left the chain, a reorganisation went deeper than the profile's confirmations: the index goes back to the
 newest block that both share and tells every subscriber to undo what came after it.
+
+A long history is read in several ranges at once, and stored in order: whatever ends the node leaves a whole beginning,
+from which the next start goes on. A range counts only if its end, and the block that was read last before it, are still
+on the chain after its logs were read: then no reorganisation fell between them.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 import structlog
 import trio
@@ -18,7 +22,7 @@ import trio
 from node.chain.abi import UndecodableLog
 from node.chain.chain import Block, Chain, RawLog
 from node.chain.errors import ProtocolMismatch, RpcRefused
-from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position
+from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position, Source
 from node.chain.events import ContractEvent, decode_log, names_of
 from protocol.errors import TransientError
 from protocol.identity import Digest
@@ -28,6 +32,10 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 BATCH: Final = 256
 BACKOFF_MOST_S: Final = 30.0
+RANGES_AT_ONCE: Final = 4
+"""While behind. More gains little, and public nodes begin to refuse."""
+GROW_AFTER: Final = 32
+"""Ranges that a node must have answered before a greater one is tried than the one that it refused."""
 
 
 class NodeBehind(TransientError):
@@ -70,6 +78,14 @@ class EventStore(Protocol):
 
     async def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the checkpoints that are kept, oldest first."""
+        ...
+
+    async def source(self) -> Source | None:
+        """Return what the stored logs are of; None if nobody has said so yet."""
+        ...
+
+    async def set_source(self, source: Source) -> None:
+        """Say durably what the logs are of that are stored from now on."""
         ...
 
     async def append(self, checkpoint: Checkpoint, logs: Sequence[RawLog]) -> None:
@@ -167,7 +183,7 @@ class EventIndex:
         self.reverts: list[int] = []
         """To which blocks the index ever went back; a subscription's epoch counts how many of these it has seen."""
         self._checkpoints: deque[Checkpoint] = deque()
-        self._range = chain.profile.log_range
+        self._sizes = _RangeSizes(chain.profile.log_range)
         self._done_with: Digest | None = None
         """The newest block of the chain when everything up to what it confirms had been read."""
 
@@ -191,6 +207,7 @@ class EventIndex:
         Raises:
             ProtocolMismatch: The chain's node answers with logs that the contracts can't have made.
         """
+        await self._match_source()
         self._checkpoints.extend(await self.store.checkpoints())
         self.reverts.extend(await self.store.reverts_after(0))
         task_status.started()
@@ -203,6 +220,22 @@ class EventIndex:
                 failures += 1
                 log.warning("chain.events_wait", reason=str(error), failures=failures)
             await trio.sleep(min(self.chain.profile.poll_s * 2 ** min(failures, 8), BACKOFF_MOST_S))
+
+    async def _match_source(self) -> None:
+        """Begin anew if what is stored is of other contracts: a new one may have reported something before today."""
+        deployment = self.chain.deployment
+        source = Source(chain_id=deployment.chain_id, contracts=tuple(sorted(names_of(deployment))))
+        known = await self.store.source()
+        if known == source:
+            return
+        if known is None:  # a database of a release that read these two
+            read = tuple(sorted((deployment.payment_channel, deployment.escrow)))
+            known = Source(chain_id=deployment.chain_id, contracts=read)
+        with trio.CancelScope(shield=True):
+            if known != source and await self.store.checkpoints():
+                log.warning("chain.events_of_other_contracts", contracts=len(known.contracts))
+                await self.store.revert(deployment.block - 1)
+            await self.store.set_source(source)
 
     async def _poll(self) -> None:
         head = await self.chain.head()
@@ -222,27 +255,61 @@ class EventIndex:
                 return
 
     async def _read(self, first: int, confirmed: Block) -> bool:
-        """Read one range from block `first`. False if the chain moved meanwhile: look again at the next poll."""
-        end = min(first + self._range - 1, confirmed.number)
-        block = confirmed if end == confirmed.number else await self.chain.block(end)
-        try:
-            logs = await self.chain.logs(tuple(names_of(self.chain.deployment)), first, end)
-        except RpcRefused:
-            if self._range == 1:
-                raise
-            self._range = max(1, self._range // 2)  # too many blocks or results for this node
-            return True
-        if (await self.chain.block(end)).hash != block.hash:
+        """Read some ranges from block `first`. False if the chain moved meanwhile: look again at the next poll."""
+        spans = self._sizes.plan(first, confirmed.number)
+        read: list[_Range | None] = [None] * len(spans)
+        refused: list[RpcRefused] = []
+
+        async def fetch(place: int, start: int, end: int) -> None:
+            try:
+                block = confirmed if end == confirmed.number else await self.chain.block(end)
+                logs = await self.chain.logs(tuple(names_of(self.chain.deployment)), start, end)
+            except RpcRefused as error:  # too many blocks, results or requests for this node
+                refused.append(error)
+            else:
+                read[place] = _Range(start, block, logs)
+
+        await _at_once(fetch, spans)
+        ranges = _prefix(read)
+        if refused and not self._sizes.shrink() and not ranges:
+            raise refused[0]
+        if not await self._are_of_one_chain(ranges):
             return False
-        for each in logs:
-            self._check(each, first, end)
-        checkpoint = Checkpoint(number=block.number, hash=block.hash, time=block.time)
+        for each in ranges:
+            for log_of_range in each.logs:
+                self._check(log_of_range, each.first, each.end.number)
+            await self._store(each)
+        if not refused:
+            self._sizes.grow(len(ranges))
+        return True
+
+    async def _are_of_one_chain(self, ranges: Sequence["_Range"]) -> bool:
+        """Whether nothing was reorganised between what was read last before and what was read now.
+
+        The end of each range was read before its logs; if it and the block before them are there after the logs, all of
+        it was of one chain.
+        """
+        if not ranges:
+            return True
+        last = self.last
+        follows = last is None or ranges[0].end.parent == last.hash  # as at the chain's head: one sees it
+        if not follows and not await self._is_on_chain(cast("Checkpoint", last)):
+            return False
+        still: list[bool] = []
+
+        async def look(each: _Range) -> None:
+            block = await self.chain.find_block(each.end.number)
+            still.append(block is not None and block.hash == each.end.hash)
+
+        await _at_once(look, [(each,) for each in ranges])
+        return all(still)
+
+    async def _store(self, each: "_Range") -> None:
+        checkpoint = Checkpoint(number=each.end.number, hash=each.end.hash, time=each.end.time)
         with trio.CancelScope(shield=True):
-            await self.store.append(checkpoint, logs)
+            await self.store.append(checkpoint, each.logs)
             self._checkpoints.append(checkpoint)
         self._wake()
-        self._range = min(self._range * 2, self.chain.profile.log_range)
-        return True
 
     def _check(self, each: RawLog, first: int, end: int) -> None:
         """A log that subscribers could not read must not be stored."""
@@ -282,6 +349,83 @@ class EventIndex:
     def _wake(self) -> None:
         self.changed.set()
         self.changed = trio.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Logs of the blocks from `first` to `end`."""
+
+    first: int
+    end: Block
+    logs: Sequence[RawLog]
+
+
+class _RangeSizes:
+    """How many blocks, and how many ranges at once, the chain's node gives.
+
+    What it refuses is halved, and not asked for again for a while: a node that allows 700 blocks would else refuse each
+    second request. At one block the ranges at once become one; a node that refuses that has another trouble.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._ceiling, self._blocks = most, most, most
+        self._width = RANGES_AT_ONCE
+        self._answered = 0
+
+    def plan(self, first: int, last: int) -> list[tuple[int, int, int]]:
+        """Return place, first and last block of the ranges to read next."""
+        starts = range(first, min(last + 1, first + self._width * self._blocks), self._blocks)
+        return [(place, start, min(start + self._blocks - 1, last)) for place, start in enumerate(starts)]
+
+    def shrink(self) -> bool:
+        """Ask for less. False if there is no less."""
+        self._answered = 0
+        if self._blocks > 1:
+            self._blocks //= 2
+            self._ceiling = self._blocks
+            return True
+        if self._width > 1:
+            self._width = 1
+            return True
+        return False
+
+    def grow(self, answered: int) -> None:
+        """Ask for more, if so many ranges were answered lately that it is worth a try."""
+        self._answered += answered
+        if self._answered >= GROW_AFTER:
+            self._answered, self._width = 0, RANGES_AT_ONCE
+            self._ceiling = min(self._ceiling * 2, self._most)
+        self._blocks = min(self._blocks * 2, self._ceiling)
+
+
+def _prefix(read: Sequence[_Range | None]) -> list[_Range]:
+    """Return what was read without a gap: later ranges are read again."""
+    ranges: list[_Range] = []
+    for each in read:
+        if each is None:
+            break
+        ranges.append(each)
+    return ranges
+
+
+async def _at_once(act: Callable[..., Awaitable[None]], arguments: Sequence[tuple[object, ...]]) -> None:
+    """Run `act` for each; if several fail, one of their errors is raised."""
+    if len(arguments) == 1:  # as at the chain's head, all the time
+        await act(*arguments[0])
+        return
+    failures: list[Exception] = []
+
+    async def run(each: tuple[object, ...]) -> None:
+        try:
+            await act(*each)
+        except Exception as error:  # noqa: BLE001 - raised below, as itself instead of in a group
+            failures.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for each in arguments:
+            nursery.start_soon(run, each)
+    if failures:
+        raise failures[0]
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ KEEP_CHECKPOINTS: Final = 512
 
 LAST_INDEX: Final = 2**32
 _DIGEST: Final = 32
+_ADDRESS: Final = 20
 
 metadata = new_metadata()
 
@@ -48,6 +49,13 @@ chain_revert = Table(
     Column("to_block", BIG, nullable=False),
 )
 
+chain_source = Table(
+    "chain_source",
+    metadata,
+    Column("chain_id", BIG, primary_key=True, autoincrement=False),
+    Column("contracts", LargeBinary, nullable=False),
+)
+
 CHAIN_SCHEMA: Final = SchemaPart(name="chain", metadata=metadata, migrations=Path(__file__).parent / "migrations")
 """Hand this to `open_storage(schema_parts=...)`."""
 
@@ -59,6 +67,14 @@ class Checkpoint:
     number: int
     hash: Digest
     time: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What an index has read: the logs of these contracts on this network, by address."""
+
+    chain_id: int
+    contracts: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +107,26 @@ class SqlEventStore:
         query = select(chain_checkpoint).order_by(chain_checkpoint.c.number)
         rows = await self._storage.read.query(lambda connection: connection.execute(query).all())
         return tuple(Checkpoint(number=row.number, hash=Digest(row.hash), time=UnixTime(row.time)) for row in rows)
+
+    async def source(self) -> Source | None:
+        """Return what the stored logs are of; None if nobody has said so yet."""
+        rows = await self._storage.read.query(lambda connection: connection.execute(select(chain_source)).all())
+        if not rows:
+            return None
+        each: bytes = rows[0].contracts
+        contracts = tuple(Address(each[start : start + _ADDRESS]) for start in range(0, len(each), _ADDRESS))
+        return Source(chain_id=rows[0].chain_id, contracts=contracts)
+
+    async def set_source(self, source: Source) -> None:
+        """Say durably what the logs are of that are stored from now on."""
+
+        def write(connection: Connection) -> None:
+            connection.execute(delete(chain_source))
+            connection.execute(
+                insert(chain_source).values(chain_id=source.chain_id, contracts=b"".join(source.contracts))
+            )
+
+        await self._storage.transact(lambda transaction: write(transaction.connection))
 
     async def append(self, checkpoint: Checkpoint, logs: Sequence[RawLog]) -> None:
         """Keep a range of logs and the block that it ends with, together and durably."""

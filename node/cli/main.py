@@ -38,7 +38,12 @@ StoaGroup.branches = {
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
-        ("chain", "commands.chain", "A local chain: start, stop, deploy, fund.", _DEVELOP),
+        (
+            "chain",
+            "commands.chain",
+            "A local chain: start, stop, deploy, fund. Events: check, list, re-read.",
+            _DEVELOP,
+        ),
         ("devnet", "devnet", "A whole network of nodes on this machine.", _DEVELOP),
     )
 }

@@ -18,7 +18,17 @@ from node.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from protocol.errors import ConfigError
 
 # Names that look like settings and are not: where the file is, and the wallet's password.
-RESERVED_VARIABLES: Final = frozenset({"STOA_CONFIG", "STOA_WALLET_PASSWORD"})
+RESERVED_VARIABLES: Final = frozenset(
+    {
+        "STOA_CONFIG",
+        "STOA_WALLET_PASSWORD",
+        # Of the operator's console (docs/operations/console.md), which may run in the same shell.
+        "STOA_DEPLOYMENTS",
+        "STOA_SEPOLIA_URI",
+        "STOA_POLYGON_URI",
+        "STOA_MAINNET_URI",
+    }
+)
 _LONGEST_VALUE: Final = 60
 
 _NOT_WHOLE: Final = "{given} is not a whole number; write one without quotes"

@@ -26,6 +26,7 @@ SOLC = ROOT / ".cache/solcx/solc-v0.8.37"
 ARTIFACTS = ROOT / "node/chain/artifacts"
 SOURCES = {
     "Escrow": "contracts/Escrow.sol",
+    "Guardian": "contracts/Guardian.sol",
     "PaymentChannel": "contracts/PaymentChannel.sol",
     "Reputation": "contracts/Reputation.sol",
     "TestToken": "contracts/mocks/TestToken.sol",

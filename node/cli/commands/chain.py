@@ -1,4 +1,4 @@
-"""`stoa chain`: a local chain to try things on, with the contracts and test money."""
+"""`stoa chain`: a local chain to try things on, with the contracts and test money; and the index of events."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from node.chain.deployment import Deployment, load_deployment
 from node.chain.local import LocalTerms, deploy_local, fund
 from node.chain.rpc import hexed, open_rpc
 from node.cli.chain_files import LocalChainFiles, NotRunning, hold_chain, running_chain
+from node.cli.commands.chain_index import check, events, reindex
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import facts, new_console, print_document
@@ -25,6 +26,9 @@ from protocol.units import Amount, Seconds
 app = new_app(
     "A local chain: anvil with Stoa's contracts and test money. For this machine alone; its money is worth nothing."
 )
+
+for command in (check, reindex, events):
+    app.command(cls=StoaCommand)(command)
 
 TERMS: Final = LocalTerms(challenge=Seconds(60), hold_period=Seconds(3_600), min_pace=Seconds(2))
 """Long enough that a view of the chain one block old is fresh (SPEC M6), short enough to watch an exit end."""

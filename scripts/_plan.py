@@ -1,0 +1,208 @@
+"""What a deployment consists of, in the order in which contracts need one another; how it is carried out and checked.
+
+To add a contract: name it in `export_abi.py`'s SOURCES and give it a line in `steps`.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import click
+from web3.exceptions import Web3Exception
+
+from node.chain.abi import load_artifact
+from node.chain.deployment import Deployment
+from node.chain.errors import Reverted
+from protocol.identity import ZERO_ADDRESS, Address, format_address
+from scripts._create2 import FACTORY, create2_address
+from scripts._ground import Ground, ensure_factory
+
+ARTIFACTS: Final = Path(__file__).resolve().parents[1] / "node/chain/artifacts"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The address of an earlier step's contract; zero if the plan has no such step."""
+
+    contract: str
+
+
+Argument: TypeAlias = Ref | Address | int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One contract and its constructor arguments."""
+
+    contract: str
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What can't be changed later. Seconds and base units.
+
+    Attributes:
+        token: The stablecoin; None deploys a test token.
+        guardian: First holder of the guardian's place; zero for no guardian.
+        pool: Who gets slashed money beyond fees and bounties.
+    """
+
+    token: Address | None
+    guardian: Address
+    pool: Address
+    challenge: int
+    hold_period: int
+    min_pace: int
+    cooldown: int
+    max_bounty: int
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A contract where it stands. `gas` is what its deployment took now, 0 if it was there before."""
+
+    contract: str
+    address: Address
+    arguments: tuple[tuple[str, Address | int], ...]
+    gas: int
+    block: int
+
+
+def steps(terms: Terms) -> Iterator[Step]:
+    """Give the contracts of a deployment, each after those that it names."""
+    token: Argument = Ref("TestToken") if terms.token is None else terms.token
+    if terms.token is None:
+        yield Step("TestToken", ())
+    if terms.guardian != ZERO_ADDRESS:
+        yield Step("Guardian", (terms.guardian,))
+    guardian, escrow = Ref("Guardian"), Ref("Escrow")
+    yield Step("Escrow", (terms.min_pace, guardian))
+    yield Step("PaymentChannel", (escrow, terms.challenge, terms.hold_period, guardian))
+    yield Step("Reputation", (escrow, token, terms.pool, terms.cooldown, terms.max_bounty, guardian))
+
+
+def carry_out(ground: Ground, terms: Terms) -> tuple[Placed, ...]:
+    """Deploy what is missing, in order, and check each contract; a second run finds everything there.
+
+    Raises:
+        ClickException: A transaction failed, or what stands at an address is not what it should be.
+    """
+    factory_gas = ensure_factory(ground)
+    placed: dict[str, Placed] = {}
+    if factory_gas:
+        placed[""] = Placed(contract="factory", address=FACTORY, arguments=(), gas=factory_gas, block=0)
+    for step in steps(terms):
+        values = tuple(_resolve(argument, placed) for argument in step.arguments)
+        code = creation_code(step.contract, values)
+        address = create2_address(terms.salt, code)
+        gas, block = 0, 0
+        if not ground.code(address):
+            sent = ground.send(FACTORY, terms.salt + code, 0)
+            gas, block = sent.gas, sent.block
+        arguments = tuple(zip(constructor_names(step.contract), values, strict=True))
+        verify(ground, step.contract, address, arguments)
+        placed[step.contract] = Placed(
+            contract=step.contract, address=address, arguments=arguments, gas=gas, block=block
+        )
+    return tuple(placed.values())
+
+
+def verify(ground: Ground, contract: str, address: Address, arguments: Sequence[tuple[str, Address | int]]) -> None:
+    """Check the code at an address, and every constructor argument that the contract tells.
+
+    That the address is the factory's for exactly this code and these arguments proves them; this also asks the chain.
+
+    Raises:
+        ClickException: Nothing stands there, or something else does.
+    """
+    artifact, code = load_artifact(contract), ground.code(address)
+    where = f"{contract} at {format_address(address)}"
+    if not code:
+        raise click.ClickException(f"{where}: no code; the transaction was included and created nothing")
+    if artifact.masked_hash(code) != artifact.code_hash:
+        raise click.ClickException(f"{where} has other code than this release's; don't use it with money")
+    for name, value in arguments:
+        if name not in artifact.abi.functions:
+            continue
+        try:
+            actual = ground.view(contract, address, name)
+        except (Reverted, Web3Exception) as error:
+            raise click.ClickException(f"{where} does not tell its {name}: {error}") from error
+        # A guardian's place is handed on: what its constructor was told is only its first holder.
+        if actual != value and (contract, name) != ("Guardian", "holder"):
+            raise click.ClickException(f"{where} has {name} {_show(actual)}, not {_show(value)}")
+
+
+def creation_code(contract: str, arguments: Sequence[Address | int]) -> bytes:
+    """Return what creates a contract with these arguments."""
+    artifact = load_artifact(contract)
+    return artifact.bytecode + artifact.abi.encode_constructor(*arguments)
+
+
+def constructor_names(contract: str) -> tuple[str, ...]:
+    """Return the names of a constructor's arguments, which are those of the views that tell them."""
+    document: Any = json.loads((ARTIFACTS / f"{contract}.json").read_text())
+    return tuple(
+        str(item["name"]).rstrip("_")
+        for entry in document["abi"]
+        if entry["type"] == "constructor"
+        for item in entry["inputs"]
+    )
+
+
+def deployment_of(placed: Sequence[Placed], terms: Terms, *, chain_id: int, arbiter: Address, block: int) -> Deployment:
+    """Write a deployment as the node reads it."""
+    by_name = {each.contract: each.address for each in placed}
+    return Deployment(
+        chain_id=chain_id,
+        token=by_name["TestToken"] if terms.token is None else terms.token,
+        escrow=by_name["Escrow"],
+        payment_channel=by_name["PaymentChannel"],
+        reputation=by_name["Reputation"],
+        arbiter=arbiter,
+        block=block,
+    )
+
+
+def first_block(ground: Ground, placed: Sequence[Placed]) -> int:
+    """Return the block before which none of the contracts stood: by what was deployed now, else by bisection.
+
+    Raises:
+        ClickException: The chain's node doesn't keep states that old.
+    """
+    contracts = [each for each in placed if each.contract not in ("factory", "TestToken", "Guardian")]
+    if all(each.block for each in contracts):
+        return min(each.block for each in contracts)
+    eldest = min((_born(ground, each.address) for each in contracts if not each.block), default=0)
+    return min([eldest, *(each.block for each in contracts if each.block)])
+
+
+def _born(ground: Ground, address: Address) -> int:
+    low, high = 0, int(ground.web3.eth.block_number)
+    try:
+        while low < high:
+            middle = (low + high) // 2
+            if ground.code(address, middle):
+                high = middle
+            else:
+                low = middle + 1
+    except Web3Exception as error:
+        raise click.ClickException(
+            f"the chain's node doesn't know when {format_address(address)} was deployed ({error});"
+            " tell a block before that with --since"
+        ) from error
+    return low
+
+
+def _resolve(argument: Argument, placed: dict[str, Placed]) -> Address | int:
+    if not isinstance(argument, Ref):
+        return argument
+    return placed[argument.contract].address if argument.contract in placed else ZERO_ADDRESS
+
+
+def _show(value: object) -> str:
+    return format_address(Address(value)) if isinstance(value, bytes) and len(value) == 20 else str(value)
