@@ -39,10 +39,12 @@ from protocol.task.messages import (
     CANCEL_METHOD,
     FUNDING_METHOD,
     PAYMENT_METHOD,
+    SEAL_METHOD,
     AwardNotice,
     CancelNotice,
     FundingNotice,
     PaymentNotice,
+    SealNotice,
 )
 from protocol.task.pricing import highest_part_price, part_price
 from protocol.units import Amount, UnixTime, format_amount
@@ -156,6 +158,7 @@ class Provider:
         peers.serve(FUNDING_METHOD, self._on_funding, max_request=NOTICE_MAX_BYTES)
         peers.serve(PAYMENT_METHOD, self._on_payment, max_request=NOTICE_MAX_BYTES)
         peers.serve(CANCEL_METHOD, self._on_cancel, max_request=NOTICE_MAX_BYTES)
+        peers.serve(SEAL_METHOD, self._on_seal, max_request=NOTICE_MAX_BYTES)
         self._parts.gossip.listen(self._on_message)
         self._nursery.start_soon(self._sweep)
 
@@ -402,6 +405,11 @@ class Provider:
     async def _on_cancel(self, peer: PeerId, body: bytes) -> bytes:
         notice = decode(CancelNotice, body, max_bytes=NOTICE_MAX_BYTES)
         self._running(peer, notice.award).withdraw(printable(notice.reason))
+        return b""
+
+    async def _on_seal(self, peer: PeerId, body: bytes) -> bytes:
+        notice = decode(SealNotice, body, max_bytes=NOTICE_MAX_BYTES)
+        await self._running(peer, notice.award).receive_seal(notice)
         return b""
 
     def _running(self, peer: PeerId, award_id: Digest) -> DeliveryRun:

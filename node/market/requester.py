@@ -4,7 +4,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 import trio
@@ -49,6 +49,8 @@ log = structlog.stdlib.get_logger(__name__)
 NOTICE_MAX_BYTES: Final = 8 * 1024
 FINISHED_KEPT: Final = 256
 """Tasks that are over but stay in memory, for providers that missed the last payment."""
+
+_UnderAward: TypeAlias = purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Auditing | purchase.Done
 
 
 class UnknownTask(ProtocolError):
@@ -334,7 +336,11 @@ class Requester:
         notice = decode(ReceiptNotice, body, max_bytes=NOTICE_MAX_BYTES)
         receipt = notice.receipt.value
         if self._find_running(receipt.award) is not None:
-            _post(self._running(peer, receipt.award), notice)
+            run = self._running(peer, receipt.award)
+            if isinstance(run.state, purchase.Auditing):  # it is being looked at, and answered when that is done
+                run.heard()
+            else:
+                _post(run, notice)
             return b""
         wallet = self._wallet_of(peer)
         run = await self._find_over(receipt.award)
@@ -394,8 +400,7 @@ class Requester:
     def _find_running(self, award_id: Digest) -> PurchaseRun | None:
         for task in self._tasks.values():
             state = task.purchase.state
-            under_award = isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Done)
-            if under_award and state.award_id == award_id:
+            if isinstance(state, _UnderAward) and state.award_id == award_id:
                 return task.purchase
         return None
 
@@ -422,7 +427,7 @@ def _post(run: PurchaseRun, message: ProviderMessage) -> None:
 
 def _provider_of(run: PurchaseRun) -> Address | None:
     state = run.state
-    if isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Done):
+    if isinstance(state, _UnderAward):
         return state.award.value.provider
     return None
 

@@ -98,6 +98,17 @@ class Cancelled:
     at: UnixTime
 
 
+@tagged(9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDrawn:
+    """The award to come will seal this secret (L5). It is logged first: who lost it could show no lot."""
+
+    at: UnixTime
+    slot: Uint16
+    attempt: Uint16
+    secret: Digest
+
+
 AuctionEvent: TypeAlias = (
     CommitmentHeard
     | CommitWindowClosed
@@ -107,6 +118,7 @@ AuctionEvent: TypeAlias = (
     | AwardMade
     | BidderFailed
     | Cancelled
+    | SecretDrawn
 )
 
 

@@ -213,7 +213,7 @@ class Node:
                 clock=self.clock,
                 settings=SETTINGS,
                 chain_id=rules.market.chain_id,
-                judge=make_judge(storage),
+                judge=make_judge(storage, self.clock),
             )
         )
         keep_until = UnixTime(self.clock.now() + KEEP_S)

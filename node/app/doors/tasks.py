@@ -187,9 +187,10 @@ class TaskDoors:
         if run is None:
             raise NoSuchTask(f"the task is {row.state}; there is nothing to cancel")
         released = Amount(0)
-        if isinstance(run.purchase.state, purchase.Funding | purchase.Awaiting | purchase.Running):
-            award, state = run.purchase.state.award.value, run.purchase.state
-            due = state.due if isinstance(state, purchase.Running) else 0
+        state = run.purchase.state
+        if isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Auditing):
+            award, bound = state.award.value, state.running if isinstance(state, purchase.Auditing) else state
+            due = bound.due if isinstance(bound, purchase.Running) else 0
             released = Amount(award.price + award.dispute_fee - due)
         explanation = (
             f"{row.paid_parts} of {row.parts} parts are delivered and paid with {format_amount(row.spent)}; nothing "

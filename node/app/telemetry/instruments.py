@@ -117,7 +117,7 @@ class Instruments:
                 self._task_ends.labels("failed").inc()
             case purchase.CancelRequested():
                 self._task_ends.labels("cancelled").inc()
-            case purchase.ProviderFailed():
+            case purchase.ProviderFailed() | purchase.AuditRefuted():
                 self._provider_faults.inc()
             case _:
                 pass
