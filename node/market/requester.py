@@ -40,7 +40,7 @@ from protocol.task.messages import (
 )
 from protocol.task.pricing import Rates, check_rates, rates_digest
 from protocol.task.purchase import latest_payment
-from protocol.task.verification import Verification, verification_digest
+from protocol.task.verification import Verification, copies_of, verification_digest
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 from protocol.wire.codec import decode, encode
 
@@ -105,6 +105,12 @@ class Wish:
     start_within: Seconds
     standby_for_s: int
     hire: Address | None = None
+
+
+class NoCopiesYet(ProtocolError):
+    """A policy that asks for several copies: one requester of this version deals with one provider at a time."""
+
+    advice = "Use audit:100%, which finds the same lies by running every part again on this node."
 
 
 class AwardOver(ProtocolError):
@@ -211,7 +217,7 @@ class Requester:
         """Return the offer that `submit` would sign now. Its rail is the one that can pay the whole budget.
 
         Raises:
-            OfferError, InvalidRates: The wish breaks a rule.
+            OfferError, InvalidRates, NoCopiesYet: The wish breaks a rule.
             NoRail: Neither channel nor escrow can pay it, and why.
         """
         choice = await self._parts.purchases.rails.plan(wish.hire, wish.budget, self.draft(wish))
@@ -220,6 +226,8 @@ class Requester:
 
     def draft(self, wish: Wish) -> Offer:
         """Return the offer but for its rail."""
+        if copies_of(wish.verification) != 1:
+            raise NoCopiesYet("this node can't compare copies yet")
         terms, now = self._parts.terms, self._parts.clock.unix_time()
         # `commit_by` is the last second that counts (C7): the window is open until its end.
         commit_by = math.ceil(now + wish.commit_window_s) - 1

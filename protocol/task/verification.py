@@ -177,6 +177,17 @@ def verify_lot(audit_seal: Digest, secret: bytes, receipt: Digest, rate: BasisPo
     return is_audited(secret, receipt, rate)
 
 
+def describe_policy(policy: Verification) -> str:
+    """Say in words how results are checked."""
+    match policy:
+        case Trust():
+            return "trust: nothing is checked"
+        case Audit(rate=rate):
+            return f"audit: {rate / 100:g} % of the receipts or more are run again"
+        case Copies(count=count):
+            return f"copies: {count} providers do the work, and their results are compared"
+
+
 def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount, budget: Amount) -> Deterrence:
     """Judge whether `liability` deters from cheating on an award of `price` under `policy` (L5).
 

@@ -6,7 +6,15 @@ Amounts are token base units, times unix seconds, unless a name says otherwise. 
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
-from node.api.views.names import AuctionFormatName, FinalState, RailName, TaskFilter, TaskState
+from node.api.views.names import (
+    AuctionFormatName,
+    AuditName,
+    FinalState,
+    RailName,
+    TaskFilter,
+    TaskState,
+    VerificationName,
+)
 from node.api.views.status import (
     CalibrationView,
     CapView,
@@ -27,13 +35,23 @@ from node.api.views.task_events import (
     PartProgress,
     ProviderFailed,
     RailFunded,
+    ReceiptRefuted,
     RollSigned,
     TaskEnded,
     TaskEvent,
     WinnerChosen,
     WorkStarted,
 )
-from node.api.views.tasks import AwardView, CancelQuote, PartView, TaskDetail, TaskOrder, TaskPlan, TaskView
+from node.api.views.tasks import (
+    AwardView,
+    CancelQuote,
+    PartView,
+    RefutedView,
+    TaskDetail,
+    TaskOrder,
+    TaskPlan,
+    TaskView,
+)
 
 __all__ = [
     "AuctionDetail",
@@ -41,6 +59,7 @@ __all__ = [
     "AuctionOpened",
     "AuctionVerdict",
     "AuctionView",
+    "AuditName",
     "AwardView",
     "BackupProgress",
     "BidRevealed",
@@ -69,6 +88,8 @@ __all__ = [
     "ProviderFailed",
     "RailFunded",
     "RailName",
+    "ReceiptRefuted",
+    "RefutedView",
     "RollSigned",
     "TaskDetail",
     "TaskEnded",
@@ -78,6 +99,7 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "VerificationName",
     "WalletView",
     "WinnerChosen",
     "WorkStarted",
