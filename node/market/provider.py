@@ -273,7 +273,8 @@ class Provider:
         )
         now = datetime.fromtimestamp(self._parts.clock.now(), tz=UTC).astimezone()
         engine = self._parts.deliveries.sandbox.engine
-        figures = quote(terms, engine, checked.offer, checked.manifest, minute=now.hour * 60 + now.minute)
+        minute = now.hour * 60 + now.minute
+        figures = quote(terms, engine, checked.offer, checked.manifest, checked.policy, minute=minute)
         return Bid(
             offer=checked.id,
             roll=ZERO_DIGEST,
