@@ -152,6 +152,7 @@ async def test_a_lie_is_found_not_paid_remembered_and_taken_to_court(
         assert (row.state, row.paid_parts, row.attempt) == ("done", PARTS, 1)
         assert stage.bank.purses[mallory.wallet] == 0
         assert stage.bank.purses[standby.wallet] == row.spent > 0
+        assert not any(stage.bank.held.values()), "what was promised to the liar is asked back"
         assert await holds_outputs(requester, PARTS)
         await wait_idle(stage)
         await check_books(stage)
