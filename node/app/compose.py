@@ -247,7 +247,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             clock=base.clock,
             settings=payment_settings(base.settings),
             chain_id=base.deployment.chain_id,
-            judge=make_judge(base.storage),
+            judge=make_judge(base.storage, base.clock),
             stake_chain=contract_stakes(chain, gateway),
             on_flow=base.witness.instruments.on_flow,
         )

@@ -1,28 +1,44 @@
 """Whether a claim on an escrow is owed: what a provider asks on chain for work that was not accepted."""
 
+from typing import Final
+
 from node.market import purchase_run
 from node.market.task_table import find_offer_of_award
+from node.operations.clock import Clock
 from node.payments.ports import ChallengedClaim, JudgeClaim
 from node.storage.machine_log import load_machine
 from node.storage.storage import Storage
 from protocol.task import purchase
 
+LOOK_S: Final = 1.0
 
-def make_judge(storage: Storage) -> JudgeClaim:
+
+def make_judge(storage: Storage, clock: Clock) -> JudgeClaim:
     """Return the judge: a claim is owed up to what this node accepted, or received and was about to accept.
 
-    A claim for work whose output never came here is contested: silence must not pay for what can't be shown.
+    A claim for work whose output never came here is contested: silence must not pay for what can't be shown. So is one
+    for a receipt that an audit refuted; while the audit is under way, the judge waits for what it finds, as long as
+    there is time to contest.
     """
 
     async def judge(claim: ChallengedClaim) -> bool:
         offer = await storage.read.query(lambda connection: find_offer_of_award(connection, claim.award_id))
         if offer is None:
             return False
-        machine = await load_machine(storage.journal, purchase_run.PURCHASE, purchase_run.stream_of(offer))
-        state = machine.state
-        if not isinstance(state, purchase.Running | purchase.Done) or state.award_id != claim.award_id:
-            return False
-        latest = state.latest
-        return latest is not None and latest.due >= claim.due
+        while True:
+            machine = await load_machine(storage.journal, purchase_run.PURCHASE, purchase_run.stream_of(offer))
+            state = machine.state
+            in_time = clock.now() < claim.dispute_by - claim.award.pace // 4
+            if not (isinstance(state, purchase.Auditing) and state.award_id == claim.award_id and in_time):
+                return _is_owed(state, claim)
+            await clock.sleep(LOOK_S)
 
     return judge
+
+
+def _is_owed(state: purchase.State, claim: ChallengedClaim) -> bool:
+    if isinstance(state, purchase.Auditing):
+        state = state.running
+    if not isinstance(state, purchase.Running | purchase.Done) or state.award_id != claim.award_id:
+        return False
+    return state.latest is not None and state.latest.due >= claim.due

@@ -11,12 +11,14 @@ from typing import Final, Protocol
 import trio
 
 from node.market.auction_run import AuctionRoom
+from node.market.auditing import LocalAuditor
 from node.market.bidding_run import BidderRoom
+from node.market.case_book import CaseBook
 from node.market.delivery_run import DeliveryContext, ProviderRoom
 from node.market.earning_table import EarningTable
 from node.market.gossip import GossipPeers, MarketGossip
 from node.market.misconduct import MisconductBook
-from node.market.ports import PayeeRails, PayerRails, Peers, Sandbox, Signing, Stakes
+from node.market.ports import Court, PayeeRails, PayerRails, Peers, Sandbox, Signing, Stakes
 from node.market.provider import Provider, ProviderParts, open_provider
 from node.market.purchase_run import PurchaseContext, RequesterRoom
 from node.market.quoting import SellingTerms
@@ -61,6 +63,7 @@ class TradingParts:
         on_submitted, on_taken: Told of each purchase and delivery that begins, not of those taken up again.
         on_auction: Told of each step of an auction of ours.
         on_bidding: Told of each state of a bid of ours, with the one before it; None before a new one.
+        court: Where refuted receipts are taken to; None keeps them, with their evidence.
     """
 
     domain: Domain
@@ -86,6 +89,7 @@ class TradingParts:
     on_taken: Callable[[DeliveryContext], None] = _unobserved
     on_auction: Callable[[auction_events.AuctionEvent], None] = _unobserved
     on_bidding: Callable[[BiddingState | None, BiddingState], None] = _unobserved
+    court: Court | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,12 @@ async def open_trading(parts: TradingParts) -> AsyncGenerator[Trading, None]:
         return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
 
     async with AsyncExitStack() as stack:
-        requester = await stack.enter_async_context(open_requester(_requester_parts(parts, gossip, open_streams)))
+        cases = CaseBook(storage.journal, open_streams, parts.clock)
+        await cases.close_old()
+        court = parts.court or cases
+        requester = await stack.enter_async_context(
+            open_requester(_requester_parts(parts, gossip, open_streams, court))
+        )
         provider = await stack.enter_async_context(
             open_provider(_provider_parts(parts, gossip, open_streams), parts.selling)
         )
@@ -135,7 +144,9 @@ class _OpenStreamsOf(Protocol):
     async def __call__(self, prefix: str) -> tuple[str, ...]: ...
 
 
-def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _OpenStreamsOf) -> RequesterParts:
+def _requester_parts(
+    parts: TradingParts, gossip: MarketGossip, open_streams: _OpenStreamsOf, court: Court
+) -> RequesterParts:
     storage = parts.storage
 
     async def find_purchase(award_id: Digest) -> Digest | None:
@@ -149,6 +160,7 @@ def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _O
             rails=parts.payer,
             clock=parts.clock,
             reputations=Reputations(storage.journal, storage.read),
+            random=parts.random,
             stakes=parts.stakes,
             on_event=parts.on_auction,
         ),
@@ -158,6 +170,8 @@ def _requester_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _O
             peers=parts.peers,
             blobs=storage.blobs,
             rails=parts.payer,
+            auditor=LocalAuditor(parts.sandbox, storage.blobs, parts.clock),
+            court=court,
             clock=parts.clock,
             patience_s=parts.patience_s,
             on_event=parts.on_purchase,

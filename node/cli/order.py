@@ -93,6 +93,7 @@ def make_order(manifest: Manifest, offer: OfferSpec) -> TaskOrder:
     if offer.max_eta_s is None:
         raise UsageMistake("no longest time", advice="Add max_eta_s = 60 under [offer], or --max-eta 60.")
     price, reputation, speed = offer.weights or (None, None, None)
+    verify = offer.verify
     return TaskOrder(
         manifest=encode(manifest),
         budget=offer.budget,
@@ -104,6 +105,9 @@ def make_order(manifest: Manifest, offer: OfferSpec) -> TaskOrder:
         weight_reputation=reputation,
         weight_speed=speed,
         hire=offer.hire,
+        verification=verify.kind if verify else None,
+        audit_rate=verify.audit_rate if verify else None,
+        copies=verify.copies if verify else None,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from node.cli.failures import UsageMistake
+from node.cli.policy import PolicySpec, parse_policy
 from node.config.lines import KeyPath, find_lines, nearest_line
 from protocol.errors import ProtocolError
 from protocol.identity import ZERO_DIGEST, Address, Digest, parse_address
@@ -70,6 +71,7 @@ class OfferSpec:
     reveal_window_s: float | None = None
     weights: tuple[int, int, int] | None = None
     hire: Address | None = None
+    verify: PolicySpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +346,7 @@ def _read_offer(table: _Table) -> OfferSpec:
         reveal_window_s=table.seconds("reveal_window_s"),
         weights=_read_weights(table),
         hire=_read_hire(table),
+        verify=_read_verify(table),
     )
     table.finish()
     return offer
@@ -380,6 +383,17 @@ def _read_weights(table: _Table) -> tuple[int, int, int] | None:
         table.complain("weights", "write price, reputation and speed in basis points that add up to 10000")
         return None
     return (weights[0], weights[1], weights[2])
+
+
+def _read_verify(table: _Table) -> PolicySpec | None:
+    value = table.take("verify")
+    if value is None:
+        return None
+    try:
+        return parse_policy(str(value))
+    except UsageMistake as error:
+        table.complain("verify", f"{error}. {error.advice}")
+        return None
 
 
 def _read_hire(table: _Table) -> Address | None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from node.cli.failures import UsageMistake
+from node.cli.policy import parse_policy
 from node.cli.task_file import OfferSpec
 from protocol.errors import ProtocolError
 from protocol.identity import Address, parse_address
@@ -20,6 +21,7 @@ def merge_offer(
     commit_window_s: float | None,
     reveal_window_s: float | None,
     weights: str | None,
+    verify: str | None = None,
 ) -> OfferSpec:
     """Return the file's offer with what the options say instead.
 
@@ -33,6 +35,7 @@ def merge_offer(
         "hire": read_address("--hire", hire) if hire is not None else None,
         "commit_window_s": commit_window_s,
         "reveal_window_s": reveal_window_s,
+        "verify": parse_policy(verify) if verify is not None else None,
         "weights": _read_weights(weights) if weights is not None else None,
     }
     return replace(offer, **{name: value for name, value in given.items() if value is not None})

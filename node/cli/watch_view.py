@@ -16,6 +16,7 @@ from node.api.views import (
     PartView,
     ProviderFailed,
     RailFunded,
+    ReceiptRefuted,
     RollSigned,
     TaskEnded,
     TaskEvent,
@@ -110,7 +111,8 @@ def describe(  # noqa: C901, PLR0912 - one case a kind of event
     match event:
         case AuctionOpened():
             work = f"{event.parts} parts" if event.parts > 1 else "the task"
-            return (f"Auction opened: at most {dollars(event.budget)} for {work} within {event.max_eta_s} s",)
+            opened = f"Auction opened: at most {dollars(event.budget)} for {work} within {event.max_eta_s} s"
+            return (opened, f"[yellow]Cheating pays[/]: {escape(event.warning)}") if event.warning else (opened,)
         case BidderCommitted():
             return (f"  {name(event.bidder)} sealed a bid ({event.count} so far)",)
         case RollSigned():
@@ -133,6 +135,9 @@ def describe(  # noqa: C901, PLR0912 - one case a kind of event
             missing = f"{event.missing_parts} parts are" if event.missing_parts > 1 else "1 part is"
             reason = escape(event.reason)
             return (f"[yellow]{name(event.provider)} failed[/]: {reason}; {missing} missing",)
+        case ReceiptRefuted(refuted=refuted):
+            reason = escape(refuted.reason)
+            return (f"[red]{name(refuted.provider)} is not paid for part {refuted.part}[/]: {reason}",)
         case TaskEnded():
             return _describe_end(event, parts)
         case _:
@@ -153,8 +158,9 @@ def _describe_part(event: PartDelivered, parts: int) -> str:
     part = event.part
     name = f"Part {part.part} ({part.part + 1} of {parts})" if parts > 1 else "Result"
     outcome = "ok" if part.outcome == SUCCESS else f"[red]{escape(part.outcome_text)}[/]"
+    audit = f", audited: {part.audit}" if part.audit else ""
     use = f"fuel {fuel(part.fuel)}, {part.peak_mib} MiB"
-    return f"{name}: {outcome}, {use}, costs {dollars(part.cost)} ({dollars(event.spent)} in all)"
+    return f"{name}: {outcome}, {use}, costs {dollars(part.cost)} ({dollars(event.spent)} in all){audit}"
 
 
 def _describe_end(event: TaskEnded, parts: int) -> tuple[str, ...]:

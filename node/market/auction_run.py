@@ -10,12 +10,21 @@ import trio
 from node.market.gossip import MarketGossip
 from node.market.ports import PayerRails, Peers, Signing, Stakes
 from node.operations.clock import Clock
+from node.operations.randomness import RandomSource
 from node.storage.machine_log import Machine, MachineLog
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market import auction_events as events
 from protocol.market.auction import make_transcript, open_auction, transition
-from protocol.market.auction_states import AuctionState, Collecting, Decided, Failed, Revealing, explain_failure
+from protocol.market.auction_states import (
+    Assignment,
+    AuctionState,
+    Collecting,
+    Decided,
+    Failed,
+    Revealing,
+    explain_failure,
+)
 from protocol.market.auction_views import admitted, next_deadline, outstanding
 from protocol.market.award import awarded_at, build_award
 from protocol.market.messages import (
@@ -30,7 +39,8 @@ from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
 from protocol.stake.terms import least_stake
 from protocol.task.messages import AWARD_METHOD, AwardNotice
-from protocol.units import UnixTime
+from protocol.task.verification import SECRET_BYTES, Audit, Lot, adapt_rate, decode_verification, seal
+from protocol.units import WHOLE, UnixTime
 from protocol.wire.codec import encode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -125,6 +135,7 @@ class AuctionRoom:
     rails: PayerRails
     clock: Clock
     reputations: Reputations
+    random: RandomSource
     stakes: Stakes | None = None
     on_event: Callable[[events.AuctionEvent], None] = _unobserved
 
@@ -148,6 +159,9 @@ class AuctionRun:
         """Who is hired directly, if the offer's format says so."""
         self.announcement: Final = machine.context
         self.offer_id: Final = machine.state.terms.offer_id
+        self.policy: Final = decode_verification(
+            self.announcement.verification, self.announcement.signed.value.verification
+        )
         self._post, self._inbox = trio.open_memory_channel[AuctionMessage](INBOX)
 
     @property
@@ -202,14 +216,28 @@ class AuctionRun:
             price = build_award(
                 self.offer_id, offer, terms, channel=ZERO_DIGEST, audit_seal=ZERO_DIGEST, at=self._room.clock.now()
             ).price
+            audit_seal = await self._seal(assignment)
             channel = await self._room.rails.prepare(terms.provider, price, offer)
             # A clock that was set back must not date an attempt before the one that it follows: nobody would take it.
             at = UnixTime(max((self._room.clock.now(), *(awarded_at(offer, each) for each in state.awards))))
-            award = build_award(self.offer_id, offer, terms, channel=channel, audit_seal=ZERO_DIGEST, at=at)
+            award = build_award(self.offer_id, offer, terms, channel=channel, audit_seal=audit_seal, at=at)
             await self._apply(events.AwardMade(at=at, award=award))
         else:
             award = assignment.award
         return await self._room.signing.sign_award(award)
+
+    def lot_of(self, award: Award) -> Lot | None:
+        """See `Winners`."""
+        state = self._machine.state
+        if not isinstance(self.policy, Audit) or not isinstance(state, Decided):
+            return None
+        secret = next((each.secret for each in state.assignments if each.award == award), None)
+        if secret is None:
+            return None
+        # Who is hired without a roll has no reputation that it knows of: the policy's own rate counts.
+        leaves = state.revealing.leaves if state.revealing else ()
+        reputation = next((leaf.reputation for leaf in leaves if leaf.bidder == award.provider), WHOLE)
+        return Lot(secret=secret, rate=adapt_rate(self.policy.rate, reputation))
 
     async def send_award(self, award: Signed[Award]) -> None:
         """See `Winners`."""
@@ -218,6 +246,17 @@ class AuctionRun:
         await self._room.gossip.publish(AwardAnnouncement(signed=award, bid_ids=state.bid_ids))
         notice = AwardNotice(award=award, transcript=await self.transcript())
         await self._room.peers.call(award.value.provider, AWARD_METHOD, encode(notice))
+
+    async def _seal(self, assignment: Assignment) -> Digest:
+        """Draw what the lot is drawn from, before there is an award that seals it."""
+        if not isinstance(self.policy, Audit):
+            return ZERO_DIGEST
+        if assignment.secret is not None:
+            return seal(assignment.secret)
+        secret, terms = Digest(self._room.random.bytes(SECRET_BYTES)), assignment.terms
+        at = self._room.clock.now()
+        await self._apply(events.SecretDrawn(at=at, slot=terms.slot, attempt=terms.attempt, secret=secret))
+        return seal(secret)
 
     async def _decide(self) -> None:
         """Run the windows that are still open."""

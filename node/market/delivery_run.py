@@ -16,7 +16,7 @@ from node.market.ports import Blobs, PartRun, PayeeRails, Peers, Sandbox, Signin
 from node.operations.clock import Clock
 from node.storage.machine_log import Machine, MachineLog
 from protocol.errors import ProtocolError, StoaError, TransientError
-from protocol.identity import ContentDigest, Digest
+from protocol.identity import ZERO_DIGEST, ContentDigest, Digest
 from protocol.market.objects import Offer
 from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.eip712 import Domain, digest
@@ -34,6 +34,7 @@ from protocol.task.messages import (
     PaymentNotice,
     ProgressNotice,
     ReceiptNotice,
+    SealNotice,
     StartNotice,
 )
 from protocol.task.objects import Receipt, Start
@@ -178,6 +179,19 @@ class DeliveryRun:
                 return  # sent again
             case _:
                 raise ProtocolError(f"no receipt of this award waits for a payment ({type(state).__name__})")
+
+    async def receive_seal(self, notice: SealNotice) -> None:
+        """Keep what opens the award's seal, told once the last receipt is in the requester's hands.
+
+        Raises:
+            SealMismatch: Another secret than the sealed one.
+            ProtocolError: No receipt waits for its payment, or it is not the last.
+        """
+        state = self._machine.state
+        if not isinstance(state, delivery.Unpaid) or state.receipt.part != self.context.terms.last_part:
+            raise ProtocolError("the seal of this award can't be opened now")
+        if state.secret != notice.secret:
+            await self._machine.apply(delivery.SecretHeard(secret=notice.secret))
 
     async def run(self) -> None:
         """Drive the delivery to its end."""
@@ -353,6 +367,7 @@ class DeliveryRun:
                 with trio.move_on_after(RESEND_S):
                     payment = await self._payments.receive()
                     if payment.acceptance.value.part == receipt.part:
+                        self._note_seal(receipt)
                         return delivery.PartPaid(acceptance=payment.acceptance)
                 if not is_kept and not await self._keep(signed):
                     break
@@ -360,6 +375,11 @@ class DeliveryRun:
         if not is_kept:  # a pace shorter than one wait
             await self._keep(signed)
         return delivery.PaymentOverdue()
+
+    def _note_seal(self, receipt: Receipt) -> None:
+        state, sealed = self._machine.state, self._award.audit_seal != ZERO_DIGEST
+        if sealed and receipt.part == self.context.terms.last_part and getattr(state, "secret", None) is None:
+            log.warning("requester.seal_not_opened", award=self.context.job.award_id.hex())
 
     async def _keep(self, signed: Signed[Receipt]) -> bool:
         """Keep a receipt as evidence; tell whether its money still stands."""

@@ -133,6 +133,8 @@ def _changes(event: delivery.Event, row: Any) -> dict[str, object]:
             return {"state": "dropped", "reason": reason}
         case delivery.PaymentOverdue():
             return {"state": "dropped", "reason": "the requester did not pay"}
+        case delivery.SecretHeard():
+            return {}
 
 
 def _row(row: Any) -> EarningRow:

@@ -13,6 +13,9 @@ from protocol.signing.signed import Signed
 from protocol.task.manifest import Manifest
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
+from protocol.task.purchase import Auditing, Case
+from protocol.task.purchase_events import AuditPassed, AuditRefuted
+from protocol.task.receipt import Terms
 from protocol.units import Amount, UnixTime
 
 T = TypeVar("T")
@@ -249,4 +252,27 @@ class Sandbox(Protocol):
 
     def free_workers(self) -> int:
         """Return how many parts could start now."""
+        ...
+
+
+class Auditor(Protocol):
+    """Finds second results."""
+
+    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted:
+        """Find a second result for the part, and say what it says of the receipt. Harmless to repeat.
+
+        It comes to an end before the provider loses its patience; where there is no second result by then, the receipt
+        passes undecided.
+        """
+        ...
+
+
+class Court(Protocol):
+    """Where wrong receipts are taken to."""
+
+    async def dispute(self, case: Case, offer: Signed[Offer], manifest: Manifest) -> None:
+        """Take a case; returns once it is durable, so that what the law gives is asked for from then on.
+
+        Harmless to repeat: a case is known by its receipt's id.
+        """
         ...

@@ -40,10 +40,12 @@ from protocol.task.messages import (
     CANCEL_METHOD,
     FUNDING_METHOD,
     PAYMENT_METHOD,
+    SEAL_METHOD,
     AwardNotice,
     CancelNotice,
     FundingNotice,
     PaymentNotice,
+    SealNotice,
 )
 from protocol.task.pricing import highest_part_price, part_price
 from protocol.units import Amount, UnixTime, format_amount
@@ -159,6 +161,7 @@ class Provider:
         peers.serve(FUNDING_METHOD, self._on_funding, max_request=NOTICE_MAX_BYTES)
         peers.serve(PAYMENT_METHOD, self._on_payment, max_request=NOTICE_MAX_BYTES)
         peers.serve(CANCEL_METHOD, self._on_cancel, max_request=NOTICE_MAX_BYTES)
+        peers.serve(SEAL_METHOD, self._on_seal, max_request=NOTICE_MAX_BYTES)
         self._parts.gossip.listen(self._on_message)
         self._nursery.start_soon(self._sweep)
 
@@ -274,7 +277,8 @@ class Provider:
         )
         now = datetime.fromtimestamp(self._parts.clock.now(), tz=UTC).astimezone()
         engine = self._parts.deliveries.sandbox.engine
-        figures = quote(terms, engine, checked.offer, checked.manifest, minute=now.hour * 60 + now.minute)
+        minute = now.hour * 60 + now.minute
+        figures = quote(terms, engine, checked.offer, checked.manifest, checked.policy, minute=minute)
         return Bid(
             offer=checked.id,
             roll=ZERO_DIGEST,
@@ -430,6 +434,11 @@ class Provider:
     async def _on_cancel(self, peer: PeerId, body: bytes) -> bytes:
         notice = decode(CancelNotice, body, max_bytes=NOTICE_MAX_BYTES)
         self._running(peer, notice.award).withdraw(printable(notice.reason))
+        return b""
+
+    async def _on_seal(self, peer: PeerId, body: bytes) -> bytes:
+        notice = decode(SealNotice, body, max_bytes=NOTICE_MAX_BYTES)
+        await self._running(peer, notice.award).receive_seal(notice)
         return b""
 
     def _running(self, peer: PeerId, award_id: Digest) -> DeliveryRun:

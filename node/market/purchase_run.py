@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from node.market.driver import Interrupt, drive
-from node.market.ports import Blobs, PayerRails, Peers, Signing
+from node.market.ports import Auditor, Blobs, Court, PayerRails, Peers, Signing
 from node.market.words import printable
 from node.operations.clock import Clock
 from node.storage.machine_log import Machine, MachineLog
@@ -26,11 +26,13 @@ from protocol.task.messages import (
     FUNDING_METHOD,
     PAYMENT_METHOD,
     REASON_MAX,
+    SEAL_METHOD,
     CancelNotice,
     FailureNotice,
     FundingNotice,
     PaymentNotice,
     ReceiptNotice,
+    SealNotice,
     StartNotice,
     VoucherNotice,
 )
@@ -38,6 +40,7 @@ from protocol.task.objects import Receipt
 from protocol.task.outcome import describe, is_judged
 from protocol.task.pricing import Rates
 from protocol.task.receipt import Progress, Terms, verify_delivery, verify_receipt, verify_start
+from protocol.task.verification import Lot
 from protocol.units import UnixTime
 from protocol.wire.codec import encode
 
@@ -99,6 +102,10 @@ class Winners(Protocol):
         """
         ...
 
+    def lot_of(self, award: Award) -> Lot | None:
+        """Return what decides which receipts under the award in force are audited; None if the policy is another."""
+        ...
+
 
 def _unobserved(_context: PurchaseContext) -> None:
     """Nobody watches."""
@@ -119,6 +126,8 @@ class RequesterRoom:
     peers: Peers
     blobs: Blobs
     rails: PayerRails
+    auditor: Auditor
+    court: Court
     clock: Clock
     patience_s: float
     on_event: Callable[[PurchaseContext, purchase.Event], None]
@@ -191,6 +200,8 @@ class PurchaseRun:
                 return await self._await_start(award, award_id)
             case purchase.AwaitPart():
                 return await self._await_part(effect)
+            case purchase.AuditPart() | purchase.TakePart() | purchase.OpenDispute():
+                return await self._look_again(effect)
             case purchase.PayPart():
                 await self._pay(effect)
                 return None
@@ -200,6 +211,19 @@ class PurchaseRun:
             case purchase.TellCancelled(award=award):
                 await self._tell_over(award, "the requester cancelled the task")
                 return None
+
+    async def _look_again(
+        self, effect: purchase.AuditPart | purchase.TakePart | purchase.OpenDispute
+    ) -> purchase.Event:
+        match effect:
+            case purchase.AuditPart(auditing=auditing):
+                terms = self._terms_of(auditing.award, auditing.award_id)
+                return await self._room.auditor.look_again(terms, auditing)
+            case purchase.TakePart(receipt=receipt, receipt_id=receipt_id):
+                return purchase.PartReceived(receipt=receipt, receipt_id=receipt_id)
+            case purchase.OpenDispute(case=case):
+                await self._room.court.dispute(case, self.context.offer, self.context.manifest)
+                return purchase.DisputeTaken(receipt_id=case.receipt_id)
 
     async def _seek(self, first_part: int, attempt: int) -> purchase.Event:
         try:
@@ -337,6 +361,9 @@ class PurchaseRun:
             return None  # the provider sends the receipt again
         except ProtocolError as error:
             return purchase.ProviderFailed(award_id=effect.award_id, reason=_reason(error))
+        lot = self._winners.lot_of(award)
+        if lot is not None and lot.falls_on(receipt_id):
+            return purchase.AuditDrawn(receipt=notice.receipt, receipt_id=receipt_id)
         return purchase.PartReceived(receipt=notice.receipt, receipt_id=receipt_id)
 
     def _terms_of(self, award: Signed[Award], award_id: Digest) -> Terms:
@@ -353,7 +380,15 @@ class PurchaseRun:
         award = effect.award.value
         acceptance = await self._room.signing.sign_acceptance(effect.acceptance, award)
         voucher = await self._room.rails.pay(effect.award, effect.acceptance.award, acceptance, last=effect.last)
+        if effect.last:
+            await self._open_seal(award, effect.acceptance.award)
         await self._try_tell(award, PAYMENT_METHOD, encode(PaymentNotice(acceptance=acceptance, voucher=voucher)))
+
+    async def _open_seal(self, award: Award, award_id: Digest) -> None:
+        """Tell the secret of the lot. Earlier, it would say which of the parts to come are looked at (BI13)."""
+        lot = self._winners.lot_of(award)
+        if lot is not None:
+            await self._try_tell(award, SEAL_METHOD, encode(SealNotice(award=award_id, secret=lot.secret)))
 
     async def _tell_over(self, award: Signed[Award], reason: str) -> None:
         notice = CancelNotice(award=digest(self._room.domain, award.value), reason=reason)

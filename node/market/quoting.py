@@ -10,6 +10,7 @@ from protocol.identity import Address, Digest, format_address
 from protocol.market.objects import Offer
 from protocol.task.manifest import Manifest
 from protocol.task.pricing import Rates, price_at_limits
+from protocol.task.verification import Trust, Verification
 from protocol.units import Amount, Seconds, format_amount
 
 ETA_FLOOR_S: Final = 5
@@ -57,7 +58,9 @@ class Quote:
     eta: Seconds
 
 
-def quote(terms: SellingTerms, engine: Digest, offer: Offer, manifest: Manifest, *, minute: int) -> Quote:
+def quote(
+    terms: SellingTerms, engine: Digest, offer: Offer, manifest: Manifest, policy: Verification, *, minute: int
+) -> Quote:
     """Return what to bid for the whole task at its limits; `minute` is that of the local day.
 
     Raises:
@@ -70,7 +73,7 @@ def quote(terms: SellingTerms, engine: Digest, offer: Offer, manifest: Manifest,
     if manifest.engine != engine:
         raise NotWanted("the task wants another engine")
     _check_size(terms, manifest)
-    eta = _eta(terms, manifest)
+    eta = _eta(terms, manifest) + _waits(terms, offer, manifest, policy)
     if eta > min(offer.max_eta, terms.max_eta_s):
         raise NotWanted(f"the work may take {eta} s here; the offer allows {offer.max_eta}, we {terms.max_eta_s}")
     price = price_at_limits(terms.rates, manifest, 0, len(manifest.parts))
@@ -102,3 +105,14 @@ def _eta(terms: SellingTerms, manifest: Manifest) -> int:
     fuel = manifest.limits.fuel * len(manifest.parts)
     overhead_s = len(manifest.parts)  # one second a part for fetching, storing and being paid
     return max(ETA_FLOOR_S, math.ceil(fuel / terms.fuel_per_s) + overhead_s)
+
+
+def _waits(terms: SellingTerms, offer: Offer, manifest: Manifest, policy: Verification) -> int:
+    """Time in which parts but the last may wait for their pay, since the requester looks at them again first (BI15).
+
+    Our own pace is taken for the requester's, which nobody knows; after its `pace` it pays without a second result.
+    """
+    if isinstance(policy, Trust):
+        return 0
+    part_s = math.ceil(manifest.limits.fuel / terms.fuel_per_s) + 1
+    return (len(manifest.parts) - 1) * min(part_s, offer.pace)

@@ -4,7 +4,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 import trio
@@ -40,7 +40,7 @@ from protocol.task.messages import (
 )
 from protocol.task.pricing import Rates, check_rates, rates_digest
 from protocol.task.purchase import latest_payment
-from protocol.task.verification import Verification, verification_digest
+from protocol.task.verification import Verification, copies_of, verification_digest
 from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime
 from protocol.wire.codec import decode, encode
 
@@ -49,6 +49,8 @@ log = structlog.stdlib.get_logger(__name__)
 NOTICE_MAX_BYTES: Final = 8 * 1024
 FINISHED_KEPT: Final = 256
 """Tasks that are over but stay in memory, for providers that missed the last payment."""
+
+_UnderAward: TypeAlias = purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Auditing | purchase.Done
 
 
 class UnknownTask(ProtocolError):
@@ -109,6 +111,12 @@ class Wish:
     start_within: Seconds
     standby_for_s: int
     hire: Address | None = None
+
+
+class NoCopiesYet(ProtocolError):
+    """A policy that asks for several copies: one requester of this version deals with one provider at a time."""
+
+    advice = "Use audit:100%, which finds the same lies by running every part again on this node."
 
 
 class AwardOver(ProtocolError):
@@ -215,7 +223,7 @@ class Requester:
         """Return the offer that `submit` would sign now. Its rail is the one that can pay the whole budget.
 
         Raises:
-            OfferError, InvalidRates: The wish breaks a rule.
+            OfferError, InvalidRates, NoCopiesYet: The wish breaks a rule.
             NoRail: Neither channel nor escrow can pay it, and why.
         """
         choice = await self._parts.purchases.rails.plan(wish.hire, wish.budget, self.draft(wish))
@@ -224,6 +232,8 @@ class Requester:
 
     def draft(self, wish: Wish) -> Offer:
         """Return the offer but for its rail."""
+        if copies_of(wish.verification) != 1:
+            raise NoCopiesYet("this node can't compare copies yet")
         terms, now = self._parts.terms, self._parts.clock.unix_time()
         # `commit_by` is the last second that counts (C7): the window is open until its end.
         commit_by = math.ceil(now + wish.commit_window_s) - 1
@@ -342,7 +352,11 @@ class Requester:
         notice = decode(ReceiptNotice, body, max_bytes=NOTICE_MAX_BYTES)
         receipt = notice.receipt.value
         if self._find_running(receipt.award) is not None:
-            _post(self._running(peer, receipt.award), notice)
+            run = self._running(peer, receipt.award)
+            if isinstance(run.state, purchase.Auditing):  # it is being looked at, and answered when that is done
+                run.heard()
+            else:
+                _post(run, notice)
             return b""
         wallet = self._wallet_of(peer)
         run = await self._find_over(receipt.award)
@@ -402,8 +416,7 @@ class Requester:
     def _find_running(self, award_id: Digest) -> PurchaseRun | None:
         for task in self._tasks.values():
             state = task.purchase.state
-            under_award = isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Done)
-            if under_award and state.award_id == award_id:
+            if isinstance(state, _UnderAward) and state.award_id == award_id:
                 return task.purchase
         return None
 
@@ -430,7 +443,7 @@ def _post(run: PurchaseRun, message: ProviderMessage) -> None:
 
 def _provider_of(run: PurchaseRun) -> Address | None:
     state = run.state
-    if isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Done):
+    if isinstance(state, _UnderAward):
         return state.award.value.provider
     return None
 

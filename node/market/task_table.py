@@ -169,8 +169,10 @@ def _changes(event: purchase.Event, row: Any) -> dict[str, object]:
             }
         case purchase.NoWinner(reason=reason) | purchase.RailFailed(reason=reason):
             return {"state": "failed", "reason": reason}
-        case purchase.ProviderFailed(reason=reason):
+        case purchase.ProviderFailed(reason=reason) | purchase.AuditRefuted(reason=reason):
             return {"state": "standby", "reason": reason}
+        case purchase.AuditDrawn() | purchase.AuditPassed() | purchase.DisputeTaken():
+            return {}
         case purchase.CancelRequested():
             return {"state": "cancelled"}
 

@@ -1,7 +1,7 @@
 """What this node has seen of its providers, and the opinion that follows (docs/spec/reputation.md).
 
 A projection of the purchases in the journal: parts that were accepted and paid count for a provider, awards that it let
-down count against it, and so do auctions in which it committed and stayed silent.
+down count against it, and so do auctions in which it committed and stayed silent, and receipts that were refuted.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,6 +34,7 @@ _conduct = Table(
     Column("settled", BIG, nullable=False),
     Column("failed", BIG, nullable=False),
     Column("silent", BIG, nullable=False),
+    Column("refuted", BIG, nullable=False),
 )
 _serving = Table(
     "conduct_serving",
@@ -70,7 +71,7 @@ class ConductTable:
     """Keeps one row a provider."""
 
     name = "conduct"
-    version = 1
+    version = 2
     tables = (_conduct, _serving)
 
     def apply(self, connection: Connection, record: Record) -> None:
@@ -116,6 +117,8 @@ def _apply_purchase(connection: Connection, stream: str, event: purchase.Event) 
             _count(connection, _serving_provider(connection, stream), settled=1)
         case purchase.ProviderFailed():
             _count(connection, _serving_provider(connection, stream), failed=1)
+        case purchase.AuditRefuted():
+            _count(connection, _serving_provider(connection, stream), refuted=1)
         case _:
             pass
 
@@ -124,7 +127,9 @@ def _serving_provider(connection: Connection, stream: str) -> Address:
     return connection.execute(select(_serving.c.provider).where(_serving.c.stream == stream)).scalar_one()
 
 
-def _count(connection: Connection, provider: Address, *, settled: int = 0, failed: int = 0, silent: int = 0) -> None:
+def _count(
+    connection: Connection, provider: Address, *, settled: int = 0, failed: int = 0, silent: int = 0, refuted: int = 0
+) -> None:
     mine = _conduct.c.provider == provider
     changed = connection.execute(
         update(_conduct)
@@ -133,14 +138,19 @@ def _count(connection: Connection, provider: Address, *, settled: int = 0, faile
             settled=_conduct.c.settled + settled,
             failed=_conduct.c.failed + failed,
             silent=_conduct.c.silent + silent,
+            refuted=_conduct.c.refuted + refuted,
         )
     )
     if not changed.rowcount:
-        connection.execute(insert(_conduct).values(provider=provider, settled=settled, failed=failed, silent=silent))
+        first = {"settled": settled, "failed": failed, "silent": silent, "refuted": refuted}
+        connection.execute(insert(_conduct).values(provider=provider, **first))
 
 
 def _read(connection: Connection, providers: tuple[Address, ...]) -> dict[Address, beta.Record]:
     rows = connection.execute(select(_conduct).where(_conduct.c.provider.in_(providers)))
     return {
-        Address(row.provider): beta.Record(settled=row.settled, failed=row.failed, silent=row.silent) for row in rows
+        Address(row.provider): beta.Record(
+            settled=row.settled, failed=row.failed, silent=row.silent, refuted=row.refuted
+        )
+        for row in rows
     }

@@ -17,6 +17,7 @@ it published. After a crash the logged award is published again and no other can
     Revealing    BidHeard               Revealing      sealed formats only
     Revealing    RevealWindowClosed     Decided        PrepareAward for each slot, NoteSilence
                                         Failed         fewer bids that count than copies
+    Decided      SecretDrawn            Decided        audits only: before the award that seals it
     Decided      AwardMade              Decided        PublishAward
     Decided      BidderFailed           Decided        PrepareAward for the standby (A5)
                                         Failed         no standby is left, or the offer is over
@@ -26,7 +27,7 @@ The shell decides when a window closes, never before its last second. It may wai
 way: a peer nearer to the bidder may have heard in time what reaches the requester late, and would miss it in the roll.
 """
 
-from protocol.market.auction_awarding import award_made, bidder_failed
+from protocol.market.auction_awarding import award_made, bidder_failed, secret_drawn
 from protocol.market.auction_closing import (
     bidders_unbacked,
     commit_window_closed,
@@ -45,6 +46,7 @@ from protocol.market.auction_events import (
     CommitWindowClosed,
     ProviderChosen,
     RevealWindowClosed,
+    SecretDrawn,
 )
 from protocol.market.auction_hearing import bid_heard, commitment_heard, open_bid_heard
 from protocol.market.auction_states import (
@@ -76,7 +78,7 @@ def open_auction(domain: Domain, offer: Offer) -> Collecting:
     return Collecting(terms=AuctionTerms(domain=domain, offer_id=digest(domain, offer), offer=offer))
 
 
-def transition(  # noqa: C901 - the table above, one case a row
+def transition(  # noqa: C901, PLR0912 - the table above, one case a row
     state: AuctionState, event: AuctionEvent
 ) -> tuple[AuctionState, tuple[AuctionEffect, ...]]:
     """Apply a fact.
@@ -104,6 +106,8 @@ def transition(  # noqa: C901 - the table above, one case a row
             return bid_heard(state, bid), ()
         case Revealing(), RevealWindowClosed():
             return reveal_window_closed(state, event)
+        case Decided(), SecretDrawn():
+            return secret_drawn(state, event)
         case Decided(), AwardMade():
             return award_made(state, event)
         case Decided(), BidderFailed():

@@ -9,6 +9,7 @@ from protocol.market.auction_events import (
     BidderFailed,
     PrepareAward,
     PublishAward,
+    SecretDrawn,
 )
 from protocol.market.auction_states import (
     Assignment,
@@ -23,6 +24,7 @@ from protocol.market.scoring import (
     NoCandidates,
     place_standby,
 )
+from protocol.task.verification import seal
 from protocol.units import UnixTime
 
 
@@ -32,6 +34,17 @@ class WrongAward(UnexpectedEvent):
     rule = "A7"
 
 
+def secret_drawn(state: Decided, event: SecretDrawn) -> tuple[Decided, tuple[AuctionEffect, ...]]:
+    """Keep the secret of an award that is not made yet; see `transition`."""
+    index = _assignment_of(state, event.slot, event.attempt)
+    assignment = state.assignments[index]
+    if assignment.award is not None or assignment.secret is not None:
+        raise UnexpectedEvent(f"slot {event.slot}, attempt {event.attempt} has its secret or its award already")
+    sealed = replace(assignment, secret=event.secret)
+    assignments = (*state.assignments[:index], sealed, *state.assignments[index + 1 :])
+    return replace(state, assignments=assignments), ()
+
+
 def award_made(state: Decided, event: AwardMade) -> tuple[Decided, tuple[AuctionEffect, ...]]:
     """Log an award that the shell has built; see `transition`."""
     award, terms = event.award, state.terms
@@ -39,6 +52,8 @@ def award_made(state: Decided, event: AwardMade) -> tuple[Decided, tuple[Auction
     assignment = state.assignments[index]
     if assignment.award is not None:
         raise WrongAward(f"slot {award.slot}, attempt {award.attempt} has its award already")
+    if assignment.secret is not None and award.audit_seal != seal(assignment.secret):
+        raise WrongAward("the award does not seal the secret that was drawn for it")
     at = awarded_at(terms.offer, award)
     expected = build_award(
         terms.offer_id,

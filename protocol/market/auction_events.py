@@ -106,6 +106,17 @@ class BiddersUnbacked:
     bidders: Annotated[tuple[Address, ...], MaxLen(2 * MAX_BIDDERS)]
 
 
+@tagged(10)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDrawn:
+    """The award to come will seal this secret (L5). It is logged first: who lost it could show no lot."""
+
+    at: UnixTime
+    slot: Uint16
+    attempt: Uint16
+    secret: Digest
+
+
 AuctionEvent: TypeAlias = (
     CommitmentHeard
     | BiddersUnbacked
@@ -116,6 +127,7 @@ AuctionEvent: TypeAlias = (
     | AwardMade
     | BidderFailed
     | Cancelled
+    | SecretDrawn
 )
 
 

@@ -70,10 +70,17 @@ class Revealing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Who holds a slot. `award` is None until one was made."""
+    """Who holds a slot.
+
+    Attributes:
+        terms: What the auction decided.
+        award: None until one was made.
+        secret: What its `audit_seal` seals; None if nothing is audited by lot.
+    """
 
     terms: AwardTerms
     award: Award | None = None
+    secret: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

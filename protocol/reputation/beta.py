@@ -20,6 +20,7 @@ from protocol.units import WHOLE, Uint16, Uint64
 
 PRIOR_SUCCESSES: Final = 1
 PRIOR_FAILURES: Final = 1
+REFUTED_WEIGHS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,15 @@ class Record:
         failed: Parts that were awarded to it and not delivered: no start, silence after the start, a late or a false
             receipt. Unjudged outcomes (B3) count as neither.
         silent: Auctions in which it committed and revealed no bid that counts. Each is a failure.
+        refuted: Parts whose receipt this node found to be wrong by running them again. Each weighs as 50 failures: a
+            deterministic part has no second answer, so that was a lie, or a machine that should not sell.
         caught: Whether a fault of it is proved (A7, or a verdict): it is dealt with no more.
     """
 
     settled: Uint64 = 0
     failed: Uint64 = 0
     silent: Uint64 = 0
+    refuted: Uint64 = 0
     caught: bool = False
 
 
@@ -58,6 +62,11 @@ def with_silence(record: Record) -> Record:
     return replace(record, silent=record.silent + 1)
 
 
+def with_refuted(record: Record) -> Record:
+    """Return the record after one more receipt that this node refuted."""
+    return replace(record, refuted=record.refuted + 1)
+
+
 def with_proof(record: Record) -> Record:
     """Return the record of a provider whose fault was proved."""
     return replace(record, caught=True)
@@ -72,7 +81,7 @@ def compute_reputation(record: Record) -> Uint16:
     """Return the reputation to put into a roll, 0..10,000; 0 for one that was caught."""
     if record.caught:
         return 0
-    return lower_bound(record.settled, record.failed + record.silent)
+    return lower_bound(record.settled, record.failed + record.silent + REFUTED_WEIGHS * record.refuted)
 
 
 def lower_bound(successes: int, failures: int) -> Uint16:

@@ -8,6 +8,7 @@ second, nothing binds before `Start` (M1): it is signed only when the money is c
     Offered    RailConfirmed   Fetching   FetchInputs
     Fetching   InputsHeld      Working    SendStart, RunPart           the start is what binds
     Working    PartRan         Unpaid     SendReceipt
+    Unpaid     SecretHeard     Unpaid     -                            it opens the award's seal (BI13)
     Unpaid     PartPaid        Working    RunPart
     Unpaid     PartPaid        Delivered  SettleRail                   it was the last part
     Working    PartFailed      Dropped    TellFailed, SettleRail       unjudged: no pay, no slash (B3)
@@ -23,6 +24,7 @@ from protocol.identity import Digest
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance, Receipt, Start
+from protocol.task.verification import verify_seal
 from protocol.units import Amount, Uint32, UnixTime
 from protocol.wire.codec import MaxLen, tagged
 
@@ -76,16 +78,23 @@ class Unpaid:
     receipt: Receipt
     paid: Amount
     accepted: Signed[Acceptance] | None = None
+    secret: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """Every part is done and accepted."""
+    """Every part is done and accepted.
+
+    Attributes:
+        secret: What the award's `audit_seal` sealed: with the receipts it shows which of them were to be audited. None
+            if nothing was sealed, or the requester doesn't say, which is its fault.
+    """
 
     job: Job
     start: Start
     paid: Amount
     accepted: Signed[Acceptance]
+    secret: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +164,17 @@ class Withdrawn:
     reason: Reason
 
 
-Event: TypeAlias = RailConfirmed | InputsHeld | PartRan | PartPaid | PartFailed | PaymentOverdue | Withdrawn
+@tagged(8)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretHeard:
+    """With the last payment, the requester opened the seal of the award."""
+
+    secret: Digest
+
+
+Event: TypeAlias = (
+    RailConfirmed | InputsHeld | PartRan | PartPaid | PartFailed | PaymentOverdue | Withdrawn | SecretHeard
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,11 +237,14 @@ class SettleRail:
 Effect: TypeAlias = AwaitRail | FetchInputs | SendStart | RunPart | SendReceipt | TellFailed | SettleRail
 
 
-def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def transition(  # noqa: C901 - the table above, one case a row
+    state: State, event: Event
+) -> tuple[State, tuple[Effect, ...]]:
     """Apply one event.
 
     Raises:
         UnexpectedEvent: The table has no such row, or the event speaks of another part.
+        SealMismatch: A secret that the award did not seal.
     """
     match state, event:
         case Offered(job=job), RailConfirmed():
@@ -241,6 +263,9 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return unpaid, (SendReceipt(job=job, receipt=receipt),)
         case Unpaid(), PartPaid(acceptance=acceptance):
             return _paid(state, acceptance)
+        case Unpaid(job=job), SecretHeard(secret=secret):
+            verify_seal(job.award.value.audit_seal, secret)
+            return replace(state, secret=secret), ()
         case Working(job=job), PartFailed(reason=reason):
             dropped = _drop(state, reason)
             return dropped, (TellFailed(job=job, reason=reason), *outstanding(dropped))
@@ -295,7 +320,9 @@ def _paid(state: Unpaid, acceptance: Signed[Acceptance]) -> tuple[State, tuple[E
         raise UnexpectedEvent(f"acceptance of {accepted.due}, the receipt says {state.receipt.due}")
     done = accepted.part + 1 == award.first_part + award.parts
     if done:
-        delivered = Delivered(job=state.job, start=state.start, paid=accepted.due, accepted=acceptance)
+        delivered = Delivered(
+            job=state.job, start=state.start, paid=accepted.due, accepted=acceptance, secret=state.secret
+        )
         return delivered, outstanding(delivered)
     part = accepted.part + 1
     working = Working(job=state.job, start=state.start, part=part, paid=accepted.due, accepted=acceptance)

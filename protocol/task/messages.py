@@ -27,6 +27,7 @@ RECEIPT_METHOD: Final = "task/receipt"
 PAYMENT_METHOD: Final = "task/payment"
 FAILURE_METHOD: Final = "task/failure"
 CANCEL_METHOD: Final = "task/cancel"
+SEAL_METHOD: Final = "task/seal"
 
 Reason = Annotated[str, MaxLen(REASON_MAX)]
 
@@ -116,3 +117,11 @@ class CancelNotice:
 
     award: Digest
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealNotice:
+    """What the award's `audit_seal` sealed, told with the last payment: it shows which receipts were to be audited."""
+
+    award: Digest
+    secret: Digest

@@ -7,6 +7,9 @@ how many parts are paid, what they cost, and which award is in force. Nothing is
 shell reports `PartReceived` only when the output is on this disk, its digest is that of the receipt, and the
 receipt has passed `verify_receipt`.
 
+What the policy has looked at again (docs/spec/bill.md, section 4) is in nobody's power meanwhile: neither cancelling
+nor a failure of the provider ends it, so that a receipt once held is either paid or refuted.
+
     state      event            next       effects
     Seeking    WinnerChosen     Funding    SendAward, FundRail
     Seeking    NoWinner         Failed     -
@@ -16,6 +19,11 @@ receipt has passed `verify_receipt`.
     Awaiting   Started          Running    AwaitPart
     Running    PartReceived     Running    PayPart, AwaitPart
     Running    PartReceived     Done       PayPart, CloseRail        it was the last part
+    Running    AuditDrawn       Auditing   AuditPart          its receipt is looked at again before it is accepted
+    Auditing   AuditPassed      Auditing   TakePart
+    Auditing   PartReceived     as from Running
+    Auditing   AuditRefuted     Seeking    CloseRail, OpenDispute    nothing is paid for this part
+    Seeking    DisputeTaken     Seeking    SeekWinner                the court has the case
     Funding .. ProviderFailed   Seeking    CloseRail, SeekWinner
     any open   CancelRequested  Cancelled  CloseRail, TellCancelled
 """
@@ -27,13 +35,29 @@ from protocol.errors import UnexpectedEvent
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
+from protocol.task.audit import Finding, Rerun
 from protocol.task.objects import Acceptance, Receipt, Start
+from protocol.task.purchase_events import (
+    AuditDrawn,
+    AuditPassed,
+    AuditRefuted,
+    CancelRequested,
+    DisputeTaken,
+    Event,
+    NoWinner,
+    PartReceived,
+    ProviderFailed,
+    RailFailed,
+    RailFunded,
+    Reason,
+    Started,
+    WinnerChosen,
+)
 from protocol.units import Amount, Uint16, Uint32
-from protocol.wire.codec import MaxLen, tagged
+from protocol.wire.codec import MaxLen
 
 MAX_ATTEMPTS = 64
 
-Reason = Annotated[str, MaxLen(512)]
 FailedBidders = Annotated[tuple[Address, ...], MaxLen(MAX_ATTEMPTS)]
 
 
@@ -43,6 +67,29 @@ class Accepted:
 
     award: Signed[Award]
     acceptance: Acceptance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A receipt that was found to be wrong, with what was found instead: what a court is given.
+
+    Attributes:
+        award: The award that the receipt is under.
+        start: That the provider was bound.
+        receipt: As the provider signed it.
+        receipt_id: Its digest.
+        before: Running total due before this part, base units.
+        rerun: What this requester found.
+        reason: What differs, in words.
+    """
+
+    award: Signed[Award]
+    start: Signed[Start]
+    receipt: Signed[Receipt]
+    receipt_id: Digest
+    before: Amount
+    rerun: Rerun
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +115,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeking:
-    """No award is in force; the auction names the best bidder that has not failed."""
+    """No award is in force; the auction names the best bidder that has not failed.
+
+    Attributes:
+        case: A wrong receipt that the court has not taken yet; nobody is hired before it has.
+    """
 
     progress: Progress
+    case: Case | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +161,38 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Auditing:
+    """The next part is here and its receipt is looked at again; nothing is paid for it before the finding.
+
+    Attributes:
+        running: Where the award stood before this part.
+        receipt: The receipt in question; no other is taken for this part.
+        receipt_id: Its digest.
+        passed: The finding, once it is one to pay on.
+    """
+
+    running: Running
+    receipt: Signed[Receipt]
+    receipt_id: Digest
+    passed: Finding | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """As in the other states."""
+        return self.running.progress
+
+    @property
+    def award(self) -> Signed[Award]:
+        """As in the other states."""
+        return self.running.award
+
+    @property
+    def award_id(self) -> Digest:
+        """As in the other states."""
+        return self.running.award_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """Every part is here and paid. The last acceptance stays, for a provider that missed it."""
 
@@ -133,78 +217,7 @@ class Cancelled:
     progress: Progress
 
 
-State: TypeAlias = Seeking | Funding | Awaiting | Running | Done | Failed | Cancelled
-
-
-@tagged(1)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WinnerChosen:
-    """The auction named a provider, and the requester signed the award."""
-
-    award: Signed[Award]
-    award_id: Digest
-
-
-@tagged(2)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoWinner:
-    """Nobody (else) bid."""
-
-    reason: Reason
-
-
-@tagged(3)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RailFunded:
-    """The hold is signed, or the escrow is confirmed."""
-
-    award_id: Digest
-
-
-@tagged(4)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RailFailed:
-    """The money can't be promised: a spending cap, an empty wallet, a chain that is not there."""
-
-    award_id: Digest
-    reason: Reason
-
-
-@tagged(5)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """The provider's start arrived in time."""
-
-    start: Signed[Start]
-
-
-@tagged(6)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartReceived:
-    """A receipt passed every check and its output is on this disk."""
-
-    receipt: Signed[Receipt]
-    receipt_id: Digest
-
-
-@tagged(7)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderFailed:
-    """The provider did not start, fell silent, or broke a rule."""
-
-    award_id: Digest
-    reason: Reason
-
-
-@tagged(8)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRequested:
-    """The user wants no more of it."""
-
-
-Event: TypeAlias = (
-    WinnerChosen | NoWinner | RailFunded | RailFailed | Started | PartReceived | ProviderFailed | CancelRequested
-)
+State: TypeAlias = Seeking | Funding | Awaiting | Running | Auditing | Done | Failed | Cancelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +263,28 @@ class AwaitPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPart:
+    """Find a second result for a part, and compare. Harmless to repeat."""
+
+    auditing: Auditing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakePart:
+    """Accept the receipt that was looked at."""
+
+    receipt: Signed[Receipt]
+    receipt_id: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDispute:
+    """Hand a wrong receipt to the court. Harmless to repeat."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayPart:
     """Sign the acceptance, move the money, and send both."""
 
@@ -273,23 +308,37 @@ class TellCancelled:
     award: Signed[Award]
 
 
-Effect: TypeAlias = SeekWinner | SendAward | FundRail | AwaitStart | AwaitPart | PayPart | CloseRail | TellCancelled
+Effect: TypeAlias = (
+    SeekWinner
+    | SendAward
+    | FundRail
+    | AwaitStart
+    | AwaitPart
+    | AuditPart
+    | TakePart
+    | OpenDispute
+    | PayPart
+    | CloseRail
+    | TellCancelled
+)
 
 Contracted: TypeAlias = Funding | Awaiting | Running
 
 
-def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def transition(  # noqa: C901 - the table above, one case a row
+    state: State, event: Event
+) -> tuple[State, tuple[Effect, ...]]:
     """Apply one event.
 
     Raises:
         UnexpectedEvent: The table has no such row, or the event speaks of another award or part.
     """
     match state, event:
-        case Seeking(progress=progress), WinnerChosen(award=award, award_id=award_id):
+        case Seeking(progress=progress, case=None), WinnerChosen(award=award, award_id=award_id):
             _check_award(progress, award.value)
             funding = Funding(progress=progress, award=award, award_id=award_id)
             return funding, outstanding(funding)
-        case Seeking(progress=progress), NoWinner(reason=reason):
+        case Seeking(progress=progress, case=None), NoWinner(reason=reason):
             return Failed(progress=progress, reason=reason), ()
         case Funding(), RailFunded(award_id=award_id) if award_id == state.award_id:
             awaiting = Awaiting(progress=state.progress, award=state.award, award_id=award_id)
@@ -304,9 +353,11 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return running, outstanding(running)
         case Running(), PartReceived(receipt=receipt, receipt_id=receipt_id):
             return _receive(state, receipt.value, receipt_id)
+        case (Auditing(), _) | (Running(), AuditDrawn()) | (Seeking(case=Case()), DisputeTaken()):
+            return _audit(state, event)
         case ((Funding() | Awaiting() | Running()), ProviderFailed(award_id=award_id)) if award_id == state.award_id:
             return _replace_provider(state)
-        case ((Seeking() | Funding() | Awaiting() | Running()), CancelRequested()):
+        case ((Seeking(case=None) | Funding() | Awaiting() | Running()), CancelRequested()):
             return _cancel(state)
         case _:
             raise UnexpectedEvent(f"{type(event).__name__} in {type(state).__name__}")
@@ -315,6 +366,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
 def outstanding(state: State) -> tuple[Effect, ...]:
     """What `state` still needs done: asked after a replay, when it is unknown which effects took place."""
     match state:
+        case Seeking(case=Case() as case):
+            return CloseRail(award=case.award, award_id=case.receipt.value.award), OpenDispute(case=case)
         case Seeking(progress=progress):
             return (SeekWinner(first_part=progress.paid_parts, attempt=progress.attempt, failed=progress.failed),)
         case Funding():
@@ -324,6 +377,10 @@ def outstanding(state: State) -> tuple[Effect, ...]:
         case Running(latest=latest):
             part = AwaitPart(award=state.award, award_id=state.award_id, part=state.progress.paid_parts, due=state.due)
             return (part,) if latest is None else (PayPart(award=state.award, acceptance=latest, last=False), part)
+        case Auditing(passed=None):  # what came before is paid: else this part had not been begun (M2)
+            return (AuditPart(auditing=state),)
+        case Auditing():
+            return (TakePart(receipt=state.receipt, receipt_id=state.receipt_id),)
         case Done():
             return (
                 PayPart(award=state.award, acceptance=state.latest, last=True),
@@ -351,11 +408,15 @@ def _check_award(progress: Progress, award: Award) -> None:
         )
 
 
-def _receive(state: Running, receipt: Receipt, receipt_id: Digest) -> tuple[State, tuple[Effect, ...]]:
+def _check_next(state: Running, receipt: Receipt) -> None:
     if receipt.award != state.award_id or receipt.part != state.progress.paid_parts:
         raise UnexpectedEvent(f"receipt for part {receipt.part}, expected part {state.progress.paid_parts}")
     if not state.due <= receipt.due <= state.award.value.price:
         raise UnexpectedEvent(f"receipt is due {receipt.due}, outside {state.due}..{state.award.value.price}")
+
+
+def _receive(state: Running, receipt: Receipt, receipt_id: Digest) -> tuple[State, tuple[Effect, ...]]:
+    _check_next(state, receipt)
     acceptance = Acceptance(award=state.award_id, part=receipt.part, receipt=receipt_id, due=receipt.due)
     progress = replace(
         state.progress,
@@ -373,10 +434,47 @@ def _receive(state: Running, receipt: Receipt, receipt_id: Digest) -> tuple[Stat
     return after, outstanding(after)
 
 
-def _replace_provider(state: Contracted) -> tuple[State, tuple[Effect, ...]]:
+def _next_attempt(state: Contracted | Auditing) -> Seeking:
     failed = (*state.progress.failed, state.award.value.provider)
-    seeking = Seeking(progress=replace(state.progress, attempt=state.progress.attempt + 1, failed=failed))
+    return Seeking(progress=replace(state.progress, attempt=state.progress.attempt + 1, failed=failed))
+
+
+def _replace_provider(state: Contracted) -> tuple[State, tuple[Effect, ...]]:
+    seeking = _next_attempt(state)
     return seeking, (CloseRail(award=state.award, award_id=state.award_id), *outstanding(seeking))
+
+
+def _audit(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+    match state, event:
+        case Running(), AuditDrawn():
+            _check_next(state, event.receipt.value)
+            after = Auditing(running=state, receipt=event.receipt, receipt_id=event.receipt_id)
+        case Auditing(passed=None), AuditPassed() if event.receipt_id == state.receipt_id:
+            if event.finding is Finding.DIFFERENT:
+                raise UnexpectedEvent("a receipt that differs does not pass")
+            after = replace(state, passed=event.finding)
+        case Auditing(passed=Finding()), PartReceived() if event.receipt_id == state.receipt_id:
+            return _receive(state.running, state.receipt.value, state.receipt_id)
+        case Auditing(passed=None), AuditRefuted() if event.receipt_id == state.receipt_id:
+            after = _refuted(state, event)
+        case Seeking(case=Case() as case), DisputeTaken() if event.receipt_id == case.receipt_id:
+            after = replace(state, case=None)
+        case _:
+            raise UnexpectedEvent(f"{type(event).__name__} in {type(state).__name__}, or of another receipt")
+    return after, outstanding(after)
+
+
+def _refuted(state: Auditing, event: AuditRefuted) -> Seeking:
+    case = Case(
+        award=state.award,
+        start=state.running.start,
+        receipt=state.receipt,
+        receipt_id=state.receipt_id,
+        before=state.running.due,
+        rerun=event.rerun,
+        reason=event.reason,
+    )
+    return replace(_next_attempt(state), case=case)
 
 
 def _cancel(state: Seeking | Contracted) -> tuple[State, tuple[Effect, ...]]:

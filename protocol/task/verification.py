@@ -17,6 +17,8 @@ VERIFICATION_MAX_BYTES: Final = 64
 SECRET_BYTES: Final = 32
 FLOOR_BPS: Final = BasisPoints(2_000)
 """The least liability against a budget below which a node warns in any case (L5): 20 %."""
+MOST_TIMES: Final = 4
+"""How many times as often as the best provider the worst is audited."""
 
 
 class InvalidVerification(ProtocolError):
@@ -36,7 +38,10 @@ class Trust:
 @tagged(2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """Each receipt is run again with probability `rate`, drawn by the sealed secret; 1 to 10,000 basis points."""
+    """Each receipt is run again with probability `rate` at least, drawn by the sealed secret; 1 to 10,000 basis points.
+
+    How much more often, `adapt_rate` says from the reputation in the roll.
+    """
 
     rate: BasisPoints
 
@@ -58,6 +63,18 @@ class Copies:
 
 
 Verification: TypeAlias = Trust | Audit | Copies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lot:
+    """What decides which receipts under one award are audited: known to the requester alone until the award's end."""
+
+    secret: Digest
+    rate: BasisPoints
+
+    def falls_on(self, receipt: Digest) -> bool:
+        """Tell whether `receipt` is to be audited."""
+        return is_audited(self.secret, receipt, self.rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +115,25 @@ def decode_verification(data: bytes, expected: Digest) -> Verification:
     return policy
 
 
+def adapt_rate(rate: BasisPoints, reputation: Uint16) -> BasisPoints:
+    """Return how often a provider of this reputation is audited under a policy of `rate`.
+
+    It falls in a straight line from four times the rate at reputation 0 to the rate itself at 10,000, rounded up: it
+    never reaches zero, and what deters at `rate` deters everybody.
+
+    Args:
+        rate: The policy's, 1 to 10,000.
+        reputation: As the roll states it, 0 to 10,000, so the provider can compute the same.
+
+    Returns:
+        `rate` to 10,000 basis points.
+    """
+    assert 0 < rate <= WHOLE
+    assert 0 <= reputation <= WHOLE
+    scaled = rate * (WHOLE + (MOST_TIMES - 1) * (WHOLE - reputation))
+    return BasisPoints(min(WHOLE, -(-scaled // WHOLE)))
+
+
 def copies_of(policy: Verification) -> int:
     """Return the `copies` that an offer with this policy must carry."""
     return policy.count if isinstance(policy, Copies) else 1
@@ -119,8 +155,8 @@ def is_audited(secret: bytes, receipt: Digest, rate: BasisPoints) -> bool:
     return int.from_bytes(keccak256(secret + receipt)) % WHOLE < rate
 
 
-def verify_lot(audit_seal: Digest, secret: bytes, receipt: Digest, rate: BasisPoints) -> bool:
-    """Check a revealed secret against the award's seal, and tell whether `receipt` was to be audited.
+def verify_seal(audit_seal: Digest, secret: bytes) -> None:
+    """Check a revealed secret against the award's seal.
 
     Raises:
         SealMismatch: Another secret than the sealed one.
@@ -128,7 +164,28 @@ def verify_lot(audit_seal: Digest, secret: bytes, receipt: Digest, rate: BasisPo
     """
     if seal(secret) != audit_seal:
         raise SealMismatch("the revealed audit secret is not the one that the award sealed")
+
+
+def verify_lot(audit_seal: Digest, secret: bytes, receipt: Digest, rate: BasisPoints) -> bool:
+    """Check a revealed secret against the award's seal, and tell whether `receipt` was to be audited.
+
+    Raises:
+        SealMismatch: Another secret than the sealed one.
+        InvalidVerification: Not 32 bytes.
+    """
+    verify_seal(audit_seal, secret)
     return is_audited(secret, receipt, rate)
+
+
+def describe_policy(policy: Verification) -> str:
+    """Say in words how results are checked."""
+    match policy:
+        case Trust():
+            return "trust: nothing is checked"
+        case Audit(rate=rate):
+            return f"audit: {rate / 100:g} % of the receipts or more are run again"
+        case Copies(count=count):
+            return f"copies: {count} providers do the work, and their results are compared"
 
 
 def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount, budget: Amount) -> Deterrence:
@@ -147,7 +204,7 @@ def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount,
             needed, why = floor, f"{count} copies are compared"
         case Audit(rate=rate):
             needed = max(floor, -(-price * (WHOLE - rate) // rate))
-            why = f"{rate / 100:g} % of the receipts are audited"
+            why = f"at least {rate / 100:g} % of the receipts are audited"
     deters = liability >= needed
     verb = "deters" if deters else "does not deter"
     reason = f"{why}; a liability of {format_amount(liability)} {verb}, {format_amount(needed)} is needed"

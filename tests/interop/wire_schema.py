@@ -42,6 +42,7 @@ from protocol.task.messages import (
     PaymentNotice,
     ProgressNotice,
     ReceiptNotice,
+    SealNotice,
     StartNotice,
     VoucherNotice,
 )
@@ -63,7 +64,8 @@ FLAT: Final = (
 
 ROOTS: Final[tuple[Any, ...]] = (
     MarketMessage, Manifest, Verification, PeersExchange, AwardNotice, FundingNotice, StartNotice, ProgressNotice,
-    ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, VoucherNotice, VoucherHeld, ReleaseRequest,
+    ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
+    ReleaseRequest,
     ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+from blake3 import blake3
 from sqlalchemy import Connection
 
+from node.market.case_book import stream_of as case_stream
 from node.market.delivery_run import DELIVERY, DeliveryContext
 from node.market.purchase_run import PURCHASE, PurchaseContext
 from node.market.task_table import list_tasks
@@ -19,9 +21,11 @@ from protocol.market.observer import ObservedAuction
 from protocol.market.transcript import Transcript, verify_transcript
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import delivery, purchase
+from protocol.task.audit import Finding
 from protocol.task.pricing import highest_part_price
 from protocol.wire.codec import decode_as
 from tests.simulation.node import Node
+from tests.simulation.sandbox import output_of
 from tests.simulation.world import PURSE, World
 
 OVER = frozenset(("done", "failed", "cancelled"))
@@ -36,6 +40,8 @@ class Books:
     """What an honest requester accepted in all."""
     earned: dict[Digest, int] = field(default_factory=dict[Digest, int])
     """What an honest provider holds an acceptance for, in all."""
+    refuted: list[Address] = field(default_factory=list[Address])
+    """Whose receipts an honest requester refuted."""
 
 
 async def check_world(world: World) -> None:
@@ -59,6 +65,9 @@ async def check_world(world: World) -> None:
         await _check_purchases(node, life.storage.journal, books)
         await _check_deliveries(node, life.storage.journal, books)
         _check_nobody_honest_is_accused(world, node)
+    for provider in books.refuted:
+        assert provider in world.liars, f"an honest receipt of {provider.hex()} was refuted"
+    world.figures["refuted"] += len(books.refuted)
     _check_escrows(world, books)
     _check_channels(world, books)
 
@@ -105,10 +114,12 @@ async def _check_purchases(node: Node, journal: Journal, books: Books) -> None:
         context, events = await _story(journal, PURCHASE, stream)
         assert isinstance(context, PurchaseContext)
         parts: list[int] = []
+        serving, found = Address(bytes(20)), Finding.UNDECIDED
         for event in events:
             match event:
                 case purchase.WinnerChosen(award=award, award_id=award_id):
                     assert award_id not in books.awards, f"{node.name} awarded {award_id.hex()} twice"
+                    serving = award.value.provider
                     books.awards[award_id] = award.value
                     books.accepted[award_id] = 0
                 case purchase.PartReceived(receipt=receipt):
@@ -117,6 +128,14 @@ async def _check_purchases(node: Node, journal: Journal, books: Books) -> None:
                     assert value.due >= books.accepted[value.award], f"{node.name} took back what it accepted"
                     books.accepted[value.award] = int(value.due)
                     assert await node.life.storage.blobs.has(value.output), f"{node.name} paid for nothing"
+                    if found is Finding.EQUAL:
+                        what, found = output_of(context.manifest, value.part), Finding.UNDECIDED
+                        assert value.output == blake3(what).digest(), f"{node.name} paid for a lie"
+                case purchase.AuditPassed(finding=finding):
+                    found = finding
+                case purchase.AuditRefuted(receipt_id=receipt_id):
+                    books.refuted.append(serving)
+                    assert await journal.replay(case_stream(receipt_id)), f"{node.name} kept no evidence"
                 case _:
                     pass
         assert parts == list(range(len(parts))), f"{node.name} accepted parts {parts}"

@@ -7,9 +7,11 @@ from random import Random
 from typing import Any, TypeAlias, TypeVar
 
 import trio
+from blake3 import blake3
 
+from node.market.ports import PartRun
 from protocol.errors import ProtocolError, StoaError
-from protocol.identity import Address
+from protocol.identity import Address, ContentDigest
 from protocol.market.messages import (
     AwardAnnouncement,
     BidAnnouncement,
@@ -24,6 +26,7 @@ from protocol.task.messages import PAYMENT_METHOD, START_METHOD
 from protocol.units import Amount
 from tests.simulation.network import Bend
 from tests.simulation.node import Node
+from tests.simulation.sandbox import FORGED
 from tests.simulation.world import World
 
 T = TypeVar("T")
@@ -121,6 +124,22 @@ def combined(*lies: Lie) -> Lie:
         return bend
 
     return make
+
+
+def forge_output(run: PartRun) -> PartRun:
+    """Sign another output than the part gave."""
+    size = len(FORGED)
+    return replace(
+        run,
+        output=ContentDigest(blake3(FORGED).digest()),
+        output_bytes=size,
+        bytes_out=run.bytes_out - run.output_bytes + size,
+    )
+
+
+def forge_fuel(run: PartRun) -> PartRun:
+    """Bill one unit of fuel more than the part took."""
+    return replace(run, fuel=run.fuel + 1)
 
 
 async def spam(world: World, node: Node, topics: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """One participant of a simulation: the real services on what simulates the rest, through any number of lives."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ import trio
 
 from node.app.judging import make_judge
 from node.app.trading import Trading, TradingParts, open_trading, projections
+from node.market.ports import PartRun
 from node.market.quoting import SellingTerms
 from node.market.requester import MarketTerms
 from node.operations.clock import TrioClock
@@ -77,6 +79,7 @@ class Node:
         is_banished: Never comes back.
         disk_slow_s, disk_is_full: How its disk does.
         failing: How likely a worker dies on a part.
+        lies: What it signs instead of what a part gave.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Node:
     down_s: float = 5.0
     part_s: float = 2.0
     failing: float = 0.0
+    lies: Callable[[PartRun], PartRun] | None = None
     is_away_from_chain: bool = False
     is_banished: bool = False
     disk_slow_s: float = 0.0
@@ -213,11 +217,12 @@ class Node:
                 clock=self.clock,
                 settings=SETTINGS,
                 chain_id=rules.market.chain_id,
-                judge=make_judge(storage),
+                judge=make_judge(storage, self.clock),
             )
         )
         keep_until = UnixTime(self.clock.now() + KEEP_S)
         sandbox = Sandbox(storage, keep_until, self.chance, part_s=self.part_s, failing=lambda: self.failing)
+        sandbox.lies = self.lies
         trading = await stack.enter_async_context(
             open_trading(
                 TradingParts(

@@ -18,6 +18,9 @@ ENGINE: Final = keccak256(b"simulated engine")
 STEPS: Final = 4
 
 
+FORGED: Final = b"whatever comes first"
+
+
 class HostFailed(TransientError):
     """The worker died."""
 
@@ -44,6 +47,7 @@ class Sandbox:
         self._storage, self._keep_until, self._chance = storage, keep_until, chance
         self._part_s, self._failing = part_s, failing
         self.ran: list[tuple[str, int]] = []
+        self.lies: Callable[[PartRun], PartRun] | None = None
 
     async def prepare(self, manifest: Manifest) -> None:
         """See `Sandbox`."""
@@ -61,7 +65,7 @@ class Sandbox:
             raise HostFailed("the worker died")
         self.ran.append((manifest.name, part))
         output = output_of(manifest, part)
-        return PartRun(
+        honest = PartRun(
             outcome=0,
             output=await self._storage.blobs.put(output, keep_until=self._keep_until),
             output_bytes=len(output),
@@ -74,6 +78,10 @@ class Sandbox:
             cpu_s=seconds,
             wall_s=seconds,
         )
+        if self.lies is None:
+            return honest
+        await self._storage.blobs.put(FORGED, keep_until=self._keep_until)
+        return self.lies(honest)
 
     def free_workers(self) -> int:
         """See `Sandbox`."""

@@ -6,9 +6,12 @@ from typing import Final, TypeAlias
 
 import trio
 
+from node.market.ports import PartRun
 from protocol.channel.messages import VOUCHER_METHOD
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, RollAnnouncement
 from protocol.task.messages import FUNDING_METHOD, PAYMENT_METHOD, RECEIPT_METHOD
+from protocol.task.verification import Audit
+from protocol.units import BasisPoints
 from protocol.wire.topics import MarketTopic, topic_name
 from tests.simulation import faults, liars, omission
 from tests.simulation.faults import Fault, storm
@@ -60,6 +63,31 @@ async def doubled(world: World) -> None:
     buying, _ = await people(world)
     await trade(world, buying, tasks=3)
     world.expects_success = True
+
+
+AUDITED: Final = Audit(rate=BasisPoints(10_000))
+
+
+def audited(lies: Callable[[PartRun], PartRun], *, dies: bool = False) -> Scenario:
+    """The cheapest provider signs what its parts did not give, and every part is run again; its requester may die."""
+
+    async def run(world: World) -> None:
+        buying, selling = await people(world)
+        liar, requester = selling[0], buying[0]
+        world.liars.add(liar.wallet)
+        liar.lies = lies
+        assert liar.life is not None
+        liar.life.sandbox.lies = lies
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trade, world, buying, tasks=3, policy=AUDITED))
+            if dies:
+                requester.down_s = 3.0
+                for _ in range(4):
+                    await trio.sleep(10.0)
+                    requester.die_at_commit(world.chance.randint(1, 12), loses_it=world.chance.random() < 1 / 2)
+        world.expects_success = not dies
+
+    return run
 
 
 def dies_at_a_commit(*, buys: bool, loses_it: bool) -> Scenario:
@@ -181,6 +209,9 @@ NAMED: Final[dict[str, Scenario]] = {
     "requester-loses-its-last-writes": dies_at_a_commit(buys=True, loses_it=True),
     "provider-dies-at-a-commit": dies_at_a_commit(buys=False, loses_it=False),
     "provider-loses-its-last-writes": dies_at_a_commit(buys=False, loses_it=True),
+    "audited-forger-of-outputs": audited(liars.forge_output),
+    "audited-forger-of-fuel": audited(liars.forge_fuel),
+    "audits-of-a-requester-that-dies": audited(liars.forge_output, dies=True),
     "skewed-clocks": skewed_clocks,
     "busy": busy,
     "equivocating-provider": lying_provider(liars.equivocating),

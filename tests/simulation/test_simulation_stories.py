@@ -35,3 +35,10 @@ def test_one_seed_gives_one_story() -> None:
 
 def test_honest_nodes_in_good_weather_do_every_task() -> None:
     assert simulate("calm", SEED).ended == {"done": 4}, "three, and one afterwards"
+
+
+@pytest.mark.parametrize("name", ["audited-forger-of-outputs", "audited-forger-of-fuel"])
+def test_a_liar_is_refuted_and_its_tasks_are_done_by_others(name: str) -> None:
+    result = simulate(name, SEED)
+    assert result.figures["refuted"] > 0
+    assert result.ended["done"] == sum(result.ended.values()) == 4, "three, and one afterwards"

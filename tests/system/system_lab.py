@@ -226,7 +226,7 @@ async def submit_to(place: NodePlace, path: Path, **terms: Any) -> TaskView:
 def merged(offer: OfferSpec, **terms: Any) -> OfferSpec:
     """Return the offer with these options of the command line."""
     names = (
-        "budget", "max_eta_s", "format_name", "hire", "commit_window_s", "reveal_window_s", "weights",
+        "budget", "max_eta_s", "format_name", "hire", "commit_window_s", "reveal_window_s", "weights", "verify",
     )  # fmt: skip
     return merge_offer(offer, **{name: terms.get(name) for name in names})
 

@@ -6,7 +6,15 @@ Amounts are token base units, times unix seconds, unless a name says otherwise. 
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
-from node.api.views.names import AuctionFormatName, FinalState, RailName, TaskFilter, TaskState
+from node.api.views.names import (
+    AuctionFormatName,
+    AuditName,
+    FinalState,
+    RailName,
+    TaskFilter,
+    TaskState,
+    VerificationName,
+)
 from node.api.views.stakes import AccusationView, StakedAwardView, StakeReport
 from node.api.views.status import (
     CalibrationView,
@@ -28,13 +36,23 @@ from node.api.views.task_events import (
     PartProgress,
     ProviderFailed,
     RailFunded,
+    ReceiptRefuted,
     RollSigned,
     TaskEnded,
     TaskEvent,
     WinnerChosen,
     WorkStarted,
 )
-from node.api.views.tasks import AwardView, CancelQuote, PartView, TaskDetail, TaskOrder, TaskPlan, TaskView
+from node.api.views.tasks import (
+    AwardView,
+    CancelQuote,
+    PartView,
+    RefutedView,
+    TaskDetail,
+    TaskOrder,
+    TaskPlan,
+    TaskView,
+)
 
 __all__ = [
     "AccusationView",
@@ -43,6 +61,7 @@ __all__ = [
     "AuctionOpened",
     "AuctionVerdict",
     "AuctionView",
+    "AuditName",
     "AwardView",
     "BackupProgress",
     "BidRevealed",
@@ -71,6 +90,8 @@ __all__ = [
     "ProviderFailed",
     "RailFunded",
     "RailName",
+    "ReceiptRefuted",
+    "RefutedView",
     "RollSigned",
     "StakeReport",
     "StakedAwardView",
@@ -82,6 +103,7 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "VerificationName",
     "WalletView",
     "WinnerChosen",
     "WorkStarted",

@@ -5,14 +5,19 @@ from typing import Literal, TypeAlias
 
 from node.api.views.names import FinalState, RailName
 from node.api.views.status import CountView
-from node.api.views.tasks import PartView
+from node.api.views.tasks import PartView, RefutedView
 from protocol.identity import Address, Digest
 from protocol.units import Amount, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuctionOpened:
-    """The offer is out."""
+    """The offer is out.
+
+    Attributes:
+        verification: How results are checked, in words.
+        warning: Why nothing deters a provider from cheating; empty if something does.
+    """
 
     kind: Literal["auction-opened"] = "auction-opened"
     at: UnixTime
@@ -22,6 +27,8 @@ class AuctionOpened:
     max_eta_s: int
     commit_by: UnixTime
     reveal_by: UnixTime
+    verification: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +130,16 @@ class ProviderFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptRefuted:
+    """A receipt was found to be different from what the part gives: it is not paid, its provider replaced."""
+
+    kind: Literal["receipt-refuted"] = "receipt-refuted"
+    at: UnixTime
+    refuted: RefutedView
+    missing_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnded:
     """The last event of every task.
 
@@ -155,5 +172,6 @@ TaskEvent: TypeAlias = (
     | PartProgress
     | PartDelivered
     | ProviderFailed
+    | ReceiptRefuted
     | TaskEnded
 )

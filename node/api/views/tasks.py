@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node.api.views.names import AuctionFormatName, RailName, TaskState
+from node.api.views.names import AuctionFormatName, AuditName, RailName, TaskState, VerificationName
 from node.api.views.status import CapView
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.units import Amount, UnixTime
@@ -17,6 +17,9 @@ class TaskOrder:
         commit_window_s, reveal_window_s: Least time for commitments and reveals.
         weight_price, weight_reputation, weight_speed: Basis points, all or none of them; together 10,000.
         hire: Hire this provider directly, without an auction.
+        verification: How results are checked.
+        audit_rate: With audit, the least chance of a second run, basis points.
+        copies: With copies, how many providers run the task.
     """
 
     manifest: bytes
@@ -29,6 +32,9 @@ class TaskOrder:
     weight_reputation: int | None = None
     weight_speed: int | None = None
     hire: Address | None = None
+    verification: VerificationName | None = None
+    audit_rate: int | None = None
+    copies: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,7 @@ class TaskPlan:
         rail_reason: Why.
         top_up: What the channel would need first.
         sellers: Known nodes that sell on this engine.
+        verification: How results would be checked, in words.
         warnings: What may go wrong, one sentence each.
     """
 
@@ -57,6 +64,7 @@ class TaskPlan:
     max_eta_s: int
     window_s: float
     sellers: int
+    verification: str
     caps: tuple[CapView, ...]
     warnings: tuple[str, ...]
 
@@ -109,6 +117,7 @@ class PartView:
         part: Number, from 0.
         outcome: As in `protocol.task.outcome`; `outcome_text` says it in words.
         cost: What this part cost.
+        audit: What its audit found; empty if the policy audits nothing.
     """
 
     part: int
@@ -123,18 +132,37 @@ class PartView:
     peak_mib: int
     cost: Amount
     receipt: Digest
+    audit: AuditName = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefutedView:
+    """A receipt that was found to be different from what the part really gives: not paid, kept as evidence."""
+
+    part: int
+    provider: Address
+    receipt: Digest
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDetail:
-    """Everything about a task."""
+    """Everything about a task.
+
+    Attributes:
+        verification: How its results are checked, in words.
+        warning: Why nothing deters a provider from cheating; empty if something does.
+    """
 
     task: TaskView
     module: ContentDigest
     fuel_limit: int
     memory_limit_mib: int
+    verification: str
+    warning: str
     awards: tuple[AwardView, ...]
     parts: tuple[PartView, ...]
+    refuted: tuple[RefutedView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

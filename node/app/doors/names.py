@@ -55,7 +55,9 @@ def rates_from(prices: views.PricesView) -> Rates:
     )
 
 
-def part_view(receipt: Receipt, receipt_id: Digest, provider: Address, cost: Amount) -> views.PartView:
+def part_view(
+    receipt: Receipt, receipt_id: Digest, provider: Address, cost: Amount, audit: views.AuditName
+) -> views.PartView:
     """Return a delivered part; its sizes are filled in where the blobs are at hand."""
     return views.PartView(
         part=receipt.part,
@@ -70,4 +72,5 @@ def part_view(receipt: Receipt, receipt_id: Digest, provider: Address, cost: Amo
         peak_mib=receipt.peak_mib,
         cost=cost,
         receipt=receipt_id,
+        audit=audit,
     )

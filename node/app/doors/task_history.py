@@ -12,12 +12,20 @@ from node.storage.machine_log import CLOSED, OPENED
 from protocol.identity import Address, Digest
 from protocol.market import auction_events
 from protocol.market.messages import OfferAnnouncement
-from protocol.market.objects import Award
+from protocol.market.objects import Award, Offer
 from protocol.task import purchase
+from protocol.task.audit import Finding
+from protocol.task.verification import Audit, Verification, assess_deterrence, decode_verification, describe_policy
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import decode_as
 
 MAX_RECORD: Final = 1 << 20
+
+
+def warn_of(policy: Verification, offer: Offer) -> str:
+    """Say why nothing deters a provider of the whole budget from cheating (BI18); empty if something does."""
+    judged = assess_deterrence(policy, price=offer.budget, liability=offer.liability, budget=offer.budget)
+    return "" if judged.deters else judged.reason
 
 
 class TaskHistory:
@@ -29,7 +37,11 @@ class TaskHistory:
         self.fuel_limit = 0
         self.parts: list[views.PartView] = []
         self.awards: list[views.AwardView] = []
+        self.refuted: list[views.RefutedView] = []
+        self.verification = self.warning = ""
         self.is_over = False
+        self._is_audited = False
+        self._passed: Finding | None = None
         self._committed: set[Address] = set()
         self._award: Award | None = None
         self._state: purchase.State | None = None
@@ -53,6 +65,9 @@ class TaskHistory:
         if record.kind == OPENED:
             announcement: OfferAnnouncement = decode_as(OfferAnnouncement, record.body, max_bytes=MAX_RECORD)
             offer = announcement.signed.value
+            policy = decode_verification(announcement.verification, offer.verification)
+            self.verification, self.warning = describe_policy(policy), warn_of(policy, offer)
+            self._is_audited = isinstance(policy, Audit)
             yield views.AuctionOpened(
                 at=record.at,
                 format=format_name(offer.format),
@@ -61,6 +76,8 @@ class TaskHistory:
                 max_eta_s=offer.max_eta,
                 commit_by=offer.commit_by,
                 reveal_by=offer.reveal_by,
+                verification=self.verification,
+                warning=self.warning,
             )
             return
         hint: Any = auction_events.AuctionEvent
@@ -108,15 +125,30 @@ class TaskHistory:
             case purchase.PartReceived(receipt=receipt, receipt_id=receipt_id) if self._award is not None:
                 cost = Amount(receipt.value.due - self._due)
                 self._due = receipt.value.due
-                part = part_view(receipt.value, receipt_id, self._award.provider, cost)
+                part = part_view(receipt.value, receipt_id, self._award.provider, cost, self._take_audit())
                 self.parts.append(part)
                 assert self._state is not None
                 yield views.PartDelivered(at=at, part=part, spent=self._state.progress.spent)
             case purchase.ProviderFailed(reason=reason) if self._award is not None:
                 missing = before.progress.parts - before.progress.paid_parts
                 yield views.ProviderFailed(at=at, provider=self._award.provider, reason=reason, missing_parts=missing)
+            case purchase.AuditPassed(finding=finding):
+                self._passed = finding
+            case purchase.AuditRefuted(receipt_id=receipt_id, reason=reason) if self._award is not None:
+                missing = before.progress.parts - before.progress.paid_parts
+                part = before.progress.paid_parts
+                refuted = views.RefutedView(part=part, provider=self._award.provider, receipt=receipt_id, reason=reason)
+                self.refuted.append(refuted)
+                yield views.ReceiptRefuted(at=at, refuted=refuted, missing_parts=missing)
             case _:
                 return
+
+    def _take_audit(self) -> views.AuditName:
+        """Return what the audit of the part that is delivered now has found."""
+        passed, self._passed = self._passed, None
+        if passed is None:
+            return "not drawn" if self._is_audited else ""
+        return "equal" if passed is Finding.EQUAL else "undecided"
 
     def _winner(self, at: UnixTime, award: Award, award_id: Digest) -> views.WinnerChosen:
         rail = rail_of(award.channel)

@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Final, cast
 
+import structlog
 import trio
 
 from node.api import views
 from node.app.doors.names import FORMATS, own_format_name, rail_of
-from node.app.doors.task_history import TaskHistory
+from node.app.doors.task_history import TaskHistory, warn_of
 from node.app.node import Node
 from node.app.selling import rates_of
 from node.config.settings import RequesterSettings
@@ -25,9 +26,11 @@ from protocol.spending import Cap
 from protocol.task import purchase
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.task.pricing import price_at_limits
-from protocol.task.verification import Audit, Copies, Trust, Verification, assess_deterrence
+from protocol.task.verification import Audit, Copies, Trust, Verification, describe_policy
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
+
+log = structlog.stdlib.get_logger(__name__)
 
 UPLOAD_KEPT_S: Final = 3600
 PROGRESS_EVERY_S: Final = 0.25
@@ -103,6 +106,7 @@ class TaskDoors:
             max_eta_s=wish.max_eta,
             window_s=float(offer.reveal_by + 1 - node.clock.unix_time()),
             sellers=len(sellers),
+            verification=describe_policy(wish.verification),
             caps=cap_views(node),
             warnings=tuple(warnings),
         )
@@ -122,6 +126,8 @@ class TaskDoors:
         for blob in wish.manifest.blobs():
             await blobs.keep(blob.digest, keep)
         offer_id = await node.requester.submit(wish)
+        if warning := warn_of(wish.verification, node.requester.tasks[offer_id].purchase.context.offer.value):
+            log.warning("task.liability_does_not_deter", task_id=f"0x{offer_id.hex()}", reason=warning)
         return await self._view_task(offer_id)
 
     async def task_list(self, state: views.TaskFilter, limit: int) -> tuple[views.TaskView, ...]:
@@ -137,7 +143,7 @@ class TaskDoors:
         journal = self._node.storage.journal
         bought = await load_machine(journal, purchase_run.PURCHASE, purchase_run.stream_of(row.offer))
         history = TaskHistory(row.offer)
-        for stream in history.streams:
+        for stream in sorted(history.streams):  # the auction first: it names the policy
             for record in await journal.replay(stream):
                 for _ in history.take(record):
                     pass
@@ -147,8 +153,11 @@ class TaskDoors:
             module=manifest.module.digest,
             fuel_limit=manifest.limits.fuel,
             memory_limit_mib=manifest.limits.memory_mib,
+            verification=history.verification,
+            warning=history.warning,
             awards=tuple(history.awards),
             parts=tuple([await self._with_sizes(part) for part in history.parts]),
+            refuted=tuple(history.refuted),
         )
 
     async def task_watch(self, task: str) -> AsyncGenerator[views.TaskEvent, None]:
@@ -187,9 +196,10 @@ class TaskDoors:
         if run is None:
             raise NoSuchTask(f"the task is {row.state}; there is nothing to cancel")
         released = Amount(0)
-        if isinstance(run.purchase.state, purchase.Funding | purchase.Awaiting | purchase.Running):
-            award, state = run.purchase.state.award.value, run.purchase.state
-            due = state.due if isinstance(state, purchase.Running) else 0
+        state = run.purchase.state
+        if isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Auditing):
+            award, bound = state.award.value, state.running if isinstance(state, purchase.Auditing) else state
+            due = bound.due if isinstance(bound, purchase.Running) else 0
             released = Amount(award.price + award.dispute_fee - due)
         explanation = (
             f"{row.paid_parts} of {row.parts} parts are delivered and paid with {format_amount(row.spent)}; nothing "
@@ -223,7 +233,7 @@ class TaskDoors:
         return Wish(
             manifest=manifest,
             rates=rates_of(settings.rates),
-            verification=_verification(self._node),
+            verification=_verification(order, settings),
             budget=order.budget,
             max_eta=Seconds(order.max_eta_s),
             format=AuctionFormat.DIRECT if order.hire is not None else format_,
@@ -317,24 +327,22 @@ def _weights(order: views.TaskOrder, settings: RequesterSettings) -> tuple[Basis
     return BasisPoints(price), BasisPoints(reputation), BasisPoints(speed)
 
 
-def _verification(node: Node) -> Verification:
-    settings = node.settings.requester
-    match settings.verification:
+def _verification(order: views.TaskOrder, settings: RequesterSettings) -> Verification:
+    match order.verification or settings.verification:
         case "trust":
             return Trust()
         case "audit":
-            return Audit(rate=BasisPoints(settings.audit_rate))
+            return Audit(rate=BasisPoints(settings.audit_rate if order.audit_rate is None else order.audit_rate))
         case "copies":
-            return Copies(count=settings.copies)
+            return Copies(count=settings.copies if order.copies is None else order.copies)
 
 
 def _warnings(wish: Wish, offer: Offer, estimate: Amount) -> Iterator[str]:
     if estimate > wish.budget:
         asked, budget = format_amount(estimate), format_amount(wish.budget)
         yield f"at its limits the task is asked {asked} for at the least, the budget is {budget}"
-    deterrence = assess_deterrence(wish.verification, price=wish.budget, liability=offer.liability, budget=wish.budget)
-    if not deterrence.deters:
-        yield deterrence.reason
+    if warning := warn_of(wish.verification, offer):
+        yield warning
 
 
 def _task_view(row: TaskRow) -> views.TaskView:

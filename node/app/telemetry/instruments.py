@@ -18,6 +18,7 @@ from protocol.market.bidding_states import BiddingState, LossReason, Lost, Won
 from protocol.market.messages import MarketMessage, OfferAnnouncement
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import delivery, purchase
+from protocol.task.audit import Finding, describe_finding
 from protocol.task.outcome import OutcomeClass, classify
 
 OFFERS_REMEMBERED: Final = 4096
@@ -28,6 +29,7 @@ LAG_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 _Ends: TypeAlias = tuple[str, ...]
 TASK_ENDS: Final[_Ends] = ("done", "failed", "cancelled")
 DELIVERY_ENDS: Final[_Ends] = ("delivered", "dropped")
+FINDINGS: Final = tuple(describe_finding(finding) for finding in Finding)
 RAILS: Final[_Ends] = ("channel", "escrow")
 
 
@@ -46,6 +48,7 @@ class Instruments:
         self._awards = self._count("stoa_awards_made", "Awards signed by this node, to standbys too")
         self._parts_bought = self._count("stoa_parts_bought", "Parts received, checked and accepted")
         self._provider_faults = self._count("stoa_providers_failed", "Awards that this node's providers did not fulfil")
+        self._audits = self._count("stoa_audits", "Receipts that were looked at again before pay", "finding", FINDINGS)
         # Selling
         self._heard = self._count("stoa_auctions_heard", "Offers of others heard, each once")
         self._messages = self._count("stoa_market_messages_heard", "Sound market messages of others", "kind", ())
@@ -118,6 +121,11 @@ class Instruments:
             case purchase.CancelRequested():
                 self._task_ends.labels("cancelled").inc()
             case purchase.ProviderFailed():
+                self._provider_faults.inc()
+            case purchase.AuditPassed(finding=finding):
+                self._audits.labels(describe_finding(finding)).inc()
+            case purchase.AuditRefuted():
+                self._audits.labels(describe_finding(Finding.DIFFERENT)).inc()
                 self._provider_faults.inc()
             case _:
                 pass

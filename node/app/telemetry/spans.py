@@ -76,7 +76,9 @@ class TaskSpans:
                 self._step(key, then="part", attributes=_did(value.part, value.fuel, value.due))
                 if value.part == context.offer.value.parts - 1:
                     self._end(key, "task")
-            case purchase.ProviderFailed(reason=reason):
+            case purchase.AuditDrawn():
+                self._step(key, then="audit")
+            case purchase.ProviderFailed(reason=reason) | purchase.AuditRefuted(reason=reason):
                 self._step(key, then="auction", error=reason)
             case purchase.NoWinner(reason=reason) | purchase.RailFailed(reason=reason):
                 self._step(key, error=reason)
@@ -84,7 +86,7 @@ class TaskSpans:
             case purchase.CancelRequested():
                 self._step(key, error="cancelled")
                 self._end(key, "task", error="cancelled")
-            case purchase.RailFunded():
+            case purchase.RailFunded() | purchase.AuditPassed() | purchase.DisputeTaken():
                 pass
 
     def on_award_taken(self, context: DeliveryContext) -> None:
@@ -118,7 +120,7 @@ class TaskSpans:
             case delivery.PaymentOverdue():
                 self._step(key, error="the requester did not pay")
                 self._end(key, "delivery", error="the requester did not pay")
-            case delivery.RailConfirmed():
+            case delivery.RailConfirmed() | delivery.SecretHeard():
                 pass
 
     def _begin(

@@ -52,6 +52,9 @@ RevealWindow = Annotated[float | None, typer.Option(min=0.1, help="Seconds in wh
 Weights = Annotated[
     str | None, typer.Option(help="Price,reputation,speed in basis points that add up to 10000: 5000,3000,2000.")
 ]
+Verify = Annotated[
+    str | None, typer.Option(help="How results are checked: trust, audit, audit:10%, copies or copies:3.")
+]
 
 
 @app.command(cls=StoaCommand)
@@ -71,16 +74,19 @@ def submit(
     commit_window: CommitWindow = None,
     reveal_window: RevealWindow = None,
     weights: Weights = None,
+    verify: Verify = None,
 ) -> None:
     """Auction a task and follow it to its result. Ctrl-C only stops the following; the task goes on.
 
     Examples:
       stoa task submit examples/word-statistics -o out/
       stoa task submit task.toml --budget 2.50 --max-eta 300 --dry-run
-      stoa task submit task.toml --detach --json
+      stoa task submit task.toml --verify audit:20% --detach --json
     """
     options = options_of(context)
-    task, prepared, offer = _read(path, budget, max_eta, format_name, hire, commit_window, reveal_window, weights)
+    task, prepared, offer = _read(
+        path, budget, max_eta, format_name, hire, commit_window, reveal_window, weights, verify
+    )
     if dry_run:
         _plan(options, prepared, offer)
         return
@@ -101,13 +107,14 @@ def plan(
     commit_window: CommitWindow = None,
     reveal_window: RevealWindow = None,
     weights: Weights = None,
+    verify: Verify = None,
 ) -> None:
     """Say what a task would cost at most, how it would be paid and why, and what may go wrong. Nothing is sent.
 
     Example:
       stoa task plan examples/monte-carlo
     """
-    _, prepared, offer = _read(path, budget, max_eta, format_name, hire, commit_window, reveal_window, weights)
+    _, prepared, offer = _read(path, budget, max_eta, format_name, hire, commit_window, reveal_window, weights, verify)
     _plan(options_of(context), prepared, offer)
 
 
@@ -276,6 +283,7 @@ def _read(
     commit_window: float | None,
     reveal_window: float | None,
     weights: str | None,
+    verify: str | None,
 ) -> tuple[TaskFile, PreparedTask, OfferSpec]:
     task = load_task_file(path)
     offer = merge_offer(
@@ -287,6 +295,7 @@ def _read(
         commit_window_s=commit_window,
         reveal_window_s=reveal_window,
         weights=weights,
+        verify=verify,
     )
     return task, prepare(task), offer
 
@@ -321,6 +330,7 @@ def _render_plan(plan: TaskPlan) -> RenderableType:
             ("estimate", f"{dollars(plan.estimate)} at full limits, as the cheapest known seller asks"),
             ("at most", f"{dollars(plan.cap)} (budget {dollars(plan.budget)})"),
             ("paid", f"{rail}: {plan.rail_reason}{top_up}"),
+            ("checked", plan.verification),
             ("sellers", f"{plan.sellers} known nodes run this engine"),
             ("caps left", ", ".join(f"{cap.name} {dollars(cap.left)}" for cap in plan.caps)),
         )
@@ -394,12 +404,21 @@ def _render_detail(detail: TaskDetail) -> RenderableType:
             ("submitted", moment(task.submitted_at)),
             ("parts", f"{task.paid_parts} of {task.parts} delivered and paid"),
             ("money", f"{dollars(task.spent)} spent of {dollars(task.budget)}"),
+            ("checked", _describe_check(detail)),
             ("module", detail.module.hex()),
             ("limits", f"fuel {fuel(detail.fuel_limit)}, {detail.memory_limit_mib} MiB a part"),
         ),
         awards,
         _render_parts(detail),
+        *(
+            Text(f"Part {each.part} of {short_address(each.provider)} was refuted: {each.reason}", style="yellow")
+            for each in detail.refuted
+        ),
     )
+
+
+def _describe_check(detail: TaskDetail) -> str:
+    return f"{detail.verification} ({detail.warning})" if detail.warning else detail.verification
 
 
 def _render_parts(detail: TaskDetail) -> RenderableType:
@@ -413,6 +432,7 @@ def _render_parts(detail: TaskDetail) -> RenderableType:
         ">output",
         "digest of the output",
         "provider",
+        "audited",
         rows=(
             (
                 str(part.part),
@@ -423,6 +443,7 @@ def _render_parts(detail: TaskDetail) -> RenderableType:
                 size(part.output_bytes),
                 part.output.hex(),
                 short_address(part.provider),
+                part.audit or "-",
             )
             for part in detail.parts
         ),

@@ -189,6 +189,7 @@ class FakeNode:
             max_eta_s=order.max_eta_s,
             window_s=(order.commit_window_s or 1.0) + (order.reveal_window_s or 1.0),
             sellers=2,
+            verification="trust: nothing is checked",
             caps=(CapView(name="per_task", limit=Amount(50_000_000), left=Amount(50_000_000)),),
             warnings=("nothing is checked, so a cheat loses nothing",),
         )
@@ -239,8 +240,11 @@ class FakeNode:
             module=fake.manifest.module.digest,
             fuel_limit=fake.manifest.limits.fuel,
             memory_limit_mib=fake.manifest.limits.memory_mib,
+            verification="trust: nothing is checked",
+            warning="nothing is checked",
             awards=(fake.award(),) if fake.view.provider else (),
             parts=tuple(fake.parts),
+            refuted=(),
         )
 
     async def task_watch(self, task: str) -> AsyncGenerator[TaskEvent, None]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -16,6 +17,8 @@ from node.operations.logs import trace_id_of
 from node.operations.randomness import SeededRandomSource
 from node.operations.tracing import Span
 from protocol.market.messages import OfferAnnouncement
+from protocol.task.verification import Audit
+from protocol.units import BasisPoints
 from tests.node.market.market_lab import DOMAIN, Bank, Hub, LabNode, make_wish, open_hub, open_node, wait_over
 
 PURSE = 10_000_000
@@ -85,6 +88,22 @@ async def test_a_task_is_counted_at_both_ends(autojump_clock: MockClock, tmp_pat
             "parts_run[exact]": 3,
         }
         assert lab.counts("dear") == {"bids_sealed": 1, "bids_lost[outbid]": 1}
+
+
+async def test_audits_are_counted_by_what_they_found(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        lab = Lab(stack, tmp_path, await stack.enter_async_context(open_hub()))
+        requester = await lab.node("requester")
+        liar = await lab.node("liar", 100_000)
+        await lab.node("honest", 120_000)
+        liar.sandbox.fuel += 1
+        wish = replace(await make_wish(requester, parts=3), verification=Audit(rate=BasisPoints(10_000)))
+        offer_id = await requester.requester.submit(wish)
+        with trio.fail_after(120):
+            await wait_over(requester, offer_id)
+        counted = lab.counts("requester")
+        assert (counted["audits[different]"], counted["audits[equal]"]) == (1, 3)
+        assert (counted["providers_failed"], counted["parts_bought"]) == (1, 3)
 
 
 async def test_all_nodes_give_one_task_one_trace_and_its_spans_fit_into_each_other(

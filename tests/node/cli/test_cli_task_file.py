@@ -7,6 +7,7 @@ from blake3 import blake3
 
 from node.cli.failures import UsageMistake
 from node.cli.order import FileUnreadable, make_order, prepare
+from node.cli.policy import PolicySpec, parse_policy
 from node.cli.task_file import InvalidTaskFile, load_task_file
 from node.cli.terms import merge_offer
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
@@ -118,6 +119,8 @@ def test_all_mistakes_are_named_at_once_with_their_lines(tmp_path: Path) -> None
         (HEAD + LIMITS + '[offer]\nbudget = "-1"\n', "offer.budget"),
         (HEAD + LIMITS + '[offer]\nbudget = "0.0000001"\n', "offer.budget"),
         (HEAD + LIMITS + '[offer]\nhire = "0x12"\n', "offer.hire"),
+        (HEAD + LIMITS + '[offer]\nverify = "audit:0%"\n', "offer.verify"),
+        (HEAD + LIMITS + "[offer]\nverify = 3\n", "offer.verify"),
         (HEAD + LIMITS + "[offer]\ncommit_window_s = 0\n", "commit_window_s"),
         (HEAD + 'files = [{path="/a",source="in.txt"},{path="/a",source="in.txt"}]\n' + LIMITS, "same path"),
         ('name = "x"\nmodule = "npm:@nobody/nothing/x.wasm"\n' + LIMITS, "module"),
@@ -154,11 +157,48 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         commit_window_s=3.0,
         reveal_window_s=None,
         weights="10000,0,0",
+        verify="audit:12.5%",
     )
     order = make_order(prepare(task).manifest, offer)
     assert (order.budget, order.max_eta_s, order.format) == (Amount(2_500_000), 60, "open")
     assert (order.weight_price, order.weight_reputation, order.weight_speed) == (10_000, 0, 0)
     assert (order.commit_window_s, order.reveal_window_s) == (3.0, None)
+    assert (order.verification, order.audit_rate, order.copies) == ("audit", 1_250, None)
+
+
+def test_a_file_says_how_results_are_checked(tmp_path: Path) -> None:
+    task = load_task_file(write_task(tmp_path, HEAD + LIMITS + '[offer]\nverify = "copies:3"\n'))
+    assert task.offer.verify == PolicySpec(kind="copies", copies=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("trust", PolicySpec(kind="trust")),
+        ("audit", PolicySpec(kind="audit")),
+        ("audit:0.01%", PolicySpec(kind="audit", audit_rate=1)),
+        ("audit:0.29%", PolicySpec(kind="audit", audit_rate=29)),
+        ("audit:100%", PolicySpec(kind="audit", audit_rate=10_000)),
+        ("copies", PolicySpec(kind="copies")),
+        ("copies:2", PolicySpec(kind="copies", copies=2)),
+        ("copies:16", PolicySpec(kind="copies", copies=16)),
+    ],
+)
+def test_every_way_to_check_results_can_be_written(text: str, policy: PolicySpec) -> None:
+    assert parse_policy(text) == policy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "Trust", "trust:1", "trust:10%", "audit:", "audit:0%", "audit:0.001%", "audit:100.01%", "audit:10"),
+        *("audit:-1%", "audit:²%", "audit:1e1%", "copies:1", "copies:17", "copies:2%", "copies: 3", "audit:10%\n"),
+    ],
+)
+def test_what_is_no_way_to_check_results_is_refused_with_advice(text: str) -> None:
+    with pytest.raises(UsageMistake) as caught:
+        parse_policy(text)
+    assert "copies:3" in caught.value.advice
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from node.operations.clock import TrioClock
 from node.operations.randomness import SeededRandomSource
 from node.storage.blocking import in_line
 from node.storage.storage import Storage, open_storage
-from protocol.errors import ProtocolError, TransientError
+from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, ContentDigest, Digest, PeerId
 from protocol.market.objects import AuctionFormat, Award, Offer
 from protocol.market.offer import OfferTaste
@@ -316,6 +316,9 @@ class FakeSandbox:
         self._storage, self._keep_until = storage, keep_until
         self.runs: list[int] = []
         self.outcome = 0
+        self.writes: Callable[[int], bytes] = output_of
+        self.fuel = 600_000_000
+        self.fails: StoaError | None = None
 
     async def prepare(self, manifest: Manifest) -> None:
         assert await self._storage.blobs.has(manifest.module.digest)
@@ -327,14 +330,16 @@ class FakeSandbox:
         for step in range(4):
             await trio.sleep(PART_S / 4)
             on_progress(step, 0)
-        output, logs = output_of(part), b""
+        if self.fails is not None:
+            raise self.fails
+        output, logs = self.writes(part), b""
         return PartRun(
             outcome=self.outcome,
             output=await self._storage.blobs.put(output, keep_until=self._keep_until),
             output_bytes=len(output),
             logs=await self._storage.blobs.put(logs, keep_until=self._keep_until),
             log_bytes=0,
-            fuel=600_000_000 + part,
+            fuel=self.fuel + part,
             peak_mib=2,
             bytes_in=sum(blob.size for blob in manifest.inputs_of(part)),
             bytes_out=len(output),

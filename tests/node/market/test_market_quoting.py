@@ -13,13 +13,16 @@ from node.market.quoting import NotWanted, Quote, SellingTerms, quote
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.task.manifest import Blob, Limits, Manifest, Part
 from protocol.task.pricing import price_at_limits
-from protocol.units import Amount, UnixTime
+from protocol.task.verification import Audit, Trust, Verification
+from protocol.units import Amount, BasisPoints, UnixTime
 from tests.node.market.market_lab import ENGINE, selling
 
 MIB = 2**20
 TERMS = selling(100_000)
 REQUESTER = Address(b"\x07" * 20)
 NOON = 12 * 60
+TRUST = Trust()
+AUDIT = Audit(rate=BasisPoints(1))
 
 
 def blob(number: int, size: int) -> Blob:
@@ -41,10 +44,12 @@ def task(*, parts: int = 1, **limits: Any) -> Manifest:
     )
 
 
-def ask(terms: SellingTerms, manifest: Manifest, *, minute: int = NOON, **offer: Any) -> Quote:
-    usual: dict[str, Any] = {"requester": REQUESTER, "max_eta": 300, "budget": Amount(10_000_000)}
+def ask(
+    terms: SellingTerms, manifest: Manifest, *, policy: Verification = TRUST, minute: int = NOON, **offer: Any
+) -> Quote:
+    usual: dict[str, Any] = {"requester": REQUESTER, "max_eta": 300, "budget": Amount(10_000_000), "pace": 10}
     wanted: Any = SimpleNamespace(**{**usual, **offer})
-    return quote(terms, ENGINE, wanted, manifest, minute=minute)
+    return quote(terms, ENGINE, wanted, manifest, policy, minute=minute)
 
 
 @given(parts=st.integers(1, 20), fuel=st.integers(1, 10**10), gfuel=st.integers(0, 10**6))
@@ -82,6 +87,16 @@ def test_what_is_exactly_at_every_limit_is_bid_on() -> None:
     manifest = task(parts=63, memory_mib=1024, output_bytes=16 * MIB)
     wanted = ask(terms, manifest)
     assert ask(terms, manifest, max_eta=wanted.eta, budget=wanted.price) == wanted
+
+
+@pytest.mark.parametrize(("parts", "fuel", "waits"), [(1, 10**9, 0), (2, 10**9, 3), (5, 10**9, 12), (3, 10**11, 20)])
+def test_who_is_audited_promises_time_to_wait_for_its_pay_after_each_part_but_the_last(
+    parts: int, fuel: int, waits: int
+) -> None:
+    terms, manifest = replace(TERMS, max_eta_s=10**4), task(parts=parts, fuel=fuel)
+    wanted: dict[str, Any] = {"max_eta": 10**4, "budget": Amount(10**12)}
+    trusted, audited = ask(terms, manifest, **wanted), ask(terms, manifest, policy=AUDIT, **wanted)
+    assert (audited.price, audited.eta) == (trusted.price, trusted.eta + waits)
 
 
 def test_an_input_that_all_parts_share_counts_once() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.errors import ProtocolError
-from protocol.identity import ZERO_DIGEST, Address
+from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.auction import open_auction, transition
 from protocol.market.auction_awarding import WrongAward
 from protocol.market.auction_events import (
@@ -28,6 +28,7 @@ from protocol.market.auction_events import (
     PublishConflict,
     PublishRoll,
     RevealWindowClosed,
+    SecretDrawn,
 )
 from protocol.market.auction_hearing import KEPT, NotBetter, Repeated, TooMany
 from protocol.market.auction_states import Collecting, Decided, Failed, FailureReason, Revealing, explain_failure
@@ -42,6 +43,7 @@ from protocol.market.transcript_errors import BidNotInRoll
 from protocol.signing.ecdsa import BadSignature
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed, sign_struct
+from protocol.task.verification import seal
 from protocol.units import Amount, Seconds, UnixTime
 from protocol.wire.codec import decode_as, encode
 from tests.protocol.market.market_world import (
@@ -239,6 +241,33 @@ def test_one_award_is_made_for_a_slot_and_attempt_and_it_is_the_one_asked_for() 
     with pytest.raises(UnexpectedEvent):
         transition(fresh, award_at(21, attempt=1))
     transition(fresh, award_at(1000))
+
+
+def test_an_award_seals_the_secret_that_was_drawn_for_it_and_no_other_is_drawn() -> None:
+    made = decided()
+    fresh = replace(made, assignments=(replace(made.assignments[0], award=None),), awards=())
+    secret = SecretDrawn(at=at(21), slot=0, attempt=0, secret=word("secret"))
+    sealed, effects = transition(fresh, secret)
+    assert isinstance(sealed, Decided)
+    assert effects == ()
+    offer, terms = made.terms.offer, made.assignments[0].terms
+
+    def award(audit_seal: Digest) -> AwardMade:
+        built = build_award(made.terms.offer_id, offer, terms, channel=word("c"), audit_seal=audit_seal, at=at(21))
+        return AwardMade(at=at(21), award=built)
+
+    for wrong in (ZERO_DIGEST, word("secret"), seal(word("another"))):
+        with pytest.raises(WrongAward, match="seal"):
+            transition(sealed, award(wrong))
+    for again in (secret, replace(secret, secret=word("another")), replace(secret, attempt=1)):
+        with pytest.raises(UnexpectedEvent):
+            transition(sealed, again)
+    after, _ = transition(sealed, award(seal(word("secret"))))
+    with pytest.raises(UnexpectedEvent):
+        transition(after, secret)
+    standby, _ = transition(after, BidderFailed(at=at(60), slot=0, attempt=0, next_part=0))
+    assert isinstance(standby, Decided)
+    assert standby.assignments[0].secret is None, "each award has a secret of its own"
 
 
 def test_a_standby_is_not_dated_before_the_attempt_that_it_follows() -> None:

@@ -13,6 +13,7 @@ from protocol.reputation.beta import (
     lower_bound,
     with_failed,
     with_proof,
+    with_refuted,
     with_settled,
     with_silence,
 )
@@ -44,6 +45,12 @@ def test_known_scores() -> None:
     assert [lower_bound(s, 0) for s in (1, 10, 100, 1000)] == [4309, 8400, 9804, 9980]
     assert lower_bound(0, 1) == 976
     assert lower_bound(2**64 - 1, 0) == 9999
+
+
+def test_a_refuted_receipt_weighs_as_fifty_lapses() -> None:
+    record = with_settled(NEWCOMER, 100)
+    assert compute_reputation(with_refuted(record)) == compute_reputation(with_failed(record, 50)) == 6_263
+    assert compute_reputation(with_refuted(NEWCOMER)) == 3
 
 
 def test_silence_counts_as_failure_and_a_proved_fault_ends_dealing() -> None:

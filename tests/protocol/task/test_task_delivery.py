@@ -1,6 +1,7 @@
 """The delivery machine: every row of its table, and a machine over any order of events that follows the exposure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from protocol.market.objects import Award
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed, sign_struct
 from protocol.task.delivery import (
+    Delivered,
     Event,
     InputsHeld,
     Job,
@@ -25,6 +27,7 @@ from protocol.task.delivery import (
     PaymentOverdue,
     RailConfirmed,
     RunPart,
+    SecretHeard,
     SendReceipt,
     SendStart,
     SettleRail,
@@ -37,6 +40,7 @@ from protocol.task.delivery import (
 )
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import award_part_price, highest_part_price
+from protocol.task.verification import SealMismatch, seal
 from protocol.units import Amount, Seconds, UnixTime
 from protocol.wire.codec import decode_as, encode
 from tests.protocol.market.market_world import DOMAIN, NOW, address, key, make_offer, word
@@ -143,6 +147,22 @@ def test_every_row_of_a_delivery_that_goes_well() -> None:
     assert walk.apply(paid_by(second)) == ["SettleRail"]
     assert walk.phase == "Delivered"
     assert exposure(walk.state) == 0
+
+
+def test_the_secret_that_opens_the_seal_is_kept_and_another_one_is_refused() -> None:
+    walk = Walk(parts=1)
+    sealed = sign_struct(key("alice"), DOMAIN, replace(walk.award.value, audit_seal=seal(word("secret"))))
+    walk.job = job_of(sealed)
+    walk.state = Offered(job=walk.job)
+    with pytest.raises(UnexpectedEvent):
+        transition(walk.state, SecretHeard(secret=word("secret")))
+    receipt = walk.to_unpaid()
+    with pytest.raises(SealMismatch):
+        transition(walk.state, SecretHeard(secret=word("another")))
+    assert walk.apply(SecretHeard(secret=word("secret"))) == []
+    assert walk.apply(paid_by(receipt)) == ["SettleRail"]
+    assert isinstance(walk.state, Delivered)
+    assert walk.state.secret == word("secret")
 
 
 def test_a_host_that_failed_tells_so_and_settles_what_was_paid_before() -> None:

@@ -13,6 +13,7 @@ from protocol.task.verification import (
     SealMismatch,
     Trust,
     Verification,
+    adapt_rate,
     assess_deterrence,
     copies_of,
     decode_verification,
@@ -85,3 +86,42 @@ def test_the_floor_is_a_fifth_of_the_budget_and_trust_never_deters() -> None:
     assert [judge(Copies(count=2), liability) for liability in (20, 21)] == [False, True]
     assert [judge(Audit(rate=BasisPoints(10_000)), liability) for liability in (20, 21)] == [False, True]
     assert not judge(Trust(), 10**9)
+
+
+RATES = st.sampled_from([1, 2, 2_499, 2_500, 2_501, 9_999, 10_000]) | st.integers(1, 10_000)
+REPUTATIONS = st.sampled_from([0, 1, 2_113, 9_999, 10_000]) | st.integers(0, 10_000)
+
+
+@given(RATES, REPUTATIONS)
+def test_nobody_is_audited_less_than_the_policy_says_nor_more_than_four_times_as_often(
+    rate: int, reputation: int
+) -> None:
+    adapted = adapt_rate(BasisPoints(rate), reputation)
+    assert rate <= adapted <= min(10_000, 4 * rate)
+
+
+@given(RATES, REPUTATIONS, REPUTATIONS)
+def test_a_better_record_is_never_audited_more_often(rate: int, one: int, other: int) -> None:
+    worse, better = sorted((one, other))
+    assert adapt_rate(BasisPoints(rate), worse) >= adapt_rate(BasisPoints(rate), better)
+
+
+@given(RATES, REPUTATIONS)
+def test_a_higher_rate_is_never_audited_less_often(rate: int, reputation: int) -> None:
+    assert adapt_rate(BasisPoints(min(10_000, rate + 1)), reputation) >= adapt_rate(BasisPoints(rate), reputation)
+
+
+def test_known_rates() -> None:
+    assert [adapt_rate(BasisPoints(1_000), each) for each in (0, 2_113, 8_400, 10_000)] == [4_000, 3_367, 1_480, 1_000]
+    assert [adapt_rate(BasisPoints(1), each) for each in (0, 9_999, 10_000)] == [4, 2, 1]
+    assert adapt_rate(BasisPoints(10_000), 10_000) == adapt_rate(BasisPoints(5_000), 0) == 10_000
+
+
+@given(RATES, REPUTATIONS, st.integers(0, 10**12))
+def test_what_deters_at_the_policys_rate_deters_everybody(rate: int, reputation: int, price: int) -> None:
+    def needed(at: BasisPoints) -> int:
+        judged = assess_deterrence(Audit(rate=at), price=Amount(price), liability=Amount(0), budget=Amount(price))
+        assert judged.needed is not None
+        return judged.needed
+
+    assert needed(adapt_rate(BasisPoints(rate), reputation)) <= needed(BasisPoints(rate))

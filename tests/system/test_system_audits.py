@@ -1,0 +1,90 @@
+"""Audits between real processes: the requester runs real modules again, and pays to the base unit what is right."""
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.api.client import open_client
+from node.api.errors import ConnectionLost, NodeNotRunning
+from node.devnet.layout import NodePlace
+from tests.system.system_lab import POLL_S, ROOT, Lab, check_output, files_of, make_monte_carlo
+
+PROVIDERS = 1
+OVERRIDES = {"provider.credit_limit": "10", "requester.pace_s": 240}
+"""An audit may take three quarters of the pace: far more than a part takes on the busiest machine."""
+START_TIMEOUT_S = 90.0
+PARTS = 3
+
+
+@asynccontextmanager
+async def lying(lab: Lab, place: NodePlace, lie: str) -> AsyncGenerator[None, None]:
+    """Let a provider lie until the block ends; `lab` starts the honest one again."""
+    await lab.kill(place)
+    command = [sys.executable, "-m", "tests.system.lying_node", lie]
+    command += ["--config", str(place.config), "--debug", "run"]
+    with place.log.open("ab") as out:
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT
+        )
+    try:
+        with trio.fail_after(START_TIMEOUT_S):
+            while not await _answers(place):
+                assert process.returncode is None, lab.last_words()
+                await trio.sleep(POLL_S)
+        yield
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def _answers(place: NodePlace) -> bool:
+    try:
+        async with open_client(place.socket):
+            return True
+    except (NodeNotRunning, ConnectionLost):
+        return False
+
+
+async def test_an_honest_provider_is_audited_at_every_part_and_paid_to_the_base_unit(lab: Lab, tmp_path: Path) -> None:
+    small = make_monte_carlo(tmp_path / "task", parts=PARTS, batches=4, paths=200, budget="1")
+    before = await lab.snapshot()
+    command = ("task", "submit", small, "--output", f"{tmp_path}/out/", "--verify", "audit:100%")
+    ran = await lab.cli(lab.requester, *command)
+    assert ran.code == 0, ran.text
+    assert ran.out.count("audited: equal") == PARTS, ran.text
+    assert "Cheating pays" not in ran.out, ran.text  # at 100 % a fifth of the budget is enough
+    checked = check_output(small, *files_of(tmp_path / "out"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    await lab.settle()
+    income = lab.income(before, await lab.assert_books_balance(before))
+    provider = lab.devnet.places[1].name
+    spent = -income["requester"]
+    assert spent > 0
+    assert {name: change for name, change in income.items() if change} == {"requester": -spent, provider: spent}
+
+
+@pytest.mark.parametrize("lie", ["output", "fuel"])
+async def test_a_provider_that_lies_is_found_and_gets_nothing(lab: Lab, tmp_path: Path, lie: str) -> None:
+    await lab.settle()
+    small = make_monte_carlo(tmp_path / "task", parts=PARTS, batches=4, paths=200, budget="1")
+    before = await lab.snapshot()
+    liar = lab.devnet.places[1]
+    async with lying(lab, liar, lie):
+        task = await lab.submit(small, verify="audit:100%")
+        detail = await lab.wait_ended(task)
+        assert (detail.task.state, detail.task.paid_parts, detail.task.spent) == ("failed", 0, 0)
+        (refuted,) = detail.refuted
+        assert (refuted.part, refuted.provider) == (0, liar.wallet)
+        assert lie in refuted.reason
+        await lab.settle()
+    income = lab.income(before, await lab.assert_books_balance(before))
+    assert not any(income.values()), income
+    ran = await lab.cli(lab.requester, "task", "show", task.task.hex())
+    assert "was refuted" in ran.out, ran.text
