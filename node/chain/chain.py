@@ -10,7 +10,15 @@ import trio
 
 from node.chain.abi import Abi, UndecodableLog, load_artifact
 from node.chain.deployment import Deployment
-from node.chain.errors import CodeMismatch, ContractMissing, ProtocolMismatch, Reverted, RpcRefused, WrongChain
+from node.chain.errors import (
+    CodeMismatch,
+    ContractMissing,
+    NotDeployedYet,
+    ProtocolMismatch,
+    Reverted,
+    RpcRefused,
+    WrongChain,
+)
 from node.chain.profile import ChainProfile
 from node.chain.rpc import Json, Rpc, hexed, members, open_rpc, quantity, read_address, read_digest, unformatted
 from protocol.errors import ConfigError, TransientError
@@ -110,10 +118,13 @@ class Chain:
 
         Raises:
             Reverted: The contract said no.
+            NotDeployedYet: After `at` there was no contract at `address`.
             ProtocolMismatch: The answer is not what the function returns.
         """
         block = at or await self.confirmed()
         data = await self.call(abi, address, abi.encode_call(function, *arguments), block=_pin(block))
+        if not data:  # what an address without code answers, and no function that returns something
+            raise NotDeployedYet(abi.name, address, block.number)
         try:
             return abi.decode_result(function, data)
         except UndecodableLog as error:

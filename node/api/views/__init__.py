@@ -18,6 +18,7 @@ from node.api.views.status import (
     PricesView,
     ProvideOrder,
     ProvideView,
+    TransactionView,
 )
 from node.api.views.task_events import (
     AuctionOpened,
@@ -78,6 +79,7 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "TransactionView",
     "WalletView",
     "WinnerChosen",
     "WorkStarted",

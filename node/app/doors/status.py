@@ -19,6 +19,7 @@ from protocol.units import Amount, UnixTime
 
 LOW_GAS_WEI: Final = 10**16
 """A hundredth of a coin: some dozens of our calls at common prices."""
+SHOWN_TRANSACTIONS: Final = 100
 CHAIN_LOOK_S: Final = 3.0
 CLAIM_TIMEOUT_S: Final = 120.0
 
@@ -63,6 +64,16 @@ class StatusDoors:
             open_tasks=len(node.requester.tasks),
             open_deliveries=len(node.provider.deliveries),
             selling=selling,
+            transactions=tuple(
+                views.TransactionView(
+                    title=each.title,
+                    nonce=each.nonce,
+                    attempts=each.attempts,
+                    max_fee=Wei(each.max_fee),
+                    waits_for=each.waits_for,
+                )
+                for each in node.transactor.in_hand()[:SHOWN_TRANSACTIONS]
+            ),
             health=tuple(
                 views.HealthView(name=name, ok=report.status is Status.OK, detail=report.reason)
                 for name, report in sorted(reports.items())
