@@ -146,6 +146,18 @@ class Chain:
         except Reverted as error:
             raise abi.decode_error(error.data) from error
 
+    async def base_fees(self, blocks: int) -> tuple[int, ...]:
+        """Return the base fees of at most `blocks` of the newest blocks and of the one that comes next, wei per gas.
+
+        Raises:
+            RpcRefused: The node has no `eth_feeHistory`.
+        """
+        value = await self.rpc.call("eth_feeHistory", hexed(blocks), "latest", [])
+        fees = members(value).get("baseFeePerGas")
+        if not isinstance(fees, list) or not 1 <= len(fees) <= blocks + 1:
+            raise ProtocolMismatch(self.rpc.url, "eth_feeHistory returned no fees")
+        return tuple(quantity(fee) for fee in fees)
+
     async def gas_money(self, address: Address) -> int:
         """Return the native balance of `address` in the newest block, in wei: what it can pay fees with."""
         return quantity(await self.rpc.call("eth_getBalance", hexed(address), "latest"))

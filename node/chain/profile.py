@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from protocol.errors import ConfigError
-from protocol.units import Seconds
+from protocol.units import ONE_TOKEN, Amount, Seconds
 
 GWEI: Final = 10**9
 
@@ -32,6 +32,9 @@ class ChainProfile:
         min_challenge: Least challenge period of a payment channel contract.
         min_hold_period: Least hold period of one.
         min_pace: Least pace of an award.
+        coin_price: What a coin of the chain's own money is worth, in the token's base units. It weighs fees against
+            what a claim brings, nothing else, so the right order of magnitude is enough.
+        claim_patience: For how long claims that nothing urges wait for cheap gas.
     """
 
     name: str
@@ -46,6 +49,8 @@ class ChainProfile:
     min_challenge: Seconds
     min_hold_period: Seconds
     min_pace: Seconds
+    coin_price: Amount
+    claim_patience: Seconds
 
     @property
     def is_local(self) -> bool:
@@ -91,6 +96,8 @@ LOCAL: Final = ChainProfile(
     min_challenge=Seconds(2),
     min_hold_period=Seconds(10),
     min_pace=Seconds(2),
+    coin_price=Amount(3000 * ONE_TOKEN),
+    claim_patience=Seconds(0),
 )
 SEPOLIA: Final = ChainProfile(
     name="sepolia",
@@ -105,6 +112,8 @@ SEPOLIA: Final = ChainProfile(
     min_challenge=Seconds(3_600),
     min_hold_period=Seconds(24 * 3_600),
     min_pace=Seconds(3_600),
+    coin_price=Amount(3000 * ONE_TOKEN),
+    claim_patience=Seconds(3_600),
 )
 POLYGON: Final = ChainProfile(
     name="polygon",
@@ -119,6 +128,8 @@ POLYGON: Final = ChainProfile(
     min_challenge=Seconds(24 * 3_600),
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(2 * 3_600),
+    coin_price=Amount(1 * ONE_TOKEN),
+    claim_patience=Seconds(6 * 3_600),
 )
 MAINNET: Final = ChainProfile(
     name="mainnet",
@@ -133,6 +144,8 @@ MAINNET: Final = ChainProfile(
     min_challenge=Seconds(24 * 3_600),
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(3_600),
+    coin_price=Amount(3000 * ONE_TOKEN),
+    claim_patience=Seconds(12 * 3_600),
 )
 PROFILES: Final = {profile.name: profile for profile in (LOCAL, SEPOLIA, POLYGON, MAINNET)}
 

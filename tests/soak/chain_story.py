@@ -102,8 +102,8 @@ async def tell_chain_story(
         await orders.open_channels()
         tell("the channels are open")
         for _ in range(rounds):
-            await orders.until_running(tasks)
-            await _trouble(town, story, tell)
+            running = await orders.until_running(tasks)
+            await _trouble(town, story, running, tell)
         tell("waiting for the rest")
         story.verdict.wrong += await wait_over(town, OVER_TIMEOUT_S)
         story.verdict.wrong += await settle(town, SETTLE_TIMEOUT_S)
@@ -137,12 +137,16 @@ class _Orders:
         while (await _states(self._town)).total():
             await trio.sleep(POLL_S)
 
-    async def until_running(self, tasks: int) -> None:
-        """Order until so many tasks are bought and not over: while the last are ordered, the first may be done."""
-        while (missing := tasks - (await _states(self._town)).total()) > 0:
+    async def until_running(self, tasks: int) -> Counter[str]:
+        """Order until so many tasks are bought and not over, and return their states.
+
+        While the last are ordered, the first may be done.
+        """
+        while (missing := tasks - (running := await _states(self._town)).total()) > 0:
             await self._place(min(missing, WAVE), parts=PARTS, may_escrow=True)
             while (await _states(self._town))["bidding"] > WAVE // 2:
                 await trio.sleep(POLL_S)
+        return running
 
     async def _place(self, count: int, *, parts: int, may_escrow: bool) -> None:
         async with trio.open_nursery() as nursery:
@@ -167,9 +171,9 @@ async def _states(town: Town) -> Counter[str]:
     return counts
 
 
-async def _trouble(town: Town, story: ChainStory, tell: Callable[[str], None]) -> None:
+async def _trouble(town: Town, story: ChainStory, running: Counter[str], tell: Callable[[str], None]) -> None:
     """Kill the chain, have it back, and then lose its newest blocks once more."""
-    story.running.append(await _states(town))
+    story.running.append(running)
     height = (await town.snapshot()).block
     await town.chain.kill()
     tell(f"the chain is killed at block {height}, with {_told(story.running[-1])}")

@@ -186,6 +186,12 @@ class StatusDoors:
         if reachable and gas < LOW_GAS_WEI:
             claims = ", and there are payments to claim" if due > 0 else ""
             warnings.append(f"the wallet has {gas / 10**18:.6f} of gas money{claims}: send some to {_hex(node)}")
+        waiting = node.payments.payee.claims_waiting
+        if waiting:
+            warnings.append(
+                f"{waiting} claims wait for cheaper gas, for payments.claim_patience_h at most; `stoa channel close` or"
+                " `stoa provide drain` send them now"
+            )
         if not node.network.peers():
             warnings.append("no peer is connected: set network.bootstrap, or use `stoa peers connect`")
         return warnings
