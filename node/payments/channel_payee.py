@@ -58,7 +58,7 @@ from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.signed import Signed
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt
-from protocol.units import Amount, format_amount
+from protocol.units import Amount, UnixTime, format_amount
 from protocol.wire.codec import decode, encode
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -81,6 +81,7 @@ class PayeeChannelView:
         held: Promised to tasks in flight.
         claimed: Paid out on chain so far.
         unpaid: Delivered and not paid.
+        answer_by: Until when the payer's exit must be answered on chain; 0 if there is none, or it was answered.
     """
 
     channel: Digest
@@ -91,6 +92,7 @@ class PayeeChannelView:
     held: Amount
     claimed: Amount
     unpaid: Amount
+    answer_by: UnixTime
 
 
 class ChannelPayee:
@@ -460,6 +462,13 @@ def _check_parties(account: PayeeAccount, award: Award) -> None:
         )
 
 
+def _answer_by(book: PayeeBook) -> UnixTime:
+    """Return the last second in which what this side has to show counts against the payer's exit."""
+    if isinstance(book.channel, Defending) and payee_book.outstanding(book):
+        return book.channel.exits_at
+    return UnixTime(0)
+
+
 def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
     book = account.state
     purse, phase = book.purse, type(book.channel).__name__.lower()
@@ -475,4 +484,5 @@ def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
         held=Amount(0 if purse is None or isinstance(book.channel, Judged) else purse.held),
         claimed=purse.claimed if purse else Amount(0),
         unpaid=Amount(unpaid),
+        answer_by=_answer_by(book),
     )

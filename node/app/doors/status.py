@@ -186,6 +186,12 @@ class StatusDoors:
         if reachable and gas < LOW_GAS_WEI:
             claims = ", and there are payments to claim" if due > 0 else ""
             warnings.append(f"the wallet has {gas / 10**18:.6f} of gas money{claims}: send some to {_hex(node)}")
+        warnings += [
+            f"the payer of channel {channel.channel.hex()[:12]} leaves, and what it owes is not on chain yet: that"
+            f" counts until {_clock_time(channel.answer_by)}, so see what the transactions wait for"
+            for channel in node.payments.payee.channels()
+            if channel.answer_by
+        ]
         waiting = node.payments.payee.claims_waiting
         if waiting:
             warnings.append(

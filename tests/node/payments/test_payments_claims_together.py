@@ -4,13 +4,17 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import pytest
+import trio
 
 from node.app.contract_chain import ContractChain
+from node.chain.chain import Block, Chain
 from node.chain.event_index import EventIndex, EventStore
 from node.chain.events import ChannelClaimed, decode_log
 from node.chain.gateway import open_gateway
 from node.payments import claiming
+from protocol.channel.objects import ChannelKey, Voucher
 from protocol.signing.ecdsa import address_of
+from protocol.signing.signed import Signed
 from protocol.units import Amount, Seconds
 from tests.node.payments.payments_world import SETTINGS, STAKE, Party, World, engage, eventually, key_of, pay
 
@@ -73,15 +77,40 @@ async def test_an_exit_is_answered_though_a_claim_waits_for_cheap_gas(world: Wor
         assert payee.payments.payee.claims_waiting == 0
 
 
-async def test_what_a_claim_costs_follows_the_price_of_gas(world: World) -> None:
-    await world.chain.rpc.call("anvil_setNextBlockBaseFeePerGas", hex(20 * 10**9))
-    await world.chain.rpc.call("anvil_mine", "0x1")
-    chain = contract_chain(world)
-    costs, head = await chain.claim_costs(), await world.chain.head()
-    wei = head.base_fee + world.chain.profile.min_priority_fee
-    assert head.base_fee == 20 * 10**9
-    assert costs.each == -(-claiming.CLAIM_GAS * wei * 3_000_000_000 // 10**18) == 960_001  # 96 cents
-    assert costs.base == -(-claiming.BASE_GAS * wei * 3_000_000_000 // 10**18)
+async def test_an_exit_that_is_not_answered_yet_is_told_with_its_last_second(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go, present = trio.Event(), ContractChain.present
+
+    async def present_later(chain: ContractChain, key: ChannelKey, voucher: Signed[Voucher]) -> int:
+        await may_go.wait()
+        return await present(chain, key, voucher)
+
+    monkeypatch.setattr(ContractChain, "present", present_later)
+    async with world.party("payer") as payer, world.party("payee") as payee:
+        signed, _, _ = await engage(world, payer, payee, PRICE)
+        view = payee.payments.payee.channels
+        assert view()[0].answer_by == 0
+        assert await payer.payments.payer.close_channel(signed.value.channel, force=True) == "leaving"
+        await eventually(lambda: view()[0].phase == "defending")
+        state = await payee.gateway.channels.state_of(signed.value.channel)
+        assert view()[0].answer_by == state.exits_at > 0
+        may_go.set()
+        await eventually(lambda: view() == () or view()[0].answer_by == 0)
+
+
+async def test_what_a_claim_costs_follows_the_price_of_gas(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = replace(await world.chain.head(), base_fee=20 * 10**9)
+
+    async def head(_chain: Chain) -> Block:
+        return newest
+
+    monkeypatch.setattr(Chain, "head", head)  # the chain's own grows on, and its price falls meanwhile
+    costs = await contract_chain(world).claim_costs()
+    assert (costs.base, costs.each) == (
+        2_700_001,
+        960_001,
+    )  # 45,000 and 16,000 units at 20 gwei and 1 wei, $3000 a coin
 
 
 async def test_gas_is_cheap_when_it_has_become_so(world: World) -> None:
