@@ -40,7 +40,8 @@ ESCROW_EVERY: Final = 5
 """Of so many tasks, one is paid from escrow."""
 BUYERS: Final = 2
 """Sellers follow 64 auctions of one buyer."""
-PARTS: Final = 16
+PARTS: Final = 20
+"""Enough that the first tasks still run when the last are awarded, on a fast machine too."""
 AT_ONCE: Final = 16
 """Commands that wait for their answers; a node serves so many."""
 WAVE: Final = 50
