@@ -70,6 +70,7 @@ assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen
 	@KILL_STEPS=all KILL_RECORD=$(CURDIR)/.cache/kill-steps $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/system/test_system_every_step.py
 	@rm -f $(CURDIR)/.cache/kill-steps
 	@$(PYTHON) -m tests.assault.run --minutes $(ASSAULT_MINUTES)
+	@$(PYTHON) -m tests.soak.chain_story --tasks 200 --rounds 5
 	@$(PYTHON) -m tests.soak.run --hours $(HOURS)
 
 soak: setup ## Two hours of trade between ten nodes that are killed again and again, and what was lost or grew (HOURS=2)

@@ -1,7 +1,7 @@
 """The payments room's `Chain` over `node/chain`: the one module that knows both."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -14,8 +14,10 @@ from node.chain.contract import Sent
 from node.chain.escrow import EscrowState
 from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
 from node.chain.event_store import BEGINNING, Position
+from node.chain.fees import is_cheap
 from node.chain.gateway import Gateway
 from node.chain.payment_channel import NO_SIGNATURE
+from node.payments.claiming import BASE_GAS, CLAIM_GAS
 from node.payments.errors import EscrowGone, OutOfGas
 from node.payments.ports import Delivery, Fact, FactEvent, Mark, Rewound
 from protocol.channel import chain as channel_facts
@@ -24,6 +26,7 @@ from protocol.errors import TransientError
 from protocol.escrow import record as escrow_facts
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award
+from protocol.settlement.claiming import ClaimCosts
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.units import Amount, UnixTime
@@ -31,6 +34,9 @@ from protocol.wire.codec import decode, encode
 
 GAS_OF_A_CALL: Final = 250_000
 """More than any of our calls takes (tests/contracts measures them)."""
+HISTORY_BLOCKS: Final = 1024
+"""What nodes give at once: three hours and a half of Ethereum."""
+WEI: Final = 10**18
 ASK_AGAIN_S: Final = 1.0
 RULES_BYTES: Final = 256
 _PLACE: Final = struct.Struct(">qQQ")
@@ -131,6 +137,24 @@ class ContractChain:
     async def claim(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:
         """See `Chain`."""
         return _block(await self._gateway.channels.claim(key, voucher))
+
+    async def claim_batch(self, claims: Sequence[tuple[ChannelKey, Signed[Voucher]]]) -> tuple[int, frozenset[Digest]]:
+        """See `Chain`."""
+        sent = await self._gateway.channels.claim_batch(self._wallet, self.token, claims)
+        skipped = frozenset(event.channel for event in sent.events if isinstance(event, seen.ClaimSkipped))
+        return _block(sent), skipped
+
+    async def claim_costs(self) -> ClaimCosts:
+        """See `Chain`."""
+        head, profile = await self._chain.head(), self._chain.profile
+        wei = head.base_fee + profile.min_priority_fee
+        return ClaimCosts(
+            base=_in_tokens(BASE_GAS * wei, profile.coin_price), each=_in_tokens(CLAIM_GAS * wei, profile.coin_price)
+        )
+
+    async def is_gas_cheap(self) -> bool:
+        """See `Chain`."""
+        return is_cheap(await self._chain.base_fees(HISTORY_BLOCKS), cap=self._chain.profile.max_fee)
 
     async def present(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:
         """See `Chain`."""
@@ -315,6 +339,11 @@ def key_of(opened: seen.ChannelOpened) -> ChannelKey:
     return ChannelKey(
         payer=opened.payer, signer=opened.signer, payee=opened.payee, token=opened.token, counter=opened.counter
     )
+
+
+def _in_tokens(wei: int, coin_price: Amount) -> Amount:
+    """Return what so many wei are worth, rounded up."""
+    return Amount(-(-wei * coin_price // WEI))
 
 
 def _block(sent: Sent) -> int:

@@ -38,7 +38,7 @@ class GivenBlobs:
             opened = dict[Address, list[Base]]()
             for wallet in wallets:
                 bases = opened[wallet] = []
-                for digest in reversed(self._given.get(wallet, OrderedDict())):
+                for digest in reversed(tuple(self._given.get(wallet, ()))):  # others come while we open these
                     try:
                         reader = await stack.enter_async_context(self._blobs.open_reader(digest))
                     except BlobMissing:

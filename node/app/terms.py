@@ -27,6 +27,8 @@ def chain_profile(settings: Settings) -> ChainProfile:
         profile = replace(profile, confirmations=settings.chain.confirmations)
     if settings.chain.max_fee_gwei is not None:
         profile = replace(profile, max_fee=int(settings.chain.max_fee_gwei * GWEI))
+    if settings.chain.coin_price is not None:
+        profile = replace(profile, coin_price=settings.chain.coin_price)
     return profile
 
 
@@ -79,6 +81,7 @@ def offer_taste(settings: Settings, chain: Chain) -> OfferTaste:
 
 def payment_settings(settings: Settings) -> PaymentSettings:
     """Return how money moves."""
+    profile, patience_h = profile_named(settings.chain.profile), settings.payments.claim_patience_h
     return PaymentSettings(
         threshold=settings.requester.escrow_threshold,
         # What others let us owe is not known beforehand; most keep the default, as we do.
@@ -87,6 +90,7 @@ def payment_settings(settings: Settings) -> PaymentSettings:
         claim_at=settings.payments.claim_at,
         free_at=settings.payments.free_at,
         success_bonus=settings.payments.success_bonus,
+        claim_patience=profile.claim_patience if patience_h is None else Seconds(int(patience_h * 3_600)),
         close_within=Seconds(settings.payments.close_within_s),
         confirm_timeout_s=settings.payments.confirm_timeout_s,
     )

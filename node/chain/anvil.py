@@ -51,6 +51,8 @@ async def open_anvil(
     port: int = 0,
     block_time_s: int | None = None,
     chain_id: int = LOCAL.chain_id,
+    state_interval_s: int = 5,
+    keeps_history: bool = False,
 ) -> AsyncGenerator[Anvil, None]:
     """Run a local chain until the block ends; it is ready when this yields and gone when this returns.
 
@@ -59,6 +61,9 @@ async def open_anvil(
         port: On 127.0.0.1; 0 takes a free one.
         block_time_s: A block every so many seconds; None makes one for each transaction, at once.
         chain_id: As `eth_chainId` answers.
+        state_interval_s: How often the state is written; a SIGKILL loses what came after.
+        keeps_history: Write the states after older blocks too. Without them a chain that was started again answers
+            for its newest block alone, until it is as many blocks longer as its users wait for.
 
     Raises:
         AnvilMissing: The program is not installed.
@@ -74,7 +79,9 @@ async def open_anvil(
         command += ["--block-time", str(block_time_s)]
     if state_file is not None:
         state_file.parent.mkdir(parents=True, exist_ok=True)
-        command += ["--state", str(state_file), "--state-interval", "5"]
+        command += ["--state", str(state_file), "--state-interval", str(state_interval_s)]
+        if keeps_history:
+            command.append("--preserve-historical-states")
     output = _Output()
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(_run, command, output)

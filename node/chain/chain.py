@@ -10,7 +10,15 @@ import trio
 
 from node.chain.abi import Abi, UndecodableLog, load_artifact
 from node.chain.deployment import Deployment
-from node.chain.errors import CodeMismatch, ContractMissing, ProtocolMismatch, Reverted, RpcRefused, WrongChain
+from node.chain.errors import (
+    CodeMismatch,
+    ContractMissing,
+    NotDeployedYet,
+    ProtocolMismatch,
+    Reverted,
+    RpcRefused,
+    WrongChain,
+)
 from node.chain.profile import ChainProfile
 from node.chain.rpc import Json, Rpc, hexed, members, open_rpc, quantity, read_address, read_digest, unformatted
 from protocol.errors import ConfigError, TransientError
@@ -110,10 +118,13 @@ class Chain:
 
         Raises:
             Reverted: The contract said no.
+            NotDeployedYet: After `at` there was no contract at `address`.
             ProtocolMismatch: The answer is not what the function returns.
         """
         block = at or await self.confirmed()
         data = await self.call(abi, address, abi.encode_call(function, *arguments), block=_pin(block))
+        if not data:  # what an address without code answers, and no function that returns something
+            raise NotDeployedYet(abi.name, address, block.number)
         try:
             return abi.decode_result(function, data)
         except UndecodableLog as error:
@@ -134,6 +145,18 @@ class Chain:
             return unformatted(await self.rpc.call("eth_call", fields, block))
         except Reverted as error:
             raise abi.decode_error(error.data) from error
+
+    async def base_fees(self, blocks: int) -> tuple[int, ...]:
+        """Return the base fees of at most `blocks` of the newest blocks and of the one that comes next, wei per gas.
+
+        Raises:
+            RpcRefused: The node has no `eth_feeHistory`.
+        """
+        value = await self.rpc.call("eth_feeHistory", hexed(blocks), "latest", [])
+        fees = members(value).get("baseFeePerGas")
+        if not isinstance(fees, list) or not 1 <= len(fees) <= blocks + 1:
+            raise ProtocolMismatch(self.rpc.url, "eth_feeHistory returned no fees")
+        return tuple(quantity(fee) for fee in fees)
 
     async def gas_money(self, address: Address) -> int:
         """Return the native balance of `address` in the newest block, in wei: what it can pay fees with."""

@@ -4,6 +4,7 @@ TransientError
 ├── ChainUnreachable      nobody answers at the address, or the connection broke
 ├── ChainTimeout          somebody accepted the request and did not answer in time
 ├── RpcRefused            the node answered with an error that is no revert (rate limit, pruned state, ...)
+├── NotDeployedYet        a contract is there, but was not at the confirmed block that was asked
 └── GasPriceAboveCap      the chain asks for more per gas than the user allows; waits in the queue
 ChainRejected
 └── Reverted              a contract said no: decoded error and arguments
@@ -49,6 +50,16 @@ class RpcRefused(TransientError):
     def __init__(self, method: str, code: int, text: str) -> None:
         super().__init__(f"the chain's node refused {method}: {text} (code {code})")
         self.method, self.code, self.text = method, code, text
+
+
+class NotDeployedYet(TransientError):
+    """There is no contract yet in the state of a confirmed block, as right after a deployment."""
+
+    def __init__(self, name: str, address: Address, block: int) -> None:
+        super().__init__(
+            f"contract {name} at {format_address(address)} is not there yet at the newest confirmed block, {block}",
+            advice="wait for the confirmations of its deployment",
+        )
 
 
 class ProtocolMismatch(ConfigError):

@@ -1,5 +1,6 @@
 """What to offer per gas (EIP-1559). Pure; all fees in wei per gas."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +9,8 @@ from node.chain.errors import GasPriceAboveCap
 # Nodes take a replacement only if both fees grew by a tenth at least (geth, anvil); an eighth leaves room for rounding.
 _BUMP_NUMERATOR: Final = 9
 _BUMP_DENOMINATOR: Final = 8
+CHEAP_PERCENTILE: Final = 25
+"""A quarter of all hours is cheap: over a patience of some hours, one comes almost surely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,19 @@ def compute_fees(*, base_fee: int, tip: int, cap: int) -> Fees:
     if base_fee + tip > cap:
         raise GasPriceAboveCap(asked=base_fee + tip, cap=cap)
     return Fees(priority=tip, most=min(2 * base_fee + tip, cap))
+
+
+def is_cheap(base_fees: Sequence[int], *, cap: int, percentile: int = CHEAP_PERCENTILE) -> bool:
+    """Tell whether the newest base fee is among the lowest of a history, and below the cap.
+
+    Args:
+        base_fees: Of blocks in their order, the newest last; at least one.
+        cap: Most to pay per gas.
+        percentile: Share of the history that may be cheaper, percent.
+    """
+    newest = base_fees[-1]
+    cheaper = sum(fee < newest for fee in base_fees)
+    return newest <= cap and 100 * cheaper <= percentile * len(base_fees)
 
 
 def compute_replacement(previous: Fees, *, base_fee: int, tip: int, cap: int) -> Fees:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from protocol.errors import ConfigError
-from protocol.units import Seconds
+from protocol.units import ONE_TOKEN, Amount, Seconds
 
 GWEI: Final = 10**9
 
@@ -33,6 +33,9 @@ class ChainProfile:
         min_hold_period: Least hold period of one.
         min_pace: Least pace of an award.
         min_cooldown: Least cooldown of stakes.
+        coin_price: What a coin of the chain's own money is worth, in the token's base units. It weighs fees against
+            what a claim brings, nothing else, so the right order of magnitude is enough.
+        claim_patience: For how long claims that nothing urges wait for cheap gas.
     """
 
     name: str
@@ -48,6 +51,8 @@ class ChainProfile:
     min_hold_period: Seconds
     min_pace: Seconds
     min_cooldown: Seconds
+    coin_price: Amount
+    claim_patience: Seconds
 
     @property
     def is_local(self) -> bool:
@@ -94,6 +99,8 @@ LOCAL: Final = ChainProfile(
     min_hold_period=Seconds(10),
     min_pace=Seconds(2),
     min_cooldown=Seconds(5),
+    coin_price=Amount(3000 * ONE_TOKEN),
+    claim_patience=Seconds(0),
 )
 SEPOLIA: Final = ChainProfile(
     name="sepolia",
@@ -109,6 +116,8 @@ SEPOLIA: Final = ChainProfile(
     min_hold_period=Seconds(24 * 3_600),
     min_pace=Seconds(3_600),
     min_cooldown=Seconds(2 * 24 * 3_600),
+    coin_price=Amount(3000 * ONE_TOKEN),
+    claim_patience=Seconds(3_600),
 )
 POLYGON: Final = ChainProfile(
     name="polygon",
@@ -124,6 +133,8 @@ POLYGON: Final = ChainProfile(
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(2 * 3_600),
     min_cooldown=Seconds(14 * 24 * 3_600),
+    coin_price=Amount(1 * ONE_TOKEN),
+    claim_patience=Seconds(6 * 3_600),
 )
 MAINNET: Final = ChainProfile(
     name="mainnet",
@@ -139,6 +150,8 @@ MAINNET: Final = ChainProfile(
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(3_600),
     min_cooldown=Seconds(14 * 24 * 3_600),
+    coin_price=Amount(3000 * ONE_TOKEN),
+    claim_patience=Seconds(12 * 3_600),
 )
 PROFILES: Final = {profile.name: profile for profile in (LOCAL, SEPOLIA, POLYGON, MAINNET)}
 

@@ -128,6 +128,12 @@ class ChainSettings(Section):
         description="Blocks after which a log counts. Default: the chain's.",
         examples=[12],
     )
+    coin_price: Dollars | None = Field(
+        default=None,
+        description="Worth of a coin of the chain's own money, in dollars: weighs fees against what a claim brings. "
+        "Default: the chain's.",
+        examples=["2500"],
+    )
     max_fee_gwei: float | None = Field(
         default=None, gt=0, description="Most to pay per gas, in gwei. Default: the chain's.", examples=[100.0]
     )
@@ -324,6 +330,13 @@ class PaymentSettings(Section):
     )
     success_bonus: bool = Field(
         default=True, description="Add 5 % for success to awards whose provider locks stake for them."
+    )
+    claim_patience_h: float | None = Field(
+        default=None,
+        ge=0,
+        le=7 * 24,
+        description="Hours for which claims that nothing urges wait for cheap gas. Default: the chain's.",
+        examples=[6.0],
     )
     close_within_s: int = Field(
         default=120, ge=1, le=7 * 86_400, description="Seconds a payee has to agree to a close, before we leave alone."

@@ -9,6 +9,7 @@ import trio
 
 from node.payments import payee_book
 from node.payments.account import Account, keep, write_down
+from node.payments.claiming import ClaimDesk
 from node.payments.errors import BadTerms, ChannelUnknown, NotFunded, NotPaid, NotSeenYet
 from node.payments.payee_book import BookEvent, PayeeBook, PayeeContext, Renounced
 from node.payments.ports import Fact
@@ -32,6 +33,7 @@ from protocol.channel.messages import (
     ReleaseRequest,
     VoucherHeld,
 )
+from protocol.channel.objects import ChannelKey, Voucher, channel_id
 from protocol.channel.receiving import (
     AwardFinished,
     AwardTaken,
@@ -48,13 +50,15 @@ from protocol.channel.receiving import (
     SubmitPresent,
     VoucherReceived,
 )
+from protocol.errors import StoaError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId, format_address
 from protocol.market.objects import Award
+from protocol.settlement.claiming import compute_hazard
 from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.signed import Signed
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt
-from protocol.units import Amount, format_amount
+from protocol.units import Amount, UnixTime, format_amount
 from protocol.wire.codec import decode, encode
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -77,6 +81,7 @@ class PayeeChannelView:
         held: Promised to tasks in flight.
         claimed: Paid out on chain so far.
         unpaid: Delivered and not paid.
+        answer_by: Until when the payer's exit must be answered on chain; 0 if there is none, or it was answered.
     """
 
     channel: Digest
@@ -87,6 +92,7 @@ class PayeeChannelView:
     held: Amount
     claimed: Amount
     unpaid: Amount
+    answer_by: UnixTime
 
 
 class ChannelPayee:
@@ -103,6 +109,16 @@ class ChannelPayee:
             transition=track(payee_book.RULES),
         )
         self._ledger = Ledger(room, PREFIX, machine, payee_book.RULES)
+        self._hurried: set[Digest] = set()
+        """Channels whose user wants the claim now. A restart forgets it: then it waits for its patience at most."""
+        self.desk: Final = ClaimDesk(
+            room.chain,
+            room.clock,
+            patience=room.settings.claim_patience,
+            hazard=compute_hazard(room.rules.challenge, room.settings.habits),
+            payable=self._payable,
+            request=self._request_claim,
+        )
 
     async def start(self) -> None:
         """Take up what was open, and answer payers."""
@@ -218,13 +234,16 @@ class ChannelPayee:
 
     async def claim(self, channel: Digest) -> None:
         """Bring on chain what was paid by voucher; returns once that is noted durably."""
-        await self.find(channel).apply(ClaimRequested())
+        account = self.find(channel)
+        self._hurry(channel)
+        await account.apply(ClaimRequested())
 
     async def claim_all(self) -> None:
         """Bring everything on chain that was paid by voucher and not claimed."""
-        for account in tuple(self._ledger.accounts.values()):
+        for channel, account in tuple(self._ledger.accounts.items()):
             purse = account.state.purse
             if purse is not None and isinstance(account.state.channel, Receiving) and purse.cumulative > purse.claimed:
+                self._hurry(channel)
                 await account.apply(ClaimRequested())
 
     async def wait_claimed(self) -> None:
@@ -353,6 +372,51 @@ class ChannelPayee:
         with contextlib.suppress(StaleVoucher):
             await account.apply(received)
 
+    def _hurry(self, channel: Digest) -> None:
+        self._hurried.add(channel)
+        self.desk.hurry(channel)
+
+    def _payable(self) -> dict[Digest, Amount]:
+        """Return what each channel could claim of which no claim was asked for."""
+        payable: dict[Digest, Amount] = {}
+        for channel, account in self._ledger.accounts.items():
+            purse = account.state.purse
+            if purse is None or not _needs_only_a_claim(account.state) or payee_book.outstanding(account.state):
+                continue
+            payable[channel] = Amount(min(purse.cumulative, purse.deposit) - purse.claimed)
+        return payable
+
+    async def _request_claim(self, channel: Digest) -> None:
+        await self.find(channel).apply(ClaimRequested())
+
+    async def _claim_with_others(self, account: PayeeAccount, key: ChannelKey, signed: Signed[Voucher]) -> None:
+        """Claim the newest voucher together with other channels' claims, unless something more urgent comes up."""
+        channel = channel_id(key)
+
+        def newest() -> Signed[Voucher]:
+            purse = account.state.purse
+            return purse.best if purse is not None and purse.best is not None else signed
+
+        failure: StoaError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def claim() -> None:
+                nonlocal failure
+                try:
+                    block = await self.desk.claim(key, newest, hurried=channel in self._hurried)
+                    await self._room.feed.wait_reached(block)
+                except StoaError as error:
+                    failure = error
+                else:
+                    self._hurried.discard(channel)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(claim)
+            await account.wait_until(lambda book: not _needs_only_a_claim(book))
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
     def _serve(self, channel: Digest, account: PayeeAccount) -> None:
         log.info("channel.receiving", channel=channel.hex(), payer=format_address(account.context.key.payer))
         self._room.nursery.start_soon(self._keep, channel, account)
@@ -360,12 +424,19 @@ class ChannelPayee:
     async def _keep(self, channel: Digest, account: PayeeAccount) -> None:
         await self._room.feed.wait_reached(1)  # what was done before a restart is known then
         clock, name = self._room.clock, f"{PREFIX}/{channel.hex()[:12]}"
-        await keep(account, outstanding=payee_book.outstanding, perform=self._perform, clock=clock, name=name)
+
+        async def perform(effect: PayeeEffect) -> None:
+            await self._perform(account, effect)
+
+        await keep(account, outstanding=payee_book.outstanding, perform=perform, clock=clock, name=name)
+        self._hurried.discard(channel)
         await write_down(lambda: self._ledger.close(channel), clock, name)
 
-    async def _perform(self, effect: PayeeEffect) -> None:
+    async def _perform(self, account: PayeeAccount, effect: PayeeEffect) -> None:
         chain, feed = self._room.chain, self._room.feed
         match effect:
+            case SubmitClaim(key=key, signed=signed) if isinstance(account.state.channel, Receiving):
+                await self._claim_with_others(account, key, signed)
             case SubmitClaim(key=key, signed=signed):
                 await feed.wait_reached(await chain.claim(key, signed))
             case SubmitPresent(key=key, signed=signed):
@@ -376,12 +447,26 @@ class ChannelPayee:
                 return  # acknowledgements are the answers to requests
 
 
+def _needs_only_a_claim(book: PayeeBook) -> bool:
+    """Tell whether nothing is outstanding that must not wait behind a claim, as an exit that is to be answered."""
+    return isinstance(book.channel, Receiving) and not any(
+        not isinstance(effect, SubmitClaim) for effect in payee_book.outstanding(book)
+    )
+
+
 def _check_parties(account: PayeeAccount, award: Award) -> None:
     key = account.context.key
     if key.payer != award.requester or key.payee != award.provider or key.token != award.token:
         raise BadTerms(
             f"channel {award.channel.hex()} is not between {format_address(award.requester)} and this provider"
         )
+
+
+def _answer_by(book: PayeeBook) -> UnixTime:
+    """Return the last second in which what this side has to show counts against the payer's exit."""
+    if isinstance(book.channel, Defending) and payee_book.outstanding(book):
+        return book.channel.exits_at
+    return UnixTime(0)
 
 
 def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
@@ -399,4 +484,5 @@ def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
         held=Amount(0 if purse is None or isinstance(book.channel, Judged) else purse.held),
         claimed=purse.claimed if purse else Amount(0),
         unpaid=Amount(unpaid),
+        answer_by=_answer_by(book),
     )

@@ -15,9 +15,12 @@ ProtocolError
 TransientError
 ├── NotSeenYet           our own confirmed view does not show it yet; ask again
 └── NotConfirmedInTime   the transaction is on its way and not confirmed
+ChainRejected
+└── ClaimLeftOut         the contract skipped our claim in a batch
 """
 
-from protocol.errors import ProtocolError, StoaError, TransientError
+from protocol.errors import ChainRejected, ProtocolError, StoaError, TransientError
+from protocol.identity import Digest
 from protocol.units import format_amount
 
 
@@ -84,6 +87,14 @@ class BadTerms(ProtocolError):
 
 class OldFact(ProtocolError):
     """A fact from the chain that was applied before."""
+
+
+class ClaimLeftOut(ChainRejected):
+    """The contract skipped one claim of a batch: the channel is over, or somebody claimed as much before."""
+
+    def __init__(self, channel: Digest) -> None:
+        super().__init__(f"the claim of channel {channel.hex()} was left out of a batch")
+        self.channel = channel
 
 
 class NotSeenYet(TransientError):

@@ -151,6 +151,11 @@ class Payee:
             credits=await credits_of(self._room),
         )
 
+    @property
+    def claims_waiting(self) -> int:
+        """How many claims wait for cheaper gas, or for others to go with."""
+        return self._channels.desk.waiting
+
     async def claim(self, channel: Digest) -> None:
         """Bring on chain what a channel has paid; noted durably when this returns, done in the background."""
         await self._channels.claim(channel)

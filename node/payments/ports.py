@@ -1,6 +1,6 @@
 """What payments need of the other rooms. `node/app` hands these in."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -9,6 +9,7 @@ from protocol.channel.objects import ChannelKey, ChannelRules, Close, Voucher
 from protocol.escrow import record as escrow_facts
 from protocol.identity import Address, Digest, PeerId
 from protocol.market.objects import Award
+from protocol.settlement.claiming import ClaimCosts
 from protocol.signing.signed import Signed
 from protocol.spending import Spend
 from protocol.stake import record as stake_facts
@@ -126,6 +127,18 @@ class Chain(Protocol):
 
     async def claim(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:
         """Claim what a voucher pays."""
+        ...
+
+    async def claim_batch(self, claims: Sequence[tuple[ChannelKey, Signed[Voucher]]]) -> tuple[int, frozenset[Digest]]:
+        """Claim from many channels at once; return the block, and the channels whose claims the contract skipped."""
+        ...
+
+    async def claim_costs(self) -> ClaimCosts:
+        """Return what a claim costs at the present price of gas, in the token."""
+        ...
+
+    async def is_gas_cheap(self) -> bool:
+        """Tell whether gas costs no more than it mostly did lately: what can wait need not wait any more."""
         ...
 
     async def present(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:

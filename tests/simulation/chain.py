@@ -5,7 +5,7 @@ back up to `DEEPEST_REORG` blocks, fewer than that, and their calls wait again, 
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -19,6 +19,7 @@ from protocol.channel.objects import ChannelKey, ChannelRules, Close, Voucher, c
 from protocol.errors import ChainRejected, TransientError
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award
+from protocol.settlement.claiming import ClaimCosts
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance, Receipt, Start
@@ -226,6 +227,23 @@ class WalletChain:
         """See `Chain`."""
         channel = channel_id(key)
         return (await self._send(("claim", voucher.signature), model.claim(channel, voucher))).block
+
+    async def claim_batch(self, claims: Sequence[tuple[ChannelKey, Signed[Voucher]]]) -> tuple[int, frozenset[Digest]]:
+        """See `Chain`."""
+        pairs = [(channel_id(key), voucher) for key, voucher in claims]
+        name = ("claim-batch", *(voucher.signature for _, voucher in pairs))
+        sent = await self._send(name, model.claim_batch(pairs))
+        return sent.block, frozenset(channel for channel, _ in pairs) - {channel for channel, _ in sent.told}
+
+    async def claim_costs(self) -> ClaimCosts:
+        """See `Chain`: fees are outside this model; they are what makes claims go now and then."""
+        await self._read()
+        return ClaimCosts(base=Amount(1_000), each=Amount(300))
+
+    async def is_gas_cheap(self) -> bool:
+        """See `Chain`: it changes from hour to hour."""
+        await self._read()
+        return len(self._chain.blocks) // 7 % 2 == 0
 
     async def present(self, key: ChannelKey, voucher: Signed[Voucher]) -> int:
         """See `Chain`."""

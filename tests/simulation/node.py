@@ -29,6 +29,7 @@ from node.wallet.spend_ledger import JournaledSpendLedger
 from protocol.errors import TransientError
 from protocol.identity import ZERO_ADDRESS, Address
 from protocol.market.offer import OfferTaste
+from protocol.settlement.claiming import Habits
 from protocol.signing.ecdsa import address_of
 from protocol.signing.keccak import keccak256
 from protocol.spending import SpendingCaps
@@ -51,6 +52,8 @@ SETTINGS: Final = PaymentSettings(
     credit_limit=CREDIT_LIMIT,
     channel_deposit=Amount(5 * ONE_TOKEN),
     claim_at=Amount(3 * ONE_TOKEN),
+    claim_patience=Seconds(40),
+    habits=Habits(losses_per_day=1.0),
     close_within=Seconds(60),
     confirm_timeout_s=120.0,
 )

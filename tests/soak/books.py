@@ -15,7 +15,7 @@ from blake3 import blake3
 from node.api.client import open_client
 from node.api.errors import RemoteRefusal
 from node.api.facade import NodeFacade
-from node.api.views import EarningView, TaskDetail
+from node.api.views import ChannelView, EarningView, TaskDetail
 from node.devnet.balances import Snapshot
 from node.devnet.layout import NodePlace
 from protocol.identity import Address
@@ -69,8 +69,9 @@ async def settle(town: Town, timeout_s: float) -> list[str]:
     with trio.move_on_after(timeout_s):
         while True:
             left = []
-            for place in town.places:
-                left += await _close_channels(place)
+            async with trio.open_nursery() as nursery:  # each close waits for its confirmations
+                for place in town.places:
+                    nursery.start_soon(_close_channels, place, left)
             holdings = (await town.snapshot()).holdings
             left += [
                 f"{name} holds {holdings[name].tokens}" for name in ("escrow", "channels") if holdings[name].tokens
@@ -81,22 +82,25 @@ async def settle(town: Town, timeout_s: float) -> list[str]:
     return left
 
 
-async def _close_channels(place: NodePlace) -> list[str]:
-    left: list[str] = []
-    async with open_client(place.socket) as client:
+async def _close_channels(place: NodePlace, left: list[str]) -> None:
+    """Close what `place` pays with, all at once; add to `left` what is not over yet."""
+    async with open_client(place.socket) as client, trio.open_nursery() as nursery:
         for channel in await client.call(NodeFacade.channel_list):
-            if channel.role != "payer":
-                continue
-            told = f"{place.name} has a channel that is {channel.state}, with {channel.held} held"
-            if channel.state == "open":
-                try:
-                    await client.call(NodeFacade.channel_close, channel=channel.channel.hex())
-                except RemoteRefusal as error:  # a hold that is not released yet
-                    told += f": {error}"
-            left.append(told)
+            if channel.role == "payer":
+                nursery.start_soon(_close_channel, place, channel, left)
         escrows = await client.call(NodeFacade.escrow_list)
         left += [f"{place.name} has an escrow that is {each.state}" for each in escrows if each.role == "payer"]
-    return left
+
+
+async def _close_channel(place: NodePlace, channel: ChannelView, left: list[str]) -> None:
+    told = f"{place.name} has a channel that is {channel.state}, with {channel.held} held"
+    if channel.state == "open":
+        try:
+            async with open_client(place.socket) as client:
+                await client.call(NodeFacade.channel_close, channel=channel.channel.hex())
+        except RemoteRefusal as error:  # a hold that is not released yet
+            told += f": {error}"
+    left.append(told)
 
 
 async def judge(town: Town, ledger: Ledger, before: Snapshot, after: Snapshot, folder: Path) -> Verdict:

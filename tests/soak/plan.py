@@ -1,7 +1,9 @@
 """What a soak is told: how long, how big, how busy, how unkind."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,8 @@ class Plan:
         escrow_share: Which share of the tasks is paid from escrow.
         chain_share: Which share of the mishaps the chain gets.
         sample_every_s: How often processes and files are looked at.
+        confirmations: Blocks after which nodes believe the chain. With more than one, it can be killed and reorganised.
+        overrides: Settings of every node, by dotted name.
     """
 
     folder: Path
@@ -33,3 +37,5 @@ class Plan:
     escrow_share: float = 0.1
     chain_share: float = 0.15
     sample_every_s: float = 10
+    confirmations: int = 1
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -10,7 +11,7 @@ from tests.soak.report import Soak, plot, write_table
 from tests.soak.run import soak
 from tests.soak.weigh import weigh
 
-PLAN = {"nodes": 4, "buyers": 2, "auctions_per_hour": 1200, "tasks_per_hour": 800, "kill_every_s": 9}
+PLAN: dict[str, Any] = {"nodes": 4, "buyers": 2, "auctions_per_hour": 1200, "tasks_per_hour": 800, "kill_every_s": 9}
 
 
 def test_nothing_is_lost_in_a_minute_of_trade_with_kills_and_a_chain_that_goes_away(tmp_path: Path) -> None:

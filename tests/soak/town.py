@@ -14,8 +14,10 @@ from node.api.errors import ConnectionLost, NodeNotRunning
 from node.chain.anvil import open_anvil
 from node.chain.chain import open_chain
 from node.chain.deployment import Deployment
+from node.chain.errors import AnvilFailed
 from node.chain.local import LocalTerms, deploy_local, fund
 from node.chain.profile import LOCAL
+from node.chain.rpc import open_rpc
 from node.devnet.balances import Snapshot, find_discrepancies, take_snapshot
 from node.devnet.devnet import BLOCK_TIME_S
 from node.devnet.layout import NodePlace, lay_out
@@ -47,10 +49,13 @@ POLL_S: Final = 0.2
 
 
 class LocalChain:
-    """anvil, which can be stopped in order and started again on the same port, or made to hang."""
+    """anvil, which can be stopped in order or killed, started again on the same port, made to hang, or reorganised.
 
-    def __init__(self, state_file: Path, nursery: trio.Nursery) -> None:
-        self._state_file, self._nursery = state_file, nursery
+    One that is `mortal` writes all its state every other second: after a kill it has lost some blocks and no more.
+    """
+
+    def __init__(self, state_file: Path, nursery: trio.Nursery, *, mortal: bool = False) -> None:
+        self._state_file, self._nursery, self._mortal = state_file, nursery, mortal
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._process: trio.Process | None = None
@@ -74,6 +79,23 @@ class LocalChain:
         self._scope.cancel()
         await self._ended.wait()
 
+    async def kill(self) -> None:
+        """SIGKILL it: what it has not written is lost, transactions that wait and the newest blocks."""
+        assert self._process is not None
+        self.is_away = True
+        self._process.kill()
+        await self._ended.wait()
+
+    async def mine(self, blocks: int) -> None:
+        """Make so many empty blocks at once."""
+        async with open_rpc(self.url) as rpc:
+            await rpc.call("anvil_mine", blocks)
+
+    async def reorganise(self, depth: int) -> None:
+        """Exchange the newest `depth` blocks for as many empty ones: what they held has not happened."""
+        async with open_rpc(self.url) as rpc:
+            await rpc.call("anvil_reorg", depth, [])
+
     def hang(self) -> None:
         """Stop its process: connections stay open, and nothing is answered."""
         assert self._process is not None
@@ -87,11 +109,21 @@ class LocalChain:
         self.is_away = False
 
     async def _run(self, scope: trio.CancelScope, ended: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-        with scope:
-            async with open_anvil(state_file=self._state_file, port=self.port, block_time_s=BLOCK_TIME_S) as anvil:
-                self._process = anvil.process
-                task_status.started()
-                await trio.sleep_forever()
+        try:
+            with scope:
+                async with open_anvil(
+                    state_file=self._state_file,
+                    port=self.port,
+                    block_time_s=BLOCK_TIME_S,
+                    state_interval_s=2 if self._mortal else 5,
+                    keeps_history=self._mortal,
+                ) as anvil:
+                    self._process = anvil.process
+                    task_status.started()
+                    await trio.sleep_forever()
+        except* AnvilFailed:
+            if not self.is_away:  # else that is what was wanted
+                raise
         ended.set()
 
 
@@ -159,16 +191,21 @@ class Town:
 async def open_town(plan: Plan) -> AsyncGenerator[Town, None]:
     """Start everything; stop everything at the end."""
     async with trio.open_nursery() as nursery:
-        chain = LocalChain(plan.folder / "chain.json", nursery)
+        chain = LocalChain(plan.folder / "chain.json", nursery, mortal=plan.confirmations > 1)
         await chain.start()
         deployments = plan.folder / "deployments.json"
         deployment = await deploy_local(chain.url, terms=TERMS, path=deployments)
         places = await lay_out(
-            plan.folder, providers=plan.nodes - 1, rpc_url=chain.url, deployments=deployments, overrides=OVERRIDES
+            plan.folder,
+            providers=plan.nodes - 1,
+            rpc_url=chain.url,
+            deployments=deployments,
+            overrides={**OVERRIDES, "chain.confirmations": plan.confirmations, **plan.overrides},
         )
         buyers = places[: plan.buyers]
         await fund(chain.url, deployment, [place.wallet for place in buyers], tokens=TOKENS)
         await fund(chain.url, deployment, [place.wallet for place in places[plan.buyers :]], tokens=Amount(0))
+        await chain.mine(plan.confirmations)  # until then nodes see a chain without contracts
         async with open_processes(places) as processes:
             yield Town(chain, deployment, places, processes, buyers)
         await chain.stop()

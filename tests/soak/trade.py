@@ -33,12 +33,16 @@ EVERYTHING: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One thing to buy. `name` is unlike any other's and as long: it is an argument, and arguments cost fuel."""
+    """One thing to buy. `name` is unlike any other's and as long: it is an argument, and arguments cost fuel.
+
+    `hire` is the wallet of the only one that may do it; None finds somebody by auction.
+    """
 
     name: str
     kind: Kind
     seed: int
     parts: int
+    hire: str | None = None
 
 
 @dataclass(slots=True)
@@ -66,11 +70,15 @@ class Trader:
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Order at random times, at the plan's rates, until cancelled; what is under way goes on in `nursery`."""
-        self._folder.mkdir()
-        shutil.copy(EXAMPLES / "monte-carlo" / "monte_carlo.wasm", self._folder)
+        self.prepare()
         while True:
             await trio.sleep(self._random.expovariate(self._plan.auctions_per_hour / 3600))
-            nursery.start_soon(self._place, self._next(), self._random.choice(self._town.buyers))
+            nursery.start_soon(self.place, self._next(), self._random.choice(self._town.buyers))
+
+    def prepare(self) -> None:
+        """Make the folder for task files, once."""
+        self._folder.mkdir()
+        shutil.copy(EXAMPLES / "monte-carlo" / "monte_carlo.wasm", self._folder)
 
     def _next(self) -> Order:
         self._count += 1
@@ -79,7 +87,8 @@ class Trader:
             kind = self._random.choice(("no taker", "cancelled"))
         return Order(f"soak-{self._count:06}", kind, self._random.randrange(SEEDS), self._random.randint(1, MOST_PARTS))
 
-    async def _place(self, order: Order, buyer: NodePlace) -> None:
+    async def place(self, order: Order, buyer: NodePlace) -> None:
+        """Have one order taken or refused; one that is to be cancelled is."""
         path = self._folder / f"{order.name}.toml"
         path.write_text(task_text(order))
         try:
@@ -101,7 +110,7 @@ class Trader:
             try:
                 if unsure and (found := [each for each in await tasks_of(buyer) if each.name == order.name]):
                     return found[0]
-                return await submit_to(buyer, path)
+                return await submit_to(buyer, path, hire=order.hire)
             except NodeNotRunning:
                 await trio.sleep(POLL_S)
             except (ConnectionLost, RemoteBug):  # a connection that breaks off in an answer

@@ -27,6 +27,7 @@ from node.api.views.status import (
     PricesView,
     ProvideOrder,
     ProvideView,
+    TransactionView,
 )
 from node.api.views.task_events import (
     AuctionOpened,
@@ -103,6 +104,7 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "TransactionView",
     "VerificationName",
     "WalletView",
     "WinnerChosen",

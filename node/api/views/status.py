@@ -68,6 +68,25 @@ class ProvideView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionView:
+    """A transaction that is not confirmed yet.
+
+    Attributes:
+        title: What it does.
+        nonce: Its number in the account; None while it is queued.
+        attempts: How many were signed for it: more than one if the fee was raised.
+        max_fee: Most that the newest offers per gas, wei; 0 while it is queued.
+        waits_for: Why it does not go on; empty if it does.
+    """
+
+    title: str
+    nonce: int | None
+    attempts: int
+    max_fee: Wei
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """The node at a glance.
 
@@ -78,6 +97,7 @@ class NodeStatus:
         gas_balance: For transaction fees.
         open_tasks: Bought and not over.
         open_deliveries: Sold and not over.
+        transactions: What is owed to the chain and not confirmed, in the order in which it goes out; the first 100.
         warnings: What the operator should know or do, one sentence each (no gas money with claims due, ...).
     """
 
@@ -99,6 +119,7 @@ class NodeStatus:
     open_tasks: int
     open_deliveries: int
     selling: ProvideView
+    transactions: tuple[TransactionView, ...]
     health: tuple[HealthView, ...]
     warnings: tuple[str, ...]
 

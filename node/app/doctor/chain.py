@@ -1,11 +1,12 @@
 """The chain: whether it is the right one, answers, is up to date, and has money of ours."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import trio
 
-from node.api.views.status import PeerView
+from node.api.views.status import PeerView, TransactionView
 from node.app.doctor.finding import Finding, Patient, broken, ok, warning
 from node.app.doors.status import LOW_GAS_WEI
 from node.app.identity import LIFETIME_S
@@ -62,6 +63,7 @@ async def _examine(patient: Patient, deployment: Deployment) -> list[Finding]:
             ok("contracts", "Escrow and PaymentChannel are there, with this release's code and terms"),
             *judge_clock(head, SystemClock().unix_time(), is_local=chain.profile.is_local),
             *_judge_lag(patient, head),
+            *judge_queue(patient.running.status.transactions if patient.running else ()),
         ]
         wallet = await _wallet_of(patient)
         if wallet is not None:
@@ -120,6 +122,16 @@ def _judge_lag(patient: Patient, head: Block) -> list[Finding]:
     if behind_s > BEHIND_S and head.number - status.confirmed_block > 2 * confirmations:
         return [warning("chain view", text, "it reads old blocks, or its chain node answers slowly: see its log")]
     return [ok("chain view", text)]
+
+
+def judge_queue(transactions: Sequence[TransactionView]) -> list[Finding]:
+    """Say what the running node still owes to the chain, and why that waits."""
+    waiting = [each for each in transactions if each.waits_for]
+    if not waiting:
+        return [ok("settling", f"{len(transactions)} transactions on their way")] if transactions else []
+    first = waiting[0]
+    text = f"{len(waiting)} of {len(transactions)} transactions wait; the first is to {first.title}: {first.waits_for}"
+    return [warning("settling", text, "they are kept, and go out in order when that has changed")]
 
 
 async def _judge_money(patient: Patient, chain: Chain, deployment: Deployment, wallet: Address) -> list[Finding]:

@@ -19,6 +19,7 @@ from protocol.units import Amount, UnixTime
 
 LOW_GAS_WEI: Final = 10**16
 """A hundredth of a coin: some dozens of our calls at common prices."""
+SHOWN_TRANSACTIONS: Final = 100
 CHAIN_LOOK_S: Final = 3.0
 CLAIM_TIMEOUT_S: Final = 120.0
 
@@ -63,6 +64,16 @@ class StatusDoors:
             open_tasks=len(node.requester.tasks),
             open_deliveries=len(node.provider.deliveries),
             selling=selling,
+            transactions=tuple(
+                views.TransactionView(
+                    title=each.title,
+                    nonce=each.nonce,
+                    attempts=each.attempts,
+                    max_fee=Wei(each.max_fee),
+                    waits_for=each.waits_for,
+                )
+                for each in node.transactor.in_hand()[:SHOWN_TRANSACTIONS]
+            ),
             health=tuple(
                 views.HealthView(name=name, ok=report.status is Status.OK, detail=report.reason)
                 for name, report in sorted(reports.items())
@@ -175,6 +186,18 @@ class StatusDoors:
         if reachable and gas < LOW_GAS_WEI:
             claims = ", and there are payments to claim" if due > 0 else ""
             warnings.append(f"the wallet has {gas / 10**18:.6f} of gas money{claims}: send some to {_hex(node)}")
+        warnings += [
+            f"the payer of channel {channel.channel.hex()[:12]} leaves, and what it owes is not on chain yet: that"
+            f" counts until {_clock_time(channel.answer_by)}, so see what the transactions wait for"
+            for channel in node.payments.payee.channels()
+            if channel.answer_by
+        ]
+        waiting = node.payments.payee.claims_waiting
+        if waiting:
+            warnings.append(
+                f"{waiting} claims wait for cheaper gas, for payments.claim_patience_h at most; `stoa channel close` or"
+                " `stoa provide drain` send them now"
+            )
         if not node.network.peers():
             warnings.append("no peer is connected: set network.bootstrap, or use `stoa peers connect`")
         return warnings

@@ -1,5 +1,7 @@
 """`stoa status`."""
 
+from collections import Counter
+
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -48,8 +50,18 @@ def _render(status: NodeStatus) -> RenderableType:
             ("balance", f"{dollars(status.token_balance)}, {native(status.gas_balance)} for fees"),
             ("buying", f"{status.open_tasks} tasks open"),
             ("selling", f"{sells}; {selling.busy} of {selling.workers} workers busy, {status.open_deliveries} awards"),
+            ("settling", _settling(status)),
         )
     ]
     lines += [Text(f"{part.name}: {part.detail}", style="red") for part in status.health if not part.ok]
     lines += [Text(f"Warning: {warning}", style="yellow") for warning in status.warnings]
     return Group(*lines)
+
+
+def _settling(status: NodeStatus) -> str:
+    """Say what is owed to the chain, and for each reason to wait, how many transactions have it."""
+    waiting = Counter(each.waits_for for each in status.transactions if each.waits_for)
+    sent = sum(each.nonce is not None for each in status.transactions)
+    lines = [f"{len(status.transactions)} transactions, {sent} of them sent" if status.transactions else "nothing open"]
+    lines += [f"{count} wait: {reason}" for reason, count in waiting.most_common()]
+    return "\n".join(lines)

@@ -44,6 +44,7 @@ from node.api.views import (
     TaskOrder,
     TaskPlan,
     TaskView,
+    TransactionView,
     WalletView,
 )
 from protocol.errors import ProtocolError
@@ -139,6 +140,12 @@ class FakeNode:
             open_tasks=sum(task.view.state not in ("done", "failed", "cancelled") for task in self.tasks.values()),
             open_deliveries=0,
             selling=self.selling,
+            transactions=(
+                TransactionView(title="claim of channel 1", nonce=7, attempts=2, max_fee=Wei(3), waits_for=""),
+                TransactionView(
+                    title="claim of channel 2", nonce=None, attempts=0, max_fee=Wei(0), waits_for="gas is too dear"
+                ),
+            ),
             health=(HealthView(name="storage", ok=True, detail=""),),
             warnings=("no gas money, and 2 claims are due",),
         )

@@ -15,7 +15,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.api.views.status import NodeStatus, PeerView
+from node.api.json_codec import Wei
+from node.api.views.status import NodeStatus, PeerView, TransactionView
 from node.app.doctor import chain as chain_checks
 from node.app.doctor import database as database_checks
 from node.app.doctor import machine, reach
@@ -399,3 +400,15 @@ async def test_a_check_that_hangs_is_given_up_and_a_bug_is_a_bug(folder: Path, a
     assert (finding.check, finding.state) == ("slow", "broken")
     with pytest.raises(KeyError):
         await look("buggy", checks[1], patient(folder))
+
+
+def test_what_waits_to_be_sent_is_told_with_its_reason() -> None:
+    sent = TransactionView(title="claim $3", nonce=4, attempts=1, max_fee=Wei(9), waits_for="")
+    queued = TransactionView(title="claim $5", nonce=None, attempts=0, max_fee=Wei(0), waits_for="gas is too dear")
+    assert chain_checks.judge_queue(()) == []
+    (fine,) = chain_checks.judge_queue((sent,))
+    assert (fine.state, "1 transactions" in fine.text) == ("ok", True)
+    (late,) = chain_checks.judge_queue((sent, queued))
+    assert late.state == "warning"
+    assert "1 of 2 transactions wait" in late.text
+    assert "claim $5: gas is too dear" in late.text

@@ -1,13 +1,15 @@
 # pyright: reportPrivateUsage=false
 """Who is told of which blobs that we have: only those that gave them."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from trio.testing import MockClock
 
 from node.app.given_blobs import MAX_WALLETS, GivenBlobs
 from node.networking.blob_bases import MAX_BASES
-from node.storage.blobs import BlobStore
+from node.storage.blobs import BlobFile, BlobStore
 from protocol.identity import Address, ContentDigest, PeerId
 from tests.node.app.test_app_peers import ASKER, BLOB, HOLDERS, KEEP_UNTIL, Node, Town
 
@@ -70,3 +72,23 @@ async def test_only_so_many_wallets_are_remembered(tmp_path: Path, autojump_cloc
             given.remember(wallet, digest)
         async with given.opened([wallets[0], wallets[1], wallets[-1]]) as opened:
             assert [len(bases) for bases in opened.values()] == [0, 1, 1]
+
+
+async def test_a_blob_that_comes_while_others_are_opened_is_no_harm(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with Town(tmp_path).node(ASKER) as asker:
+        blobs = asker.storage.blobs
+        given = GivenBlobs(blobs)
+        first, second, coming = await put(blobs, b"first", b"second", b"coming")
+        open_reader = blobs.open_reader
+
+        @asynccontextmanager
+        async def open_while_one_comes(digest: ContentDigest) -> AsyncGenerator[BlobFile, None]:
+            async with open_reader(digest) as reader:
+                given.remember(HOLDERS[0], coming)
+                yield reader
+
+        blobs.open_reader = open_while_one_comes  # type: ignore[method-assign]
+        for digest in (first, second):
+            given.remember(HOLDERS[0], digest)
+        async with given.opened(HOLDERS[:1]) as opened:
+            assert [base.digest for base in opened[HOLDERS[0]]] == [second, first]

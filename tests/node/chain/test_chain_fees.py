@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from node.chain.errors import GasPriceAboveCap
-from node.chain.fees import Fees, compute_fees, compute_replacement
+from node.chain.fees import Fees, compute_fees, compute_replacement, is_cheap
 
 FEES = st.sampled_from([0, 1, 2, 7, 8, 9, 10**9, 10**12]) | st.integers(0, 10**12)
 
@@ -38,3 +38,20 @@ def test_a_replacement_is_one_that_nodes_take_or_none_at_all(
     assert fees.most >= base + fees.priority
     for before, after in ((previous.priority, fees.priority), (previous.most, fees.most)):
         assert after * 10 > before * 11
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(0, 60))
+def test_gas_is_cheap_in_the_lowest_quarter_of_its_history_and_below_the_cap(fees: list[int], cap: int) -> None:
+    place = sorted(fees).index(fees[-1])
+    assert is_cheap(fees, cap=cap) == (fees[-1] <= cap and 4 * place <= len(fees))
+
+
+def test_gas_that_never_changes_is_cheap() -> None:
+    assert is_cheap([7] * 1024, cap=7)
+    assert not is_cheap([7] * 1024, cap=6)
+
+
+def test_the_dearest_hour_is_not_cheap() -> None:
+    assert not is_cheap([*range(1, 100), 1_000], cap=10_000)
+    assert is_cheap([1, 2, 3, 2], cap=10_000)
+    assert not is_cheap([1, 2, 2], cap=10_000)

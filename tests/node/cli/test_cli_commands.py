@@ -259,7 +259,10 @@ def test_tables_and_json_of_every_list(tmp_path: Path, command: tuple[str, ...])
 
 def test_status_warns(tmp_path: Path) -> None:
     with running(tmp_path) as place:
-        assert "Warning: no gas money, and 2 claims are due" in place.stoa("status").stdout
+        shown = place.stoa("status").stdout
+        assert "Warning: no gas money, and 2 claims are due" in shown
+        assert "2 transactions, 1 of them sent" in shown
+        assert "1 wait: gas is too dear" in shown
         assert place.json("status")["gas_balance"] == "9990000000000000000"
 
 
