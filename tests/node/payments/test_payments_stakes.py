@@ -197,7 +197,7 @@ async def test_a_slash_is_seen_on_both_sides_and_the_rest_is_free(world: World) 
         await stake(payee)
         award, award_id = backed_award(world, payer, payee)
         await engage(payer, payee, award, award_id)
-        data = load_artifact("Reputation").abi.encode_call("slash", award, 4_000, False)
+        data = load_artifact("Reputation").abi.encode_call("slash", award, 4_000, ZERO_ADDRESS)
         await _call(arbiter, data)
         await eventually(lambda: not has_stakes(payee), LONG_S)
         assert payee.payments.stakes is not None
