@@ -192,7 +192,8 @@ def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount,
     """Judge whether `liability` deters from cheating on an award of `price` under `policy` (L5).
 
     A cheat that is audited with probability p gains `price` with 1 - p and loses `liability` with p, so it must hold
-    that `liability >= price * (1 - p) / p`. Below a fifth of the budget the node warns whatever the policy.
+    that `liability >= price * (1 - p) / p`. Below a fifth of the budget the node warns whatever the policy,
+    unless every receipt is audited: then a cheat is never paid, and small tasks lock no liability.
     """
     floor = -(-budget * FLOOR_BPS // WHOLE)
     match policy:
@@ -203,7 +204,7 @@ def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount,
         case Copies(count=count):
             needed, why = floor, f"{count} copies are compared"
         case Audit(rate=rate):
-            needed = max(floor, -(-price * (WHOLE - rate) // rate))
+            needed = 0 if rate == WHOLE else max(floor, -(-price * (WHOLE - rate) // rate))
             why = f"at least {rate / 100:g} % of the receipts are audited"
     deters = liability >= needed
     verb = "deters" if deters else "does not deter"

@@ -84,7 +84,8 @@ def test_the_floor_is_a_fifth_of_the_budget_and_trust_never_deters() -> None:
         return assess_deterrence(policy, price=Amount(100), liability=Amount(liability), budget=Amount(101)).deters
 
     assert [judge(Copies(count=2), liability) for liability in (20, 21)] == [False, True]
-    assert [judge(Audit(rate=BasisPoints(10_000)), liability) for liability in (20, 21)] == [False, True]
+    assert [judge(Audit(rate=BasisPoints(9_999)), liability) for liability in (20, 21)] == [False, True]
+    assert judge(Audit(rate=BasisPoints(10_000)), 0)  # who is always audited is never paid for a cheat
     assert not judge(Trust(), 10**9)
 
 
