@@ -19,7 +19,7 @@ HOURS ?= 2
 # Minutes of attacks in `make assurance`, all classes together.
 ASSAULT_MINUTES ?= 10
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance soak bench bench-page clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance proofs slither soak bench bench-page clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,7 @@ lint: setup ## Types, style, import directions, formatting of Python and Solidit
 	@node_modules/.bin/pyright
 	@.venv/bin/lint-imports
 	@forge fmt --check
+	@forge fmt --check tests/contracts/symbolic
 
 test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry point through Ape
 	@forge test --no-match-path '*Gas*'
@@ -60,7 +61,18 @@ test-simulation: setup ## Whole networks in one process, on a clock, a chain and
 test-system: setup-test ## Whole networks of processes, and a client of another make among them
 	@$(PYTHON) -m pytest -q tests/system tests/interop tests/soak
 
-assurance: setup-test ## The long run: fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault, a soak
+proofs: setup ## What the contracts do for all inputs, shown by symbolic execution; prints each proof's time
+	@scripts/setup provers
+	@PATH=$(CURDIR)/.cache/provers/bin:$$PATH FOUNDRY_PROFILE=symbolic halmos --config tests/contracts/symbolic/halmos.toml
+
+# slither cleans the build that it finds: it gets one of its own.
+slither: setup ## What static analysis says of the contracts: nothing that isn't answered in docs/spec/slither.toml
+	@scripts/setup provers
+	@PATH=$(CURDIR)/.cache/provers/bin:$$PATH FOUNDRY_OUT=.build/slither FOUNDRY_CACHE_PATH=.cache/forge-slither \
+		slither . --foundry-out-directory .build/slither --config-file slither.config.json --json - 2>.cache/slither.log \
+		| $(PYTHON) scripts/toolchain/slither_findings.py
+
+assurance: setup-test proofs slither ## The long run: proofs, fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault, a soak
 	@FOUNDRY_PROFILE=assurance forge test
 	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS) --jobs $(JOBS)
 	@$(PYTHON) -m tests.simulation.run crowd --seeds $(CROWDS) --jobs $(JOBS)
