@@ -49,6 +49,9 @@ lint: setup ## Types, style, import directions, formatting of Python and Solidit
 test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry point through Ape
 	@forge test --no-match-path '*Gas*'
 	@FOUNDRY_PROFILE=deployed forge test --match-path '*Gas*'
+	@forge coverage --no-match-path '*{Invariants,Gas}*' --report lcov --report-file .cache/coverage.lcov >.cache/coverage.log 2>&1 \
+		|| { tail -40 .cache/coverage.log; exit 1; }
+	@$(PYTHON) scripts/toolchain/coverage_gate.py .cache/coverage.lcov
 	@ape test tests/contracts -q
 
 test-python: setup-test ## Protocol, node, examples, deploy

@@ -169,15 +169,6 @@ library StructHash {
         }
     }
 
-    /// @dev The same, from fields: a batch carries no channel ids, the contract computes them.
-    function voucherHash(bytes32 channel, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(VOUCHER_TYPEHASH, channel, sequence, cumulative, held, holds));
-    }
-
     /// @dev Leaf of `Voucher.holds`, hashed twice so that no inner node of the tree can pass for a leaf.
     function holdLeaf(bytes32 award, address arbiter, uint128 amount) internal pure returns (bytes32) {
         return keccak256(abi.encode(keccak256(abi.encode(award, arbiter, amount))));

@@ -61,14 +61,6 @@ contract StructHashHarness {
         return StructHash.hash(value);
     }
 
-    function hashVoucherFields(bytes32 channel, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds)
-        external
-        pure
-        returns (bytes32)
-    {
-        return StructHash.voucherHash(channel, sequence, cumulative, held, holds);
-    }
-
     function hashClose(Close calldata value) external pure returns (bytes32) {
         return StructHash.hash(value);
     }

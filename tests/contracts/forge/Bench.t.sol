@@ -156,6 +156,19 @@ contract BenchTest is CourtFixture {
         require(_headOf(award) == keccak256(abi.encodePacked(expected)), "the draw was changed");
     }
 
+    function test_a_ticket_that_left_before_the_request_is_passed_over() external {
+        _enlist(6, 1);
+        _resign(_arbiter(0), 0);
+        vm.roll(block.number + 2);
+        Award memory award = _claimed(true);
+        _open(award, REQUESTER);
+        _assertEq(_roundOf(award).places, 6, "its place is still there");
+        address[] memory committee = _drawn(award);
+        for (uint256 seat = 0; seat < 5; ++seat) {
+            require(committee[seat] != _arbiter(0), "who had left was drawn");
+        }
+    }
+
     function test_an_arbiter_sits_on_as_many_seats_as_it_has_stakes() external {
         _enlist(1, 5);
         Award memory award = _claimed(true);

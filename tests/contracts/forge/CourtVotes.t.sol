@@ -164,6 +164,7 @@ contract CourtVotesTest is CourtRefusals {
         _settle(award, committee, votes[0], 3);
         uint256 before = _sum(committee, 5);
         _appeal(award, REQUESTER);
+        require(court.pastOf(_id(award), 0).openedSeats == 7, "the appealed round isn't kept");
         committees[1] = _drawn(award);
         _settle(award, committees[1], votes[1], 11);
         uint256 fees = _sum(committee, 5) - before;

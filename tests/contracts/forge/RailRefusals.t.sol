@@ -80,6 +80,15 @@ contract RailRefusalsTest is Fixture {
         _escrow(_claim(award, 0, 600), PROVIDER, IEscrow.TooLate.selector);
     }
 
+    function test_a_claim_answers_a_recall_and_nothing_answers_a_claim_twice() external {
+        Award memory award = _funded(0);
+        vm.warp(T0 + 11);
+        _act(abi.encodeCall(escrow.recall, (award)), REQUESTER);
+        _act(_claim(award, 0, 600), PROVIDER);
+        require(escrow.recordOf(_id(award)).state == IEscrow.State.Claimed, "not claimed");
+        _escrow(_claim(award, 0, 700), PROVIDER, IEscrow.WrongState.selector);
+    }
+
     function test_an_escrow_keeps_disputes_and_verdicts_to_theirs() external {
         Award memory award = _funded(0);
         Award memory late = _funded(1);
@@ -216,6 +225,38 @@ contract RailRefusalsTest is Fixture {
         channels.close(key, agreed, _signClose(REQUESTER_KEY, agreed), _signClose(PROVIDER_KEY, agreed));
         _assertEq(token.balanceOf(PROVIDER), 150, "as both said");
         _assertEq(token.balanceOf(address(channels)), 0, "left");
+    }
+
+    function test_what_was_claimed_before_a_hold_is_enforced_stays_claimed() external {
+        ChannelKey memory key = _opened();
+        (Award memory award,) = _held(key, 110, 300);
+        Voucher memory later = Voucher(channels.channelId(key), 2, 500, 0, 0);
+        channels.claim(key, later, _signVoucher(REQUESTER_KEY, later));
+        _settle(key, award);
+        _assertEq(token.balanceOf(PROVIDER), 500, "claimed by a voucher that was never presented");
+    }
+
+    function test_a_hold_that_is_less_than_the_fee_pays_what_it_has() external {
+        ChannelKey memory key = _opened();
+        (Award memory award,) = _held(key, 5, 5);
+        Verdict memory verdict;
+        (verdict.award, verdict.due, verdict.finding) = (_id(award), 100, 1);
+        bytes memory enforce = abi.encodeCall(channels.enforce, (key, award, 5, new bytes32[](0), verdict, ""));
+        vm.prank(ARBITER);
+        (bool success,) = address(channels).call(enforce);
+        require(success, "refused");
+        _assertEq(token.balanceOf(ARBITER), 5, "fee");
+    }
+
+    function test_a_batch_passes_over_a_channel_that_nobody_opened() external {
+        ChannelKey memory key = _opened();
+        Voucher memory voucher = Voucher(channels.channelId(key), 1, 400, 0, 0);
+        bytes memory good = _packClaim(key, voucher, _signVoucher(REQUESTER_KEY, voucher));
+        key.counter += 1;
+        voucher.channel = channels.channelId(key);
+        bytes memory unknown = _packClaim(key, voucher, _signVoucher(REQUESTER_KEY, voucher));
+        channels.claimMany(PROVIDER, address(token), bytes.concat(unknown, good));
+        _assertEq(token.balanceOf(PROVIDER), 400, "the other one");
     }
 
     function test_leaves_beyond_the_sum_or_beyond_their_award_are_refused() external {
