@@ -17,6 +17,7 @@ from node.config.settings import RequesterSettings
 from node.market import purchase_run
 from node.market.requester import Wish
 from node.market.task_table import TaskRow, find_task, list_tasks
+from node.operations.logs import logging_task
 from node.storage.machine_log import load_machine
 from protocol.errors import ProtocolError, StoaError
 from protocol.identity import ContentDigest, Digest
@@ -127,7 +128,8 @@ class TaskDoors:
             await blobs.keep(blob.digest, keep)
         offer_id = await node.requester.submit(wish)
         if warning := warn_of(wish.verification, node.requester.tasks[offer_id].purchase.context.offer.value):
-            log.warning("task.liability_does_not_deter", task_id=f"0x{offer_id.hex()}", reason=warning)
+            with logging_task(offer_id):
+                log.warning("task.liability_does_not_deter", reason=warning)
         return await self._view_task(offer_id)
 
     async def task_list(self, state: views.TaskFilter, limit: int) -> tuple[views.TaskView, ...]:
