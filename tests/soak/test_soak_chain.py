@@ -1,4 +1,4 @@
-"""The chain is killed and started again, and reorganised by six blocks, amid running tasks; `make assurance` has more."""
+"""The chain is killed and started again, and reorganised by six blocks, amid running tasks; more in `make assurance`."""
 
 from functools import partial
 from pathlib import Path
