@@ -1,4 +1,4 @@
-"""The chain is killed and started again, and reorganised by six blocks, amid running tasks; more in `make assurance`."""
+"""The chain is killed and started again, and reorganised by six blocks, while tasks run; `make assurance` has more."""
 
 from functools import partial
 from pathlib import Path
