@@ -151,7 +151,7 @@ interface IReputation is ITreasury {
     /// `maxBounty` and the penalty; what the lock doesn't hold isn't paid.
     /// @param severity Basis points of the lock.
     /// @param feeTo Whom the arbiter sends the provider's dispute fee: zero if none is due.
-    /// @return fee Base units that the arbiter got.
+    /// @return fee Base units that `feeTo` got.
     function slash(Award calldata award, uint16 severity, address feeTo) external returns (uint128 fee);
 
     // Bonus
