@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from protocol.channel.objects import ChannelKey, Hold
 from protocol.dispute.ballot import Quorum
-from protocol.dispute.case import CaseFact, Round
+from protocol.dispute.case import CaseFact, CaseOpened, Round
 from protocol.dispute.messages import Dossier
 from protocol.dispute.objects import Opening, Vote
 from protocol.identity import Address, ContentDigest, Digest, PeerId
@@ -15,8 +15,8 @@ from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
 from protocol.task.audit import Rerun
-from protocol.task.manifest import Manifest
 from protocol.task.objects import Receipt
+from protocol.task.receipt import Terms
 from protocol.units import Amount, UnixTime
 
 
@@ -91,6 +91,10 @@ class Courthouse(Protocol):
 
     async def now(self) -> UnixTime:
         """Return the time of the newest block, confirmed or not: what the next transaction is measured by."""
+        ...
+
+    async def opening_of(self, award: Digest) -> CaseOpened | None:
+        """Return what the case was opened about, if there is one in a confirmed block."""
         ...
 
     async def round_of(self, award: Digest) -> Round:
@@ -205,7 +209,7 @@ class Runner(Protocol):
         """The only engine that this node runs."""
         ...
 
-    async def run_again(self, manifest: Manifest, part: int) -> Rerun:
+    async def run_again(self, terms: Terms, part: int) -> Rerun:
         """Run one part as its receipt would state it; its blobs are in the store.
 
         Raises:

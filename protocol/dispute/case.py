@@ -64,8 +64,8 @@ class Round:
 
     @property
     def is_open(self) -> bool:
-        """Whether votes can still be given."""
-        return self.stage in (Stage.DRAWING, Stage.VOTING) and not self.ended_after
+        """Whether votes can still be given: after a majority opened its own, the others still may."""
+        return self.stage in (Stage.DRAWING, Stage.VOTING, Stage.DECIDED) and not self.ended_after
 
     @property
     def appeal_by(self) -> UnixTime:

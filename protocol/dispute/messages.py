@@ -21,6 +21,9 @@ from protocol.wire.codec import MaxLen
 MOST_SEATS: Final = SEATS[-1]
 
 DOSSIER_METHOD: Final = "court/dossier"
+"""An arbiter asks a party: `DossierRequest`, answered by a `Dossier`."""
+EVIDENCE_METHOD: Final = "court/evidence"
+"""A party shows its `Dossier` unasked: who opened a case and then keeps silent must not be the only one to be heard."""
 SEALS_METHOD: Final = "court/seals"
 OPENINGS_METHOD: Final = "court/openings"
 

@@ -23,7 +23,8 @@ from node.networking.lookup.finder import FindQuestion
 from node.networking.relay.reach import ReachAnswer, ReachQuestion
 from protocol.channel.messages import CloseProposal, ReleaseAnswer, ReleaseRequest, VoucherHeld
 from protocol.channel.objects import Close, Hold, Voucher
-from protocol.dispute.objects import Verdict
+from protocol.dispute.messages import Dossier, DossierRequest, OpeningsNotice, SealsNotice
+from protocol.dispute.objects import Opening, Verdict, Vote
 from protocol.escrow.objects import Settlement
 from protocol.identity import PeerId
 from protocol.market.messages import MarketMessage
@@ -58,7 +59,7 @@ WIRE: Final = SPEC / "wire.md"
 
 FLAT: Final = (
     Offer, Commitment, Roll, Bid, Award, Start, Voucher, Receipt, Acceptance, Verdict, Close, Settlement,
-    SealedBid, RollLeaf, Hold, NodeRecord,
+    SealedBid, RollLeaf, Hold, NodeRecord, Opening, Vote,
 )  # fmt: skip
 """Structs whose Solidity type string is told, and with it their fields on the wire."""
 
@@ -67,6 +68,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
     ReleaseRequest,
     ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion,
+    DossierRequest, Dossier, SealsNotice, OpeningsNotice,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""
 

@@ -1,0 +1,179 @@
+"""What a case is judged by, and the vote that follows from it (docs/spec/law.md, section 6). Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.dispute.messages import Dossier
+from protocol.dispute.objects import Finding, Vote
+from protocol.errors import ProtocolError
+from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest
+from protocol.market.offer import manifest_digest
+from protocol.signing.eip712 import Domain, digest
+from protocol.signing.signed import Signed, verify_signer
+from protocol.task.audit import Rerun
+from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
+from protocol.task.objects import Acceptance, Receipt
+from protocol.task.outcome import is_judged
+from protocol.task.pricing import check_rates, rates_digest
+from protocol.task.receipt import Progress, Terms, amount_due
+from protocol.units import Amount, Uint32
+from protocol.wire.codec import decode
+
+NO_OUTPUT: Final = ContentDigest(ZERO_DIGEST)
+
+
+class WrongDossier(ProtocolError):
+    """A dossier that is not of the case, or contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """What a case is about, as the court told it when it was opened."""
+
+    award: Digest
+    opener: Address
+    part: Uint32
+    receipt: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the sides showed, checked and put together.
+
+    Attributes:
+        terms: The award and what its bill is computed from.
+        receipt: What is in dispute; None if nobody showed it.
+        before: Running total that the requester has accepted for the parts before, base units.
+    """
+
+    terms: Terms
+    receipt: Receipt | None
+    before: Amount
+
+
+def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
+    """Check what one side shows: every piece is led to by the award's digest, or signed by the other side.
+
+    Args:
+        domain: The market's.
+        matter: What the court says the case is about.
+        dossier: Of one side.
+
+    Raises:
+        WrongDossier: It is of something else.
+        BadSignature: Receipt or acceptance isn't signed by whom it should be.
+        DecodeError, InvalidManifest, InvalidRates: What the offer names can't be run or billed.
+    """
+    award, offer = dossier.award, dossier.offer
+    if digest(domain, award) != matter.award:
+        raise WrongDossier("its award is not the one of the case")
+    if digest(domain, offer) != award.offer:
+        raise WrongDossier("its offer is not the award's")
+    if manifest_digest(dossier.manifest) != offer.manifest:
+        raise WrongDossier("its manifest is not the offer's")
+    if rates_digest(dossier.rates) != offer.rates:
+        raise WrongDossier("its rates are not the offer's")
+    manifest = decode(Manifest, dossier.manifest, max_bytes=MANIFEST_MAX_BYTES)
+    check_rates(dossier.rates, manifest)
+    if not award.first_part <= matter.part < min(award.first_part + award.parts, len(manifest.parts)):
+        raise WrongDossier(f"the task has no part {matter.part} under this award")
+    terms = Terms(award=award, award_id=matter.award, manifest=manifest, rates=dossier.rates)
+    if dossier.receipt is not None:
+        _check_receipt(domain, matter, award.provider, dossier.receipt)
+    if dossier.before is not None:
+        _check_before(domain, matter, award.requester, dossier.before)
+    return Evidence(
+        terms=terms,
+        receipt=dossier.receipt.value if dossier.receipt is not None else None,
+        before=dossier.before.value.due if dossier.before is not None else Amount(0),
+    )
+
+
+def put_together(shown: Sequence[Evidence]) -> Evidence:
+    """Join what both sides showed of one case: at least one.
+
+    A requester that signed two acceptances of one part is held to the greater.
+    """
+    receipt = next((one.receipt for one in shown if one.receipt is not None), None)
+    return Evidence(terms=shown[0].terms, receipt=receipt, before=max(one.before for one in shown))
+
+
+def is_whole(evidence: Evidence, part: int) -> bool:
+    """Tell whether nothing is missing that the other side could still add."""
+    return evidence.receipt is not None and (part == evidence.terms.award.first_part or evidence.before > 0)
+
+
+def vote_on_run(evidence: Evidence, rerun: Rerun, *, has_output: bool) -> Vote:
+    """Judge the receipt by a run of the part.
+
+    Args:
+        evidence: What was shown.
+        rerun: What this arbiter found by running the part.
+        has_output: Whether one of the sides could show the output that the receipt names.
+    """
+    receipt, before, terms = evidence.receipt, evidence.before, evidence.terms
+    if receipt is None:
+        raise ValueError("without its receipt a part is not run")
+    if not is_judged(rerun.outcome):
+        return _without_run(Finding.NOT_JUDGED, receipt.part, before)
+    progress = Progress(next_part=receipt.part, due=before)
+    due = amount_due(terms, progress, outcome=rerun.outcome, usage=rerun.usage)
+    if (receipt.outcome, receipt.output) != (rerun.outcome, rerun.output):
+        finding, due = Finding.WRONG_RESULT, before
+    elif not has_output:
+        finding, due = Finding.OUTPUT_MISSING, before
+    elif (receipt.fuel, receipt.due) != (rerun.fuel, due):
+        # Who billed too little by a wrong figure doesn't get more for it.
+        finding, due = Finding.OVERBILLED, Amount(min(due, receipt.due))
+    else:
+        finding = Finding.UPHELD
+    return Vote(
+        finding=finding,
+        part=receipt.part,
+        outcome=rerun.outcome,
+        output=rerun.output,
+        fuel=rerun.fuel,
+        due=due,
+    )
+
+
+def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
+    """Judge a part that can't be run for want of what the sides had to show (SPEC L1).
+
+    Nobody showed the award, or what it leads to: the opener loses. A receipt that its provider doesn't show has no
+    output either.
+
+    Args:
+        matter: What the case is about.
+        evidence: What was shown; its inputs were not to be had. None if nothing was.
+    """
+    if evidence is None:
+        return _without_run(Finding.INPUTS_MISSING, matter.part, Amount(0))
+    if evidence.receipt is None:
+        return _without_run(Finding.OUTPUT_MISSING, matter.part, evidence.before)
+    by_provider = matter.opener == evidence.terms.award.provider
+    due = evidence.before if by_provider else evidence.receipt.due
+    return _without_run(Finding.INPUTS_MISSING, matter.part, due)
+
+
+def vote_not_judged(matter: Matter, evidence: Evidence) -> Vote:
+    """Judge a part that no arbiter can run: its module is none under the engine (SPEC B3)."""
+    return _without_run(Finding.NOT_JUDGED, matter.part, evidence.before)
+
+
+def _without_run(finding: Finding, part: int, due: Amount) -> Vote:
+    return Vote(finding=finding, part=part, outcome=0, output=NO_OUTPUT, fuel=0, due=due)
+
+
+def _check_receipt(domain: Domain, matter: Matter, provider: Address, signed: Signed[Receipt]) -> None:
+    if verify_signer(domain, signed, provider) != matter.receipt:
+        raise WrongDossier("its receipt is not the one in dispute")
+    if (signed.value.award, signed.value.part) != (matter.award, matter.part):
+        raise WrongDossier("its receipt is for another award or part")
+
+
+def _check_before(domain: Domain, matter: Matter, requester: Address, signed: Signed[Acceptance]) -> None:
+    verify_signer(domain, signed, requester)
+    if signed.value.award != matter.award or signed.value.part + 1 != matter.part:
+        raise WrongDossier("its acceptance is not of the part before, under the award of the case")

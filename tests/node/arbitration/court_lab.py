@@ -1,0 +1,574 @@
+"""A court, its parties and its arbiters in one process: real services and journals on a virtual clock.
+
+The contract has tests of its own, on a chain; here it is a small fake with state that checks what is shown to it.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+from blake3 import blake3
+
+from node.arbitration.arbiter import Arbiter, open_arbiter
+from node.arbitration.ports import Delivery, Mark, PastRound, Told
+from node.arbitration.room import ArbiterRoom
+from node.operations.clock import TrioClock
+from node.operations.randomness import SeededRandomSource
+from node.storage.blocking import in_line
+from node.storage.machine_log import OpenStreams, select_open_streams
+from node.storage.storage import open_storage
+from protocol.channel.objects import ChannelKey, Hold
+from protocol.dispute.ballot import Quorum, is_majority, seal_of, seals_digest, vote_hash
+from protocol.dispute.case import Appealed, CaseOpened, Round, Stage
+from protocol.dispute.messages import DOSSIER_METHOD, Dossier, DossierRequest
+from protocol.dispute.objects import Opening, Vote
+from protocol.dispute.schedule import SEATS
+from protocol.errors import ChainRejected, ProtocolError, StoaError, TransientError
+from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest, PeerId
+from protocol.market.objects import Award, Offer
+from protocol.market.offer import manifest_digest
+from protocol.signing.ecdsa import Signature, address_of
+from protocol.signing.eip712 import Domain, digest
+from protocol.signing.keccak import keccak256
+from protocol.signing.signed import Signed, sign_struct, verify_signer
+from protocol.task.audit import Rerun
+from protocol.task.manifest import Blob, Limits, Manifest, Part
+from protocol.task.objects import Acceptance, Receipt
+from protocol.task.pricing import Rates, Usage, rates_digest
+from protocol.task.receipt import Progress, Terms, amount_due
+from protocol.units import Amount, BasisPoints, Seconds, UnixTime
+from protocol.wire.codec import decode, encode
+
+EPOCH = UnixTime(1_800_000_000)
+TIME = Seconds(240)
+"""Of a whole case: its first round has twelfths of ten seconds."""
+BLOCK_S = 1.0
+LATENCY_S = 0.01
+ENGINE = keccak256(b"test engine")
+MARKET = Domain(chain_id=31337, verifying_contract=Address(b"\xee" * 20))
+COURT = Domain(chain_id=31337, verifying_contract=Address(b"\xcc" * 20))
+RATES = Rates(start=Amount(1_000), gfuel=Amount(2_000), mib_gfuel=Amount(2), mib_in=Amount(100), mib_out=Amount(200))
+MODULE, INPUT = b"module", b"input of all parts"
+PART = 1
+OUTPUT = b"the result of the part"
+FUEL = 600_000_000
+
+
+class Away(TransientError):
+    """The chain, or a node, can't be reached now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a key."""
+
+    key: bytes
+
+    @property
+    def address(self) -> Address:
+        return address_of(self.key)
+
+    def sign_opening(self, opening: Opening) -> Signed[Opening]:
+        return sign_struct(self.key, COURT, opening)
+
+
+def person(name: str) -> Person:
+    return Person(keccak256(name.encode()))
+
+
+REQUESTER, PROVIDER = person("requester"), person("provider")
+
+
+@dataclass(kw_only=True)
+class Hall:
+    """The contract's state for one case, and the chain under it."""
+
+    clock: TrioClock
+    committee: tuple[Address, ...]
+    round: Round
+    opened: CaseOpened
+    vote: Vote | None = None
+    seals: dict[int, Digest] = field(default_factory=dict[int, Digest])
+    votes: dict[int, Vote] = field(default_factory=dict[int, Vote])
+    sent: list[str] = field(default_factory=list[str])
+    away: bool = False
+
+    @property
+    def now(self) -> UnixTime:
+        return self.clock.now()
+
+    def check(self) -> None:
+        if self.away:
+            raise Away("the chain is away")
+
+    def require_open(self) -> None:
+        if not self.round.is_open:
+            raise ChainRejected("the round is over")
+
+    def end(self, stage: Stage, vote: Vote) -> None:
+        self.vote = vote
+        self.round = replace(self.round, stage=stage, ended_after=self.now - self.round.began + 1)
+
+
+class Facts:
+    """Tells that the case is open, then blocks."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self._waiting: list[Delivery] = [Told(fact=hall.opened, block=1)]
+        if hall.round.number:
+            appealed = Appealed(award=hall.opened.award, round=hall.round.number, appellant=PROVIDER.address)
+            self._waiting.append(Told(fact=appealed, block=2))
+
+    async def receive(self) -> Delivery:
+        await trio.sleep(BLOCK_S)
+        if self._waiting:
+            return self._waiting.pop(0)
+        return Mark(number=self._hall.now - EPOCH, time=self._hall.now, place=b"place")
+
+
+class FakeCourthouse:
+    """The contract as one wallet sees it."""
+
+    address = COURT.verifying_contract
+    domain = COURT
+    market_domain = MARKET
+
+    def __init__(self, hall: Hall, name: str) -> None:
+        self._hall, self._name = hall, name
+
+    def subscribe(self, place: bytes | None) -> Facts:
+        return Facts(self._hall)
+
+    async def now(self) -> UnixTime:
+        await trio.lowlevel.checkpoint()
+        self._hall.check()
+        return self._hall.now
+
+    async def opening_of(self, award: Digest) -> CaseOpened | None:
+        await trio.lowlevel.checkpoint()
+        return self._hall.opened
+
+    async def round_of(self, award: Digest) -> Round:
+        await trio.lowlevel.checkpoint()
+        self._hall.check()
+        return self._hall.round
+
+    async def committee_of(self, award: Digest) -> tuple[Address, ...] | None:
+        await trio.lowlevel.checkpoint()
+        self._hall.check()
+        return self._hall.committee if self._hall.now >= self._hall.round.began + 3 else None
+
+    async def seals_of(self, award: Digest) -> dict[int, Digest]:
+        await trio.lowlevel.checkpoint()
+        return self._hall.seals
+
+    async def history_of(self, award: Digest) -> tuple[PastRound, ...]:
+        await trio.lowlevel.checkpoint()
+        return (PastRound(committee=self._hall.committee, vote=self._hall.vote),)
+
+    async def draw(self, award: Digest) -> int:
+        hall = await self._transaction("draw")
+        if hall.round.stage is not Stage.DRAWING or hall.now > hall.round.schedule.draw_by:
+            raise ChainRejected("drawn already, or too late")
+        hall.round = replace(hall.round, stage=Stage.VOTING)
+        return hall.now
+
+    async def seal(self, award: Digest, committee: Sequence[Address], seat: int, seal: Digest) -> int:
+        hall = await self._transaction("seal")
+        if hall.round.stage is not Stage.VOTING or hall.now > hall.round.schedule.seal_by:
+            raise ChainRejected("not drawn, or too late to seal")
+        assert seat not in hall.seals
+        hall.seals[seat] = seal
+        hall.round = replace(hall.round, sealed_seats=hall.round.sealed_seats | 1 << seat)
+        return hall.now
+
+    async def open_vote(
+        self, award: Digest, committee: Sequence[Address], seat: int, vote: Vote, secret: Digest
+    ) -> int:
+        hall = await self._transaction("open")
+        if len(hall.seals) < len(hall.committee) and hall.now <= hall.round.schedule.seal_by:
+            raise ChainRejected("too early to open")
+        assert hall.seals[seat] == seal_of(vote_hash(vote), hall.committee[seat], secret)
+        hall.votes[seat] = vote
+        hall.round = replace(hall.round, opened_seats=hall.round.opened_seats | 1 << seat)
+        if is_majority(sum(one == vote for one in hall.votes.values()), len(hall.committee)):
+            hall.vote = vote
+            hall.round = replace(hall.round, stage=Stage.DECIDED)
+        if len(hall.votes) == len(hall.committee):
+            hall.round = replace(hall.round, ended_after=hall.now - hall.round.began + 1)
+        return hall.now
+
+    async def settle(
+        self, award: Digest, committee: Sequence[Address], quorum: Quorum, signatures: Sequence[Signature]
+    ) -> int:
+        hall = await self._transaction("settle")
+        if hall.round.opened_seats or hall.now > hall.round.schedule.open_by:
+            raise ChainRejected("votes are counted on the chain now, or it is too late")
+        assert tuple(committee) == hall.committee
+        secrets, others = list(quorum.secrets), list(quorum.others)
+        hashed, seals, seats = vote_hash(quorum.vote), list[Digest](), list[int]()
+        for seat, arbiter in enumerate(hall.committee):
+            if quorum.seats >> seat & 1:
+                seats.append(seat)
+                seals.append(seal_of(hashed, arbiter, secrets.pop(0)))
+            else:
+                seals.append(others.pop(0))
+        assert is_majority(len(seats), len(hall.committee))
+        opening = Opening(award=award, round=hall.round.number, vote=hashed, seals=seals_digest(seals))
+        for seat, signature in zip(seats, signatures, strict=True):
+            verify_signer(COURT, Signed(opening, signature), hall.committee[seat])
+        hall.end(Stage.AGREED, quorum.vote)
+        hall.round = replace(hall.round, opened_seats=quorum.seats)
+        return hall.now
+
+    async def open_on_escrow(self, award: Award, offer: Offer) -> int:
+        raise NotImplementedError
+
+    async def open_on_channel(self, award: Award, offer: Offer, receipt: Signed[Receipt]) -> int:
+        raise NotImplementedError
+
+    async def appeal(self, award: Award, offer: Offer) -> int:
+        raise NotImplementedError
+
+    async def close(self, award: Award, rounds: Sequence[PastRound]) -> int:
+        raise NotImplementedError
+
+    async def enforce(self, award: Award, vote: Vote, key: ChannelKey, holds: Sequence[Hold]) -> int:
+        raise NotImplementedError
+
+    async def _transaction(self, what: str) -> Hall:
+        """Wait for the next block, in which the call counts."""
+        self._hall.check()
+        await trio.sleep(BLOCK_S)
+        self._hall.check()
+        self._hall.require_open()
+        self._hall.sent.append(f"{self._name} {what}")
+        return self._hall
+
+
+Handler = Callable[[PeerId, bytes], Awaitable[bytes]]
+
+
+@dataclass(kw_only=True)
+class Network:
+    """Who answers, who holds which blob, and which messages are lost."""
+
+    handlers: dict[tuple[Address, str], Handler] = field(default_factory=dict[tuple[Address, str], Handler])
+    holders: dict[ContentDigest, set[Address]] = field(default_factory=dict[ContentDigest, set[Address]])
+    is_lost: Callable[[Address, Address, str], bool] = lambda _source, _target, _method: False
+    twist: Callable[[Address, Address, str, bytes], bytes] = lambda _source, _target, _method, body: body
+
+
+class FakePeers:
+    """The network as one wallet sees it."""
+
+    def __init__(self, network: Network, wallet: Address) -> None:
+        self._network, self._wallet = network, wallet
+
+    async def call(self, wallet: Address, method: str, body: bytes) -> bytes:
+        await trio.sleep(LATENCY_S)
+        handler = self._network.handlers.get((wallet, method))
+        if handler is None or self._network.is_lost(self._wallet, wallet, method):
+            raise Away(f"{method} did not arrive")
+        answer = await handler(PeerId(self._wallet.hex()), self._network.twist(self._wallet, wallet, method, body))
+        await trio.sleep(LATENCY_S)
+        return answer
+
+    def serve(self, method: str, handler: Handler, *, max_request: int) -> None:
+        assert max_request > 0
+        self._network.handlers[self._wallet, method] = handler
+
+    def wallet_of(self, peer: PeerId) -> Address | None:
+        return Address(bytes.fromhex(str(peer)))
+
+    async def fetch_from(
+        self, wallets: Sequence[Address], digest: ContentDigest, *, max_bytes: int, keep_until: UnixTime
+    ) -> None:
+        await trio.sleep(LATENCY_S)
+        holders = self._network.holders.setdefault(digest, set())
+        if self._wallet in holders:
+            return
+        if not holders & set(wallets):
+            raise Away("nobody serves it")
+        holders.add(self._wallet)
+
+    async def grant(self, digest: ContentDigest, wallet: Address, until: UnixTime) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass(kw_only=True)
+class FakeRunner:
+    """Takes a second; finds what it is told to find."""
+
+    finds: Rerun
+    takes_s: float = 1.0
+    fails: StoaError | None = None
+    runs: int = 0
+    engine: Digest = ENGINE
+
+    async def run_again(self, terms: Terms, part: int) -> Rerun:
+        assert part == PART
+        self.runs += 1
+        await trio.sleep(self.takes_s)
+        if self.fails is not None:
+            raise self.fails
+        return self.finds
+
+
+@dataclass(kw_only=True)
+class Lab:
+    """One case with everybody in it."""
+
+    folder: Path
+    hall: Hall
+    network: Network
+    case: "Papers"
+    runners: dict[str, FakeRunner]
+    people: dict[str, Person]
+    silent: set[str] = field(default_factory=set[str])
+
+    @asynccontextmanager
+    async def sitting(self, *names: str) -> AsyncGenerator[dict[str, Arbiter], None]:
+        """Run these arbiters; all of them if none is named."""
+        async with AsyncExitStack() as stack:
+            arbiters = {
+                name: await stack.enter_async_context(self._open(name))
+                for name in (names or tuple(self.people))
+                if name not in self.silent
+            }
+            yield arbiters
+
+    async def wait_over(self, limit_s: float = 200) -> None:
+        with trio.fail_after(limit_s):
+            while self.hall.round.is_open:
+                await trio.sleep(0.25)
+
+    @asynccontextmanager
+    async def _open(self, name: str) -> AsyncGenerator[Arbiter, None]:
+        clock, one = self.hall.clock, self.people[name]
+        async with open_storage(
+            self.folder / name, clock=clock, projections=(OpenStreams(),), run_blocking=in_line
+        ) as storage:
+
+            async def open_streams(prefix: str) -> tuple[str, ...]:
+                return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
+
+            room = ArbiterRoom(
+                court=FakeCourthouse(self.hall, name),
+                peers=FakePeers(self.network, one.address),
+                signing=one,
+                runner=self.runners[name],
+                clock=clock,
+                random=SeededRandomSource(name),
+                block_time_s=BLOCK_S,
+            )
+            async with open_arbiter(room, storage.journal, open_streams, storage.cursors) as arbiter:
+                yield arbiter
+            for key in [key for key in self.network.handlers if key[0] == one.address]:
+                del self.network.handlers[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """A task of three parts, all under one award, whose second part is in dispute."""
+
+    offer: Offer
+    award: Award
+    manifest: Manifest
+    receipt: Signed[Receipt]
+    before: Signed[Acceptance]
+    truth: Rerun
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(award=self.award, award_id=digest(MARKET, self.award), manifest=self.manifest, rates=RATES)
+
+    def dossier(self, *, receipt: bool = True, before: bool = True) -> Dossier:
+        return Dossier(
+            award=self.award,
+            offer=self.offer,
+            manifest=encode(self.manifest),
+            rates=RATES,
+            receipt=self.receipt if receipt else None,
+            before=self.before if before else None,
+        )
+
+    def serve(self, network: Network, who: Person, dossier: Dossier) -> None:
+        """Let a party answer with this dossier, and hold module and input."""
+
+        async def answer(_peer: PeerId, body: bytes) -> bytes:
+            await trio.lowlevel.checkpoint()
+            request = decode(DossierRequest, body, max_bytes=1024)
+            if request.award != self.terms.award_id:
+                raise ProtocolError("no such award here")
+            return encode(dossier)
+
+        network.handlers[who.address, DOSSIER_METHOD] = answer
+        for blob in (self.manifest.module, *self.manifest.inputs_of(PART)):
+            network.holders.setdefault(blob.digest, set()).add(who.address)
+
+
+def digest_of(data: bytes) -> ContentDigest:
+    return ContentDigest(blake3(data).digest())
+
+
+def blob_of(data: bytes) -> Blob:
+    return Blob(digest=digest_of(data), size=len(data))
+
+
+def rerun(output: bytes = OUTPUT, fuel: int = FUEL, outcome: int = 0) -> Rerun:
+    return Rerun(
+        outcome=outcome,
+        output=digest_of(output),
+        fuel=fuel,
+        peak_mib=2,
+        bytes_in=len(INPUT),
+        bytes_out=len(OUTPUT),
+    )
+
+
+def make_papers(*, output: bytes = OUTPUT, fuel: int = FUEL) -> Papers:
+    """Papers whose receipt states this output and fuel; the truth is `OUTPUT` and `FUEL`."""
+    manifest = Manifest(
+        name="lab",
+        module=blob_of(MODULE),
+        engine=ENGINE,
+        limits=Limits(fuel=1_000_000_000, memory_mib=16, output_bytes=1024, log_bytes=1024),
+        clock=UnixTime(0),
+        seed=ZERO_DIGEST,
+        args=("lab",),
+        parts=(Part(stdin=blob_of(INPUT)),) * 3,
+    )
+    offer = make_offer(encode(manifest))
+    award = make_award(digest(MARKET, offer))
+    award_id = digest(MARKET, award)
+    terms = Terms(award=award, award_id=award_id, manifest=manifest, rates=RATES)
+    before = Amount(2_000)
+    stated = rerun(output, fuel)
+    usage = Usage(fuel=fuel, peak_mib=stated.peak_mib, bytes_in=stated.bytes_in, bytes_out=stated.bytes_out)
+    receipt = Receipt(
+        award=award_id,
+        part=PART,
+        outcome=0,
+        output=stated.output,
+        logs=digest_of(b""),
+        fuel=fuel,
+        peak_mib=stated.peak_mib,
+        bytes_in=stated.bytes_in,
+        bytes_out=stated.bytes_out,
+        due=amount_due(terms, Progress(next_part=PART, due=before), outcome=0, usage=usage),
+        notes=digest_of(b"notes"),
+    )
+    acceptance = Acceptance(award=award_id, part=PART - 1, receipt=keccak256(b"receipt before"), due=before)
+    return Papers(
+        offer=offer,
+        award=award,
+        manifest=manifest,
+        receipt=sign_struct(PROVIDER.key, MARKET, receipt),
+        before=sign_struct(REQUESTER.key, MARKET, acceptance),
+        truth=rerun(),
+    )
+
+
+def make_offer(manifest: bytes) -> Offer:
+    return Offer(
+        requester=REQUESTER.address,
+        token=Address(b"\x70" * 20),
+        rail=MARKET.verifying_contract,
+        arbiter=COURT.verifying_contract,
+        manifest=manifest_digest(manifest),
+        engine=ENGINE,
+        rates=rates_digest(RATES),
+        verification=ZERO_DIGEST,
+        format=0,
+        parts=3,
+        copies=1,
+        w_price=BasisPoints(5000),
+        w_reputation=BasisPoints(3000),
+        w_speed=BasisPoints(2000),
+        max_bidders=16,
+        split_bps=BasisPoints(5000),
+        budget=Amount(300_000),
+        bond=Amount(0),
+        min_stake=Amount(0),
+        liability=Amount(60_000),
+        dispute_fee=Amount(5_000),
+        max_eta=Seconds(60),
+        start_within=Seconds(30),
+        pace=Seconds(60),
+        resolve_within=TIME,
+        commit_by=EPOCH,
+        reveal_by=EPOCH,
+        expires=EPOCH,
+        salt=ZERO_DIGEST,
+    )
+
+
+def make_award(offer: Digest) -> Award:
+    return Award(
+        offer=offer,
+        roll=ZERO_DIGEST,
+        bids=ZERO_DIGEST,
+        requester=REQUESTER.address,
+        provider=PROVIDER.address,
+        token=Address(b"\x70" * 20),
+        rail=MARKET.verifying_contract,
+        channel=ZERO_DIGEST,
+        arbiter=COURT.verifying_contract,
+        slot=0,
+        attempt=0,
+        first_part=0,
+        parts=3,
+        price=Amount(300_000),
+        liability=Amount(60_000),
+        dispute_fee=Amount(5_000),
+        split_bps=BasisPoints(5000),
+        start_by=UnixTime(EPOCH - 60),
+        deliver_by=EPOCH,
+        pace=Seconds(60),
+        resolve_within=TIME,
+        audit_seal=ZERO_DIGEST,
+    )
+
+
+def open_case(folder: Path, papers: Papers, *, arbiters: Sequence[str] = "abcde", opener: Person = REQUESTER) -> Lab:
+    """A case that was opened now; its seats are held in the order of `arbiters`, where names may repeat."""
+    people = {name: person(f"arbiter {name}") for name in arbiters}
+    clock = TrioClock.starting_at(EPOCH)
+    assert len(arbiters) in SEATS
+    award_id = papers.terms.award_id
+    hall = Hall(
+        clock=clock,
+        committee=tuple(people[name].address for name in arbiters),
+        round=Round(
+            began=EPOCH,
+            time=TIME,
+            ended_after=0,
+            draw_block=2,
+            places=len(arbiters),
+            sealed_seats=0,
+            opened_seats=0,
+            seat_fee=Amount(1_000),
+            number=SEATS.index(len(arbiters)),
+            stage=Stage.DRAWING,
+            by_provider=opener == PROVIDER,
+        ),
+        opened=CaseOpened(
+            award=award_id,
+            opener=opener.address,
+            engine=ENGINE,
+            part=PART,
+            receipt=digest(MARKET, papers.receipt.value),
+        ),
+    )
+    return Lab(
+        folder=folder,
+        hall=hall,
+        network=Network(),
+        case=papers,
+        people=people,
+        runners={name: FakeRunner(finds=papers.truth) for name in people},
+    )
