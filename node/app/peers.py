@@ -18,8 +18,9 @@ from protocol.errors import TransientError
 from protocol.identity import Address, ContentDigest, PeerId
 from protocol.units import UnixTime
 
-NOT_YET: Final = frozenset({"UnknownMethod", "NotIntroduced"})
-"""Refusals of a node that has just started: it listens a moment before it serves, and learns wallets from us."""
+NOT_YET: Final = frozenset({"UnknownMethod", "NotIntroduced", "NotSeatedYet", "NotDrawnYet", "NoCaseYet"})
+"""Refusals of a node that has just started: it listens a moment before it serves, and learns wallets from us. Or of one
+that the chain has not told yet what it told us."""
 
 
 class NotServedYet(TransientError):

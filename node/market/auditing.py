@@ -57,7 +57,7 @@ class LocalAuditor:
             return why
         for _ in range(TRIES):
             try:
-                return _rerun_of(terms, await self._sandbox.run(manifest, part, _watched_by_nobody))
+                return rerun_of_run(terms, await self._sandbox.run(manifest, part, _watched_by_nobody))
             except TransientError as error:
                 why = f"this node could not run it again: {error}"
                 await self._clock.sleep(RETRY_S)
@@ -66,7 +66,8 @@ class LocalAuditor:
         return why
 
 
-def _rerun_of(terms: Terms, run: PartRun) -> Rerun:
+def rerun_of_run(terms: Terms, run: PartRun) -> Rerun:
+    """Return a run of this node's sandbox as a receipt would state it."""
     usage = Usage(fuel=run.fuel, peak_mib=run.peak_mib, bytes_in=run.bytes_in, bytes_out=run.bytes_out)
     return make_rerun(terms, outcome=run.outcome, output=run.output, usage=usage)
 
