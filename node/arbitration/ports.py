@@ -140,8 +140,11 @@ class Courthouse(Protocol):
         """Open a case about a receipt, with the bond."""
         ...
 
-    async def appeal(self, award: Award, offer: Offer) -> int:
-        """Ask for the next round, with its bond."""
+    async def appeal(self, award: Award, offer: Offer, number: int) -> int:
+        """Ask for round `number`, with its bond.
+
+        The number is for a call that is made again: the contract takes every appeal for one of the next round.
+        """
         ...
 
     async def close(self, award: Award, rounds: Sequence[PastRound]) -> int:
