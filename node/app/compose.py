@@ -147,6 +147,8 @@ async def _open_base(
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
         reputation=deployment.reputation,
+        court=deployment.court,
+        bench=deployment.bench,
     )
     signer = await stack.enter_async_context(
         open_signer(

@@ -71,12 +71,7 @@ class ContractChain:
 
     def subscribe(self, place: bytes | None) -> "ContractFacts":
         """See `Chain`."""
-        if place is None:
-            position = BEGINNING
-        else:
-            block, index, epoch = _PLACE.unpack(place)
-            position = Position(block=block, index=index, epoch=epoch)
-        return ContractFacts(self._chain, self._gateway, self._index.subscribe(position))
+        return ContractFacts(self._chain, self._gateway, self._index.subscribe(read_place(place)))
 
     async def rules(self) -> ChannelRules:
         """See `Chain`. They can't change: while the chain is away, those that it told before are as good."""
@@ -239,8 +234,7 @@ class ContractFacts:
                     if fact is not None:
                         return fact
                 case BlockConfirmed(number=number, time=time, position=position):
-                    place = _PLACE.pack(position.block, position.index, position.epoch)
-                    return Mark(number=number, time=time, place=place)
+                    return Mark(number=number, time=time, place=write_place(position))
                 case BlocksReverted(to=to):
                     return Rewound(to=to)
 
@@ -276,6 +270,19 @@ class ContractFacts:
             reserved=Amount(state.base + state.held if state.held else 0),
             reserved_until=UnixTime(state.exits_at + rules.hold_period if state.exits_at else 0),
         )
+
+
+def read_place(place: bytes | None) -> Position:
+    """Return the position that a reader remembered; None for the first."""
+    if place is None:
+        return BEGINNING
+    block, index, epoch = _PLACE.unpack(place)
+    return Position(block=block, index=index, epoch=epoch)
+
+
+def write_place(position: Position) -> bytes:
+    """Return a position as what a reader remembers."""
+    return _PLACE.pack(position.block, position.index, position.epoch)
 
 
 def channel_fact(event: seen.ContractEvent) -> tuple[Digest, channel_facts.ChainEvent] | None:

@@ -94,7 +94,7 @@ class Courthouse(Protocol):
         ...
 
     async def opening_of(self, award: Digest) -> CaseOpened | None:
-        """Return what the case was opened about, if there is one in a confirmed block."""
+        """Return what the case was opened about, if there is one."""
         ...
 
     async def round_of(self, award: Digest) -> Round:
@@ -144,8 +144,11 @@ class Courthouse(Protocol):
         """Open a case about a receipt, with the bond."""
         ...
 
-    async def appeal(self, award: Award, offer: Offer) -> int:
-        """Ask for the next round, with its bond."""
+    async def appeal(self, award: Award, offer: Offer, number: int) -> int:
+        """Ask for round `number`, with its bond.
+
+        The number is for a call that is made again: the contract takes every appeal for one of the next round.
+        """
         ...
 
     async def close(self, award: Award, rounds: Sequence[PastRound]) -> int:

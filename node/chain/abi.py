@@ -185,7 +185,7 @@ class Artifact:
 
 @cache
 def load_artifact(name: str) -> Artifact:
-    """Read the artifact of `Escrow`, `PaymentChannel` or `TestToken`, which come with this package."""
+    """Read a contract's artifact, which comes with this package."""
     document: Any = json.loads(files("node.chain").joinpath("artifacts", f"{name}.json").read_text())
     return Artifact(
         abi=Abi(name, document["abi"]),
@@ -198,10 +198,10 @@ def load_artifact(name: str) -> Artifact:
 
 @cache
 def _errors_of_all() -> Mapping[bytes, Item]:
-    """Errors that pass through: the token's come out of the contracts that move tokens."""
+    """Errors that pass through: the token's come out of the contracts that move tokens, the rails' out of the court."""
     return {
         selector: item
-        for name in ("TestToken", "Escrow", "PaymentChannel")
+        for name in ("TestToken", "Escrow", "PaymentChannel", "Reputation", "Bench")
         for selector, item in load_artifact(name).abi.errors.items()
     }
 

@@ -19,6 +19,7 @@ from node.chain.errors import (
     RpcRefused,
     WrongChain,
 )
+from node.chain.header import encode_header
 from node.chain.profile import ChainProfile
 from node.chain.rpc import Json, Rpc, hexed, members, open_rpc, quantity, read_address, read_digest, unformatted
 from protocol.errors import ConfigError, TransientError
@@ -110,6 +111,15 @@ class Chain:
     async def find_block(self, number: int) -> Block | None:
         """Return the block of this number; None if the chain, as its node knows it, is not that long."""
         return await self._find(hexed(number))
+
+    async def find_header(self, number: int) -> bytes | None:
+        """Return the RLP of a block's header, whose keccak is the block's hash; None if there is no such block.
+
+        Raises:
+            HeaderUnreadable: What the node tells of it doesn't have that hash.
+        """
+        value = await self.rpc.call("eth_getBlockByNumber", hexed(number), False)
+        return None if value is None else encode_header(members(value))
 
     async def view(
         self, abi: Abi, address: Address, function: str, *arguments: object, at: Block | None = None
@@ -294,10 +304,16 @@ async def _wait_for(behind: Chain, rpc: Rpc) -> None:
 
 def _fingerprint(profile: ChainProfile, deployment: Deployment) -> bytes:
     """Return a digest of all that `_verify` compares the chain with."""
-    names = ("Escrow", "PaymentChannel", "Reputation", "TestToken")
+    names = ("Escrow", "PaymentChannel", "Reputation", "TestToken", "DisputeArbiter", "Bench")
     hashes = [load_artifact(name).code_hash for name in names]
-    least = (profile.chain_id, profile.min_challenge, profile.min_hold_period, profile.min_pace, profile.min_cooldown)
-    addresses = (deployment.escrow, deployment.payment_channel, deployment.reputation, deployment.token)
+    least = (
+        *(profile.chain_id, profile.min_challenge, profile.min_hold_period, profile.min_pace, profile.min_cooldown),
+        profile.min_case,
+    )
+    addresses = (
+        *(deployment.escrow, deployment.payment_channel, deployment.reputation, deployment.token),
+        *(deployment.court, deployment.bench),
+    )
     return keccak256(b"".join((*addresses, *hashes, *(number.to_bytes(8, "big") for number in least))))
 
 
@@ -340,6 +356,9 @@ async def _verify_contracts(chain: Chain) -> None:
     if deployment.has_stakes:
         reputation = await _verify_stakes(chain, head)
         periods.append((reputation, deployment.reputation, "cooldown", chain.profile.min_cooldown))
+    if deployment.has_court:
+        court = await _verify_court(chain, head)
+        periods += [(court, deployment.court, name, chain.profile.min_case) for name in ("minResolveWithin", "maxTime")]
     for abi, address, name, least in periods:
         (seconds,) = await chain.view(abi, address, name, at=head)
         if cast("int", seconds) < least:
@@ -363,6 +382,29 @@ async def _verify_stakes(chain: Chain, head: Block) -> Abi:
             " deployment's",
             advice="check chain.deployments: all addresses must be of one deployment",
         )
+    return abi
+
+
+async def _verify_court(chain: Chain, head: Block) -> Abi:
+    """Check that the court moves these rails, stakes and token, and that the bench is its own; return its interface."""
+    deployment = chain.deployment
+    await _verify_code(chain, "DisputeArbiter", deployment.court)
+    await _verify_code(chain, "Bench", deployment.bench)
+    abi = load_artifact("DisputeArbiter").abi
+    named = {
+        "escrow": deployment.escrow,
+        "channels": deployment.payment_channel,
+        "reputation": deployment.reputation,
+        "token": deployment.token,
+        "bench": deployment.bench,  # which the court has created, with itself as its court
+    }
+    for name, expected in named.items():
+        (actual,) = await chain.view(abi, deployment.court, name, at=head)
+        if actual != expected:
+            raise ConfigError(
+                f"DisputeArbiter at {format_address(deployment.court)} belongs to another {name} than the deployment's",
+                advice="check chain.deployments: all addresses must be of one deployment",
+            )
     return abi
 
 

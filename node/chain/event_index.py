@@ -25,7 +25,7 @@ from node.chain.errors import ProtocolMismatch, RpcRefused
 from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position, Source
 from node.chain.events import ContractEvent, decode_log, names_of
 from protocol.errors import TransientError
-from protocol.identity import Digest
+from protocol.identity import Address, Digest
 from protocol.units import UnixTime
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -98,6 +98,10 @@ class EventStore(Protocol):
 
     async def reverts_after(self, epoch: int) -> tuple[int, ...]:
         """Return to which blocks the index went back after `epoch`, oldest first."""
+        ...
+
+    async def logs_of(self, address: Address, first: int, last: int) -> tuple[RawLog, ...]:
+        """Return all logs of one contract in blocks `first` to `last`, in their order on the chain."""
         ...
 
     async def logs_after(self, position: Position, *, up_to: int, limit: int) -> tuple[RawLog, ...]:

@@ -160,6 +160,16 @@ class SqlEventStore:
         rows = await self._storage.read.query(lambda connection: connection.execute(query).all())
         return tuple(row.to_block for row in rows)
 
+    async def logs_of(self, address: Address, first: int, last: int) -> tuple[RawLog, ...]:
+        """Return all logs of one contract in blocks `first` to `last`, in their order on the chain."""
+        query = (
+            select(chain_log)
+            .where(chain_log.c.block.between(first, last), chain_log.c.address == address)
+            .order_by(chain_log.c.block, chain_log.c.log_index)
+        )
+        rows = await self._storage.read.query(lambda connection: connection.execute(query).all())
+        return tuple(_log(row) for row in rows)
+
     async def logs_after(self, position: Position, *, up_to: int, limit: int) -> tuple[RawLog, ...]:
         """Return at most `limit` logs after `position` in blocks up to `up_to`, in their order on the chain."""
         place = tuple_(chain_log.c.block, chain_log.c.log_index)

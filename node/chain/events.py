@@ -1,13 +1,23 @@
 """Facts that the contracts report, as typed values (contracts/interfaces/). Base units and Unix seconds."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from node.chain.abi import load_artifact
+from node.chain.abi import UndecodableLog, build, load_artifact
 from node.chain.chain import RawLog
 from node.chain.deployment import Deployment
+from protocol.dispute.case import (
+    Appealed,
+    CaseClosed,
+    CaseOpened,
+    CommitteeDrawn,
+    RoundDecided,
+    VoteOpened,
+    VoteSealed,
+)
+from protocol.dispute.objects import Finding, Vote
 from protocol.identity import Address, Digest
 from protocol.units import Amount, Uint8, Uint32, Uint64, UnixTime
 
@@ -292,6 +302,43 @@ class ScoresAnchored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeatsEnded:
+    """What became of the seats of a round of a case, as bits."""
+
+    award: Digest
+    round: Uint8
+    paid: int
+    wrong: int
+    absent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enlisted:
+    """`arbiter` has ticket `index` for `engine`."""
+
+    engine: Digest
+    arbiter: Address
+    index: Uint32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resigned:
+    """Ticket `index` of `arbiter` is drawn no more."""
+
+    engine: Digest
+    arbiter: Address
+    index: Uint32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """`arbiter` took `amount` from the bench."""
+
+    arbiter: Address
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutCredited:
     """The token refused a payout; `owner` may withdraw it."""
 
@@ -354,6 +401,17 @@ ContractEvent: TypeAlias = (
     | BonusPaid
     | ContradictionPunished
     | ScoresAnchored
+    | CaseOpened
+    | CommitteeDrawn
+    | VoteSealed
+    | VoteOpened
+    | RoundDecided
+    | SeatsEnded
+    | Appealed
+    | CaseClosed
+    | Enlisted
+    | Resigned
+    | Collected
     | PayoutCredited
     | CreditWithdrawn
     | NewBusinessPaused
@@ -405,14 +463,35 @@ EVENTS: Final[Mapping[str, Mapping[str, type[ContractEvent]]]] = {
         "ContradictionPunished": ContradictionPunished,
         "ScoresAnchored": ScoresAnchored,
     },
+    "DisputeArbiter": {
+        **_TREASURY,
+        "CaseOpened": CaseOpened,
+        "CommitteeDrawn": CommitteeDrawn,
+        "VoteSealed": VoteSealed,
+        "VoteOpened": VoteOpened,
+        "RoundDecided": RoundDecided,
+        "SeatsEnded": SeatsEnded,
+        "Appealed": Appealed,
+        "CaseClosed": CaseClosed,
+    },
+    "Bench": {**_TREASURY, "Enlisted": Enlisted, "Resigned": Resigned, "Collected": Collected},
 }
-"""By contract and Solidity name."""
+"""By contract and Solidity name. What the court tells of a case is in the protocol's own words."""
+_READERS: Final[Mapping[str, Callable[[Any], object]]] = {
+    "vote": lambda words: build(Vote, words),
+    "finding": Finding,
+}
+"""Arguments that aren't plain values, by name."""
 
 
 def names_of(deployment: Deployment) -> Mapping[Address, str]:
     """Return the contracts of a deployment that report events, by address."""
     names = {deployment.payment_channel: "PaymentChannel", deployment.escrow: "Escrow"}
-    return {**names, deployment.reputation: "Reputation"} if deployment.has_stakes else names
+    if deployment.has_stakes:
+        names[deployment.reputation] = "Reputation"
+    if deployment.has_court:
+        names |= {deployment.court: "DisputeArbiter", deployment.bench: "Bench"}
+    return names
 
 
 def decode_log(deployment: Deployment, log: RawLog) -> ContractEvent | None:
@@ -429,7 +508,13 @@ def decode_log(deployment: Deployment, log: RawLog) -> ContractEvent | None:
         return None
     cls = EVENTS[name][decoded[0]]
     values = {snake(key): value for key, value in decoded[1].items()}
-    wanted: dict[str, object] = {field.name: values[field.name] for field in fields(cls)}
+    try:
+        wanted = {
+            field.name: _READERS[field.name](values[field.name]) if field.name in _READERS else values[field.name]
+            for field in fields(cls)
+        }
+    except ValueError as error:
+        raise UndecodableLog(f"{decoded[0]}: {error}") from error
     return cls(**wanted)  # pyright: ignore[reportArgumentType] - types come from the ABI; a test compares the two
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.chain.abi import Abi, load_artifact
+from node.chain.bench import Bench
 from node.chain.chain import Chain
 from node.chain.contract import Sender
+from node.chain.court import Court
 from node.chain.deployment import Deployment
 from node.chain.escrow import Escrow
 from node.chain.events import names_of
@@ -17,21 +19,30 @@ from protocol.identity import Address
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Token, channels, escrow and stakes, all of one chain and, for calls that send, one account.
+    """Token, channels, escrow, stakes and court, all of one chain and, for calls that send, one account.
 
-    `reputation` is None on a network without stakes.
+    `reputation` is None on a network without stakes; `court` and `bench` on one without a court.
     """
 
     token: Token
     channels: PaymentChannel
     escrow: Escrow
     reputation: Reputation | None
+    court: Court | None
+    bench: Bench | None
 
 
 def open_gateway(chain: Chain, sender: Sender | None = None) -> Gateway:
     """Bind the contracts; without `sender` they can only be read."""
-    reputation = Reputation(chain, sender) if chain.deployment.has_stakes else None
-    return Gateway(Token(chain, sender), PaymentChannel(chain, sender), Escrow(chain, sender), reputation)
+    has_stakes, has_court = chain.deployment.has_stakes, chain.deployment.has_court
+    return Gateway(
+        token=Token(chain, sender),
+        channels=PaymentChannel(chain, sender),
+        escrow=Escrow(chain, sender),
+        reputation=Reputation(chain, sender) if has_stakes else None,
+        court=Court(chain, sender) if has_court else None,
+        bench=Bench(chain, sender) if has_court else None,
+    )
 
 
 def abis_of(deployment: Deployment) -> Mapping[Address, Abi]:

@@ -6,16 +6,17 @@ anvil acts for any account that it is told to impersonate, so nothing here needs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import trio
 
 from node.chain.abi import Artifact, load_artifact
+from node.chain.bench import Randomness
 from node.chain.chain import parse_receipt
 from node.chain.deployment import Deployment, save_deployment
 from node.chain.errors import ChainTimeout, Reverted
 from node.chain.profile import LOCAL
-from node.chain.rpc import Json, Rpc, hexed, open_rpc, quantity, read_digest
+from node.chain.rpc import Json, Rpc, hexed, open_rpc, quantity, read_digest, unformatted
 from protocol.identity import ZERO_ADDRESS, Address, Digest
 from protocol.signing.keccak import keccak256
 from protocol.units import ONE_TOKEN, Amount, Seconds
@@ -32,27 +33,38 @@ _POLL_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalTerms:
-    """Immutable periods of the local contracts, in seconds: short, so that a person can watch a dispute end."""
+    """Immutable terms of the local contracts: short periods, so that a person can watch a dispute end."""
 
     challenge: Seconds = LOCAL.min_challenge
     hold_period: Seconds = LOCAL.min_hold_period
     min_pace: Seconds = LOCAL.min_pace
     cooldown: Seconds = LOCAL.min_cooldown
     max_bounty: Amount = Amount(5 * ONE_TOKEN)
+    seat_stake: Amount = Amount(4 * ONE_TOKEN)
+    least_fee: Amount = Amount(ONE_TOKEN)
+    min_resolve_within: Seconds = LOCAL.min_case
+    max_time: Seconds = Seconds(600)
+    randomness: Randomness = Randomness.PREV_RANDAO
 
 
 DEFAULT_TERMS: Final = LocalTerms()
 
 
 async def deploy_local(
-    rpc_url: str, *, arbiter: Address = ZERO_ADDRESS, terms: LocalTerms = DEFAULT_TERMS, path: Path | None = None
+    rpc_url: str,
+    *,
+    arbiter: Address = ZERO_ADDRESS,
+    court: bool = False,
+    terms: LocalTerms = DEFAULT_TERMS,
+    path: Path | None = None,
 ) -> Deployment:
     """Deploy test token and contracts, and write the deployments file to `path` if it is given.
 
     Args:
         rpc_url: A running anvil.
-        arbiter: Default arbiter that requesters name; zero for none.
-        terms: Periods of the contracts.
+        arbiter: Default arbiter that requesters name; zero for none, or for the court if there is one.
+        court: Whether to deploy a court. Where awards name one, providers need stake for tasks above the threshold.
+        terms: Periods and amounts of the contracts.
         path: Where to write the deployments file.
 
     Raises:
@@ -73,13 +85,19 @@ async def deploy_local(
         reputation = await _deploy(
             rpc, load_artifact("Reputation"), escrow, token, POOL, terms.cooldown, terms.max_bounty, guardian
         )
+        judges, bench = ZERO_ADDRESS, ZERO_ADDRESS
+        if court:
+            rails = (escrow, channel, reputation, token, POOL)
+            judges, bench = await _deploy_court(rpc, rails, terms)
     deployment = Deployment(
         chain_id=chain_id,
         token=token,
         escrow=escrow,
         payment_channel=channel,
         reputation=reputation,
-        arbiter=arbiter,
+        court=judges,
+        bench=bench,
+        arbiter=judges if arbiter == ZERO_ADDRESS else arbiter,
         block=block + 1,
     )
     if path is not None:
@@ -98,6 +116,19 @@ async def fund(
             await rpc.call("anvil_setBalance", hexed(account), hexed(gas_money))
             if tokens:
                 await _send(rpc, deployment.token, abi.encode_call("mint", account, tokens))
+
+
+async def _deploy_court(rpc: Rpc, rails: tuple[Address, ...], terms: LocalTerms) -> tuple[Address, Address]:
+    """Deploy a court on these rails, and return it and the bench that it creates."""
+    artifact = load_artifact("DisputeArbiter")
+    constants = (
+        *(terms.seat_stake, terms.least_fee, terms.cooldown, terms.min_resolve_within, terms.max_time),
+        terms.randomness,
+    )
+    court = await _deploy(rpc, artifact, rails, constants, ZERO_ADDRESS)
+    call: dict[str, Json] = {"to": hexed(court), "data": hexed(artifact.abi.encode_call("bench"))}
+    (bench,) = artifact.abi.decode_result("bench", unformatted(await rpc.call("eth_call", call, "latest")))
+    return court, Address(cast("bytes", bench))
 
 
 async def _deploy(rpc: Rpc, artifact: Artifact, *arguments: object) -> Address:

@@ -33,6 +33,8 @@ class ChainProfile:
         min_hold_period: Least hold period of one.
         min_pace: Least pace of an award.
         min_cooldown: Least cooldown of stakes.
+        min_case: Least time of a case of the court, all rounds together. Its shortest step is a 24th of it, and what is
+            done in one step must be confirmed before the next one rests on it.
         coin_price: What a coin of the chain's own money is worth, in the token's base units. It weighs fees against
             what a claim brings, nothing else, so the right order of magnitude is enough.
         claim_patience: For how long claims that nothing urges wait for cheap gas.
@@ -51,6 +53,7 @@ class ChainProfile:
     min_hold_period: Seconds
     min_pace: Seconds
     min_cooldown: Seconds
+    min_case: Seconds
     coin_price: Amount
     claim_patience: Seconds
 
@@ -99,6 +102,7 @@ LOCAL: Final = ChainProfile(
     min_hold_period=Seconds(10),
     min_pace=Seconds(2),
     min_cooldown=Seconds(5),
+    min_case=Seconds(24),
     coin_price=Amount(3000 * ONE_TOKEN),
     claim_patience=Seconds(0),
 )
@@ -116,6 +120,7 @@ SEPOLIA: Final = ChainProfile(
     min_hold_period=Seconds(24 * 3_600),
     min_pace=Seconds(3_600),
     min_cooldown=Seconds(2 * 24 * 3_600),
+    min_case=Seconds(2 * 3_600),
     coin_price=Amount(3000 * ONE_TOKEN),
     claim_patience=Seconds(3_600),
 )
@@ -133,6 +138,7 @@ POLYGON: Final = ChainProfile(
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(2 * 3_600),
     min_cooldown=Seconds(14 * 24 * 3_600),
+    min_case=Seconds(4 * 3_600),
     coin_price=Amount(1 * ONE_TOKEN),
     claim_patience=Seconds(6 * 3_600),
 )
@@ -150,6 +156,7 @@ MAINNET: Final = ChainProfile(
     min_hold_period=Seconds(7 * 24 * 3_600),
     min_pace=Seconds(3_600),
     min_cooldown=Seconds(14 * 24 * 3_600),
+    min_case=Seconds(4 * 3_600),
     coin_price=Amount(3000 * ONE_TOKEN),
     claim_patience=Seconds(12 * 3_600),
 )

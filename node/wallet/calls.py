@@ -9,25 +9,34 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.wallet.errors import UndeclaredSpend
+from protocol.channel.objects import ChannelKey
+from protocol.dispute.bond import bond_account, bond_of
+from protocol.dispute.objects import Vote
 from protocol.identity import ZERO_ADDRESS, Address, Digest, format_address
-from protocol.market.objects import Award
+from protocol.market.objects import Award, Offer
 from protocol.signing.eip712 import Domain, domain_separator, type_string
 from protocol.signing.keccak import keccak256
 from protocol.spending import Spend
 from protocol.stake.terms import bonus_account, bonus_of
+from protocol.task.objects import Receipt
 
 _WORD: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningScope:
-    """The one chain and the contracts that a wallet signs for; `reputation` is zero on a network without stakes."""
+    """The one chain and the contracts that a wallet signs for.
+
+    `reputation` is zero on a network without stakes, `court` and `bench` on one without a court.
+    """
 
     chain_id: int
     token: Address
     escrow: Address
     payment_channel: Address
     reputation: Address = ZERO_ADDRESS
+    court: Address = ZERO_ADDRESS
+    bench: Address = ZERO_ADDRESS
 
     @property
     def market_domain(self) -> Domain:
@@ -39,6 +48,11 @@ class SigningScope:
         """Domain of vouchers and closes."""
         return Domain(chain_id=self.chain_id, verifying_contract=self.payment_channel)
 
+    @property
+    def court_domain(self) -> Domain:
+        """Domain of what arbiters sign."""
+        return Domain(chain_id=self.chain_id, verifying_contract=self.court)
+
 
 def check_call(scope: SigningScope, wallet: Address, to: Address, value: int, data: bytes, spend: Spend | None) -> None:
     """Check that a call of `wallet` spends what `spend` says.
@@ -48,21 +62,55 @@ def check_call(scope: SigningScope, wallet: Address, to: Address, value: int, da
     """
     if value:
         raise UndeclaredSpend(f"the transaction sends {value} wei; this wallet pays fees but sends no native money")
-    if to == scope.token:
-        check = _TOKEN_CALLS.get(data[:4])
-        if check is None:
-            raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the token")
-        check(scope, data[4:], spend)
-    elif to == scope.escrow:
-        if data[:4] == _FUND:
-            _check_fund(scope, data[4:], spend)
-    elif to == scope.reputation != ZERO_ADDRESS:
-        if data[:4] == _STAKE:
-            _check_stake(wallet, data[4:])
-        elif data[:4] == _DEPOSIT_BONUS:
-            _check_bonus(scope, data[4:], spend)
-    elif to != scope.payment_channel:
+    checks = {
+        scope.escrow: _check_escrow,
+        scope.payment_channel: _check_nothing,
+        scope.reputation: _check_stakes,
+        scope.court: _check_court,
+        scope.bench: _check_bench,
+        scope.token: _check_token,
+        ZERO_ADDRESS: None,
+    }
+    check = checks.get(to)
+    if check is None:
         raise UndeclaredSpend(f"{format_address(to)} is no contract of this deployment")
+    check(scope, wallet, data, spend)
+
+
+def _check_nothing(_scope: SigningScope, _wallet: Address, _data: bytes, _spend: Spend | None) -> None:
+    """Channels: what they pay in comes by `approve`, and what they promise by vouchers."""
+
+
+def _check_token(scope: SigningScope, _: Address, data: bytes, spend: Spend | None) -> None:
+    check = _TOKEN_CALLS.get(data[:4])
+    if check is None:
+        raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the token")
+    check(scope, data[4:], spend)
+
+
+def _check_escrow(scope: SigningScope, _: Address, data: bytes, spend: Spend | None) -> None:
+    if data[:4] == _FUND:
+        _check_fund(scope, data[4:], spend)
+
+
+def _check_stakes(scope: SigningScope, wallet: Address, data: bytes, spend: Spend | None) -> None:
+    if data[:4] == _STAKE:
+        _check_stake(wallet, data[4:])
+    elif data[:4] == _DEPOSIT_BONUS:
+        _check_bonus(scope, data[4:], spend)
+
+
+def _check_court(scope: SigningScope, wallet: Address, data: bytes, spend: Spend | None) -> None:
+    if data[:4] in _BONDS:
+        _check_bond(scope, wallet, data, spend)
+    elif data[:4] not in _COURT_FREE:
+        raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the court")
+
+
+def _check_bench(_scope: SigningScope, _wallet: Address, data: bytes, _spend: Spend | None) -> None:
+    # Tickets are always the caller's own, so their stake stays its money.
+    if data[:4] not in _BENCH_CALLS:
+        raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the bench")
 
 
 def _check_transfer(_: SigningScope, arguments: bytes, spend: Spend | None) -> None:
@@ -73,7 +121,8 @@ def _check_transfer(_: SigningScope, arguments: bytes, spend: Spend | None) -> N
 
 def _check_approve(scope: SigningScope, arguments: bytes, _: Spend | None) -> None:
     spender = _address_at(arguments, 0)
-    if spender == ZERO_ADDRESS or spender not in (scope.escrow, scope.payment_channel, scope.reputation):
+    known = (scope.escrow, scope.payment_channel, scope.reputation, scope.court, scope.bench)
+    if spender == ZERO_ADDRESS or spender not in known:
         raise UndeclaredSpend(f"{format_address(spender)} is no contract of this deployment: it gets no allowance")
 
 
@@ -102,6 +151,17 @@ def _check_bonus(scope: SigningScope, arguments: bytes, spend: Spend | None) -> 
     provider = _address_at(words, _AWARD_PROVIDER)
     if spend is None or (spend.account, spend.total, spend.peer) != (bonus_account(award), amount, provider):
         raise UndeclaredSpend(f"the bonus of {amount} base units for award {award.hex()} is not declared as a spend")
+
+
+def _check_bond(scope: SigningScope, wallet: Address, data: bytes, spend: Spend | None) -> None:
+    award, words = _award_in(scope, data[4:])
+    sides = _address_at(words, _AWARD_REQUESTER), _address_at(words, _AWARD_PROVIDER)
+    other = sides[1] if wallet == sides[0] else sides[0]
+    fee = _uint_at(words, _AWARD_DISPUTE_FEE)
+    # An appeal doesn't say for which round it is: the round that was declared has to be one that this call can ask for.
+    bonds = {bond_account(award, number): bond_of(fee, number) for number in _BONDS[data[:4]]}
+    if spend is None or spend.peer != other or bonds.get(spend.account) != spend.total:
+        raise UndeclaredSpend(f"the bond for the case about award {award.hex()} is not declared as a spend")
 
 
 def _award_in(scope: SigningScope, arguments: bytes) -> tuple[Digest, bytes]:
@@ -136,12 +196,49 @@ _AWARD_WORDS: Final = len(_AWARD_FIELDS)
 _AWARD_NAMES: Final = [name for _, name in _AWARD_FIELDS]
 _AWARD_PRICE: Final = _AWARD_NAMES.index("price")
 _AWARD_DISPUTE_FEE: Final = _AWARD_NAMES.index("disputeFee")
+_AWARD_REQUESTER: Final = _AWARD_NAMES.index("requester")
 _AWARD_PROVIDER: Final = _AWARD_NAMES.index("provider")
 
-_AWARD_TUPLE: Final = f"({','.join(kind for kind, _ in _AWARD_FIELDS)})"
+
+def _tuple(cls: type) -> str:
+    """Return the canonical ABI type of a flat struct."""
+    members = type_string(cls)[len(cls.__name__) + 1 : -1].split(",")
+    return f"({','.join(member.split(' ')[0] for member in members)})"
+
+
+_AWARD_TUPLE: Final = _tuple(Award)
+_OFFER_TUPLE: Final = _tuple(Offer)
+_VOTE_TUPLE: Final = _tuple(Vote)
+_KEY_TUPLE: Final = _tuple(ChannelKey)
 _FUND: Final = _selector(f"fund({_AWARD_TUPLE},bytes)")
 _STAKE: Final = _selector("stake(address,uint128)")
 _DEPOSIT_BONUS: Final = _selector(f"depositBonus({_AWARD_TUPLE})")
+_BONDS: Final[Mapping[bytes, tuple[int, ...]]] = {
+    _selector(f"open({_AWARD_TUPLE},{_OFFER_TUPLE})"): (0,),
+    _selector(f"openOnChannel({_AWARD_TUPLE},{_OFFER_TUPLE},{_tuple(Receipt)},bytes)"): (0,),
+    _selector(f"appeal({_AWARD_TUPLE},{_OFFER_TUPLE})"): (1, 2),
+}
+"""Calls of the court that take a bond, and the rounds that each can ask for."""
+_COURT_FREE: Final = frozenset(
+    (
+        _selector("draw(bytes32,bytes)"),
+        _selector("sealVote(bytes32,address[],uint256,bytes32)"),
+        _selector(f"openVote(bytes32,address[],uint256,{_VOTE_TUPLE},bytes32)"),
+        _selector(f"settleByQuorum(bytes32,{_VOTE_TUPLE},(address[],bytes,uint256,bytes32[],bytes,bytes32[]))"),
+        _selector(f"close({_AWARD_TUPLE},address[][],{_VOTE_TUPLE}[])"),
+        _selector(f"enforce({_AWARD_TUPLE},{_VOTE_TUPLE},{_KEY_TUPLE},uint128,bytes32[])"),
+        _selector("withdrawCredit(address,address)"),
+    )
+)
+_BENCH_CALLS: Final = frozenset(
+    (
+        _selector("enlist(bytes32,uint32,uint32[])"),
+        _selector("resign(bytes32,uint32[])"),
+        _selector("prune(bytes32,uint32)"),
+        _selector("collect()"),
+        _selector("withdrawCredit(address,address)"),
+    )
+)
 _TOKEN_CALLS: Final[Mapping[bytes, Callable[[SigningScope, bytes, Spend | None], None]]] = {
     _selector("transfer(address,uint256)"): _check_transfer,
     _selector("approve(address,uint256)"): _check_approve,

@@ -17,7 +17,8 @@ from node.wallet.envelope import Call, sign_call
 from node.wallet.errors import UndeclaredSpend
 from node.wallet.keystore import WalletKey
 from protocol.channel.objects import Voucher
-from protocol.identity import ZERO_DIGEST, Address, Digest
+from protocol.dispute.objects import Opening
+from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed, sign_struct
@@ -154,6 +155,16 @@ class Signer:
             raise UndeclaredSpend(f"sign {type(value).__name__} with the method made for it")
         await self._authorize(spend)
         return self._signed(self._scope.channel_domain if channel else self._scope.market_domain, value)
+
+    def sign_opening(self, opening: Opening) -> Signed[Opening]:
+        """Sign what opens a seat's vote, in the court's domain. It promises no money.
+
+        Raises:
+            UndeclaredSpend: This network has no court.
+        """
+        if self._scope.court == ZERO_ADDRESS:
+            raise UndeclaredSpend("this network has no court that could read an opening")
+        return self._signed(self._scope.court_domain, opening)
 
     async def sign_transaction(
         self,

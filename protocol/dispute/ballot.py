@@ -45,6 +45,16 @@ def seal_of(vote: Digest, arbiter: Address, secret: Digest) -> Digest:
     return keccak256(vote + arbiter.rjust(32, b"\0") + secret)
 
 
+def committee_hash(committee: Sequence[Address]) -> Digest:
+    """Return what the contract keeps of a drawn committee."""
+    return keccak256(b"".join(seat.rjust(32, b"\0") for seat in committee))
+
+
+def agreed_hash(committee: Digest, vote: Digest) -> Digest:
+    """Return what it keeps of a committee that a quorum has decided for."""
+    return keccak256(committee + vote)
+
+
 def seals_digest(seals: Sequence[Digest]) -> Digest:
     """Return what every opening signs: the keccak of the seals of all seats, in their order (CT6)."""
     return keccak256(b"".join(seals))

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOLC = ROOT / ".cache/solcx/solc-v0.8.37"
 ARTIFACTS = ROOT / "node/chain/artifacts"
 SOURCES = {
+    "Bench": "contracts/Bench.sol",
+    "DisputeArbiter": "contracts/DisputeArbiter.sol",
     "Escrow": "contracts/Escrow.sol",
     "Guardian": "contracts/Guardian.sol",
     "PaymentChannel": "contracts/PaymentChannel.sol",

@@ -230,7 +230,7 @@ class FakeCourthouse:
     async def open_on_channel(self, award: Award, offer: Offer, receipt: Signed[Receipt]) -> int:
         raise NotImplementedError
 
-    async def appeal(self, award: Award, offer: Offer) -> int:
+    async def appeal(self, award: Award, offer: Offer, number: int) -> int:
         raise NotImplementedError
 
     async def close(self, award: Award, rounds: Sequence[PastRound]) -> int:

@@ -12,7 +12,7 @@ from node.chain.anvil import Anvil, open_anvil
 from node.chain.chain import Chain, open_chain
 from node.chain.deployment import Deployment
 from node.chain.gateway import abis_of
-from node.chain.local import deploy_local, fund
+from node.chain.local import DEFAULT_TERMS, LocalTerms, deploy_local, fund
 from node.chain.profile import LOCAL, ChainProfile
 from node.chain.rpc import Json, Rpc
 from node.chain.transaction_book import TransactionRecord
@@ -79,6 +79,8 @@ async def signer_for(deployment: Deployment, number: int, caps: SpendingCaps = N
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
         reputation=deployment.reputation,
+        court=deployment.court,
+        bench=deployment.bench,
     )
     key = WalletKey(address_of(KEYS[number]), Secret(KEYS[number]))
     async with open_signer(key, scope=scope, caps=caps, ledger=Ledger(), now=lambda: UnixTime(1)) as signer:
@@ -118,6 +120,11 @@ class World:
         ):
             yield transactor
 
+    async def wait_until(self, time: int) -> None:
+        """Mine a block after this second."""
+        await self.rpc.call("evm_setNextBlockTimestamp", hex(time + 1))
+        await self.mine()
+
     async def mine(self, blocks: int = 1) -> None:
         await self.rpc.call("anvil_mine", hex(blocks))
 
@@ -144,9 +151,9 @@ class World:
 
 
 @asynccontextmanager
-async def open_world() -> AsyncGenerator[World, None]:
+async def open_world(*, court: bool = False, terms: LocalTerms = DEFAULT_TERMS) -> AsyncGenerator[World, None]:
     async with open_anvil() as anvil:
-        deployment = await deploy_local(anvil.url)
+        deployment = await deploy_local(anvil.url, court=court, terms=terms)
         accounts = [address_of(key) for key in KEYS]
         await fund(anvil.url, deployment, accounts, tokens=Amount(1_000_000_000))
         async with open_chain(PROFILE, anvil.url, deployment) as chain:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from node.chain.abi import Abi, UndecodableLog, load_artifact
+from node.chain.bench import BenchAccount, Ticket
 from node.chain.escrow import EscrowClaim, EscrowRecord
 from node.chain.events import snake
 from node.chain.payment_channel import ChannelState
 from node.chain.reputation import StakeAccount, StakeLeaving, StakeLock
 from protocol.channel.objects import ChannelKey, Close, Voucher
-from protocol.dispute.objects import Verdict
+from protocol.dispute.case import Round
+from protocol.dispute.objects import Verdict, Vote
 from protocol.market.objects import Award, Commitment, Offer, Roll
 from protocol.task.objects import Acceptance, Receipt, Start
 
@@ -29,6 +31,10 @@ STRUCTS: dict[str, type] = {
     "Account": StakeAccount,
     "Leaving": StakeLeaving,
     "Lock": StakeLock,
+    "Round": Round,
+    "Vote": Vote,
+    "Ticket": Ticket,
+    "BenchAccount": BenchAccount,
 }
 
 RENAMED = {
@@ -39,30 +45,42 @@ RENAMED = {
 """The Solidity member alone has another name; the signed type string says `at` (contracts/libraries/StructHash.sol)."""
 
 
+NOT_OURS = {
+    "Authorization": "the node pays by allowance",
+    "Request": "the court's call to its bench",
+    "Contracts": "of the constructor",
+    "Terms": "likewise",
+}
+
+
 def structs_of(name: str) -> dict[str, list[str]]:
     document: Any = json.loads(files("node.chain").joinpath("artifacts", f"{name}.json").read_text())
     found: dict[str, list[str]] = {}
     for entry in document["abi"]:
         for item in [*entry.get("inputs", []), *entry.get("outputs", [])]:
-            if item["type"] == "tuple":
-                struct = item["internalType"].removeprefix("struct ").rpartition(".")[2]
+            if item["type"].startswith("tuple"):
+                struct = item["internalType"].removeprefix("struct ").rpartition(".")[2].removesuffix("[]")
                 found[struct] = [snake(component["name"]) for component in item["components"]]
     return found
 
 
 def test_every_struct_has_the_fields_of_the_contract_in_its_order() -> None:
     seen: set[str] = set()
-    for contract in ("PaymentChannel", "Escrow", "Reputation"):
+    for contract in ("PaymentChannel", "Escrow", "Reputation", "DisputeArbiter", "Bench"):
         for struct, names in structs_of(contract).items():
             if struct == "Settlement":  # passed as a plain tuple
                 assert names == ["award", "due", "settle_by"]
                 continue
-            if struct == "Authorization":  # the node pays by allowance
+            if struct == "Quorum":  # likewise
+                assert names == ["committee", "header", "seats", "secrets", "signatures", "others"]
                 continue
-            ours = [snake(field.metadata.get("solidity", field.name)) for field in fields(STRUCTS[struct])]
+            if struct in NOT_OURS:
+                continue
+            name = "BenchAccount" if (contract, struct) == ("Bench", "Account") else struct
+            ours = [snake(field.metadata.get("solidity", field.name)) for field in fields(STRUCTS[name])]
             theirs = [RENAMED.get((struct, name), name).lower() for name in names]
             assert [name.lower() for name in ours] == theirs, struct
-            seen.add(struct)
+            seen.add(name)
     assert seen == set(STRUCTS)
 
 
