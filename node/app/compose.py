@@ -11,10 +11,12 @@ from typing import Final
 import trio
 
 from node.app.contract_chain import ContractChain
+from node.app.court_chain import ContractCourt, contract_court
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
 from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
+from node.app.rerunning import SandboxRunner
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller, load_seller, rates_of
 from node.app.stake_chain import contract_stakes
@@ -24,6 +26,8 @@ from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
+from node.arbitration.arbiter import Arbiter, open_arbiter
+from node.arbitration.room import ArbiterRoom
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
@@ -48,12 +52,14 @@ from node.operations.randomness import RandomSource, SystemRandomSource
 from node.operations.tracing import Tracer, open_tracer
 from node.payments.payments import Payments, open_payments
 from node.storage.health import check_database, check_room
+from node.storage.machine_log import select_open_streams
 from node.storage.storage import Storage, open_storage
 from node.wallet.calls import SigningScope
 from node.wallet.host_key import HostKey, open_host_key
 from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
+from protocol.errors import ConfigError
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
@@ -103,8 +109,9 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
             )
         )
         seller = await load_seller(settings, pool)
-        payments, transactor = await _open_payments(stack, base, peers)
-        node = await _open_market(stack, base, network, directory, peers, pool, seller, payments, transactor, stop)
+        payments, transactor, court = await _open_payments(stack, base, peers)
+        parts = (base, network, directory, peers, pool, seller, payments, transactor, court)
+        node = await _open_market(stack, *parts, stop)
         await stack.enter_async_context(open_observation(node, witness.instruments, tracer))
         yield node
 
@@ -228,7 +235,9 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     return network, directory, WalletPeers(network, discovery, base.storage, finder=finder)
 
 
-async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> tuple[Payments, Transactor]:
+async def _open_payments(
+    stack: AsyncExitStack, base: _Base, peers: WalletPeers
+) -> tuple[Payments, Transactor, ContractCourt | None]:
     journal, chain, signer = base.storage.journal, base.chain, base.signer
     transactor = await stack.enter_async_context(
         open_transactor(
@@ -254,7 +263,35 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             on_flow=base.witness.instruments.on_flow,
         )
     )
-    return payments, transactor
+    return payments, transactor, contract_court(chain, index, gateway, signer.address, base.storage.cursors)
+
+
+async def _open_arbiter(
+    stack: AsyncExitStack, base: _Base, peers: WalletPeers, court: ContractCourt | None, sandbox: WasmSandbox
+) -> Arbiter | None:
+    """Judge, if the operator wants to."""
+    if not base.settings.arbiter.enabled:
+        return None
+    if court is None:
+        raise ConfigError(
+            "arbiter.enabled is true, and this network has no court",
+            advice="set it to false, or name a deployment with a court in chain.deployments",
+        )
+    storage = base.storage
+
+    async def open_streams(prefix: str) -> tuple[str, ...]:
+        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
+
+    room = ArbiterRoom(
+        court=court,
+        peers=peers,
+        signing=base.signer,
+        runner=SandboxRunner(sandbox),
+        clock=base.clock,
+        random=base.random,
+        block_time_s=base.chain.profile.block_time_s,
+    )
+    return await stack.enter_async_context(open_arbiter(room, storage.journal, open_streams, storage.cursors))
 
 
 async def _open_market(
@@ -267,6 +304,7 @@ async def _open_market(
     seller: Seller,
     payments: Payments,
     transactor: Transactor,
+    court: ContractCourt | None,
     stop: Callable[[], None],
 ) -> Node:
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
@@ -309,6 +347,7 @@ async def _open_market(
             )
         )
     )
+    arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     health.register("database", lambda: check_database(storage.writer))
@@ -333,6 +372,7 @@ async def _open_market(
         payments=payments,
         requester=trading.requester,
         provider=trading.provider,
+        arbiter=arbiter,
         seller=seller,
         stop=stop,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
+from node.arbitration.arbiter import Arbiter
 from node.chain.chain import Chain
 from node.chain.transactor import Transactor
 from node.config.settings import Settings
@@ -25,7 +26,7 @@ from protocol.units import UnixTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Made by `open_node`; good until its block ends."""
+    """Made by `open_node`; good until its block ends. `arbiter` is None unless it judges."""
 
     settings: Settings
     started_at: UnixTime
@@ -44,5 +45,6 @@ class Node:
     payments: Payments
     requester: Requester
     provider: Provider
+    arbiter: Arbiter | None
     seller: Seller
     stop: Callable[[], None]

@@ -316,6 +316,15 @@ class ProviderSettings(Section):
         return self.cores or max(1, (os.cpu_count() or 1) - 1)
 
 
+class ArbiterSettings(Section):
+    """Judging other people's disputes, for their fees (docs/guide/arbiter.md)."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Sit in cases that this node's tickets are drawn for. `stoa arbiter enlist` buys them.",
+    )
+
+
 class PaymentSettings(Section):
     """How money moves, once it is promised."""
 
@@ -449,6 +458,7 @@ class Settings(BaseSettings):
     wallet: WalletSettings = Field(default_factory=WalletSettings)
     requester: RequesterSettings = Field(default_factory=RequesterSettings)
     provider: ProviderSettings = Field(default_factory=ProviderSettings)
+    arbiter: ArbiterSettings = Field(default_factory=ArbiterSettings)
     payments: PaymentSettings = Field(default_factory=PaymentSettings)
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
