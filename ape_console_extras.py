@@ -10,6 +10,7 @@ import click
 
 from protocol.channel.objects import ChannelKey, channel_id
 from scripts._channels import key_of, opened
+from scripts._court import tell_arbiter, tell_case
 from scripts._deployed import Deployed, connect, connected_profile, history
 from scripts._telling import chain_time, tell_channel, tell_escrow, tell_events, tell_lock, tell_stake
 from scripts._words import moment, money, read_account, read_dollars, read_identity
@@ -18,10 +19,12 @@ HELP = (
     "channel(ID)      what a channel holds, in words",
     "award(DIGEST)    an award's escrow, liability and bonus, in words",
     "stake(ADDRESS)   what somebody staked, in words",
+    "case(DIGEST)     the dispute about an award: rounds, votes, deadlines, money at stake",
+    "arbiter(ADDRESS) what somebody has on the court's bench: tickets, seats, earnings",
     "events([ID])     all that the contracts reported, or what is about a channel or an award",
     "key(ID)          a channel's key, for calls: channels.topUp(key(ID), dollars(5), sender=...)",
     "dollars(TEXT)    base units; money(UNITS) and when(SECOND) write in words",
-    "token, escrow, channels, reputation, guardian: the contracts; accounts: Ape's",
+    "token, escrow, channels, reputation, court, bench, guardian: the contracts; accounts: Ape's",
 )
 
 
@@ -45,6 +48,8 @@ def ape_init_extras() -> dict[str, Any]:
         "escrow": deployed.escrow,
         "channels": deployed.channels,
         "reputation": deployed.reputation,
+        "court": deployed.court,
+        "bench": deployed.bench,
         "guardian": deployed.guardian,
     }
     extras |= {name: value for name, value in named.items() if value is not None}
@@ -67,6 +72,13 @@ def _helpers(deployed: Deployed) -> dict[str, Callable[..., Any]]:
         read_account(address, "address")
         _print(tell_stake(deployed, address) if deployed.reputation is not None else ["no stakes on this network"])
 
+    def case(digest: str) -> None:
+        _print(tuple(tell_case(deployed, read_identity(digest))) or ["no court here has a case about this award"])
+
+    def arbiter(address: str) -> None:
+        read_account(address, "address")
+        _print(tell_arbiter(deployed, address) if deployed.bench is not None else ["no court on this network"])
+
     def events(identity: str | None = None) -> None:
         found = history(deployed.deployment, identity=None if identity is None else read_identity(identity))
         _print(tell_events(found, of=""))
@@ -77,7 +89,8 @@ def _helpers(deployed: Deployed) -> dict[str, Callable[..., Any]]:
     def stoa() -> None:
         _print(HELP)
 
-    return {"channel": channel, "award": award, "stake": stake, "events": events, "key": key, "stoa": stoa}
+    named = (channel, award, stake, case, arbiter, events, key, stoa)
+    return {helper.__name__: helper for helper in named}
 
 
 def _dollars(text: object) -> int:

@@ -31,6 +31,8 @@ class Deployed:
 
     Attributes:
         reputation: None on a network without stakes.
+        court: None on a network without a court.
+        bench: Likewise.
         guardian: The place that its holder may hand on; None without a guardian, or if a plain account is it.
     """
 
@@ -39,12 +41,20 @@ class Deployed:
     escrow: Any
     channels: Any
     reputation: Any
+    court: Any
+    bench: Any
     guardian: Any
 
     @property
     def paused_by_guardian(self) -> Mapping[str, Any]:
         """The contracts whose new business a guardian may pause, by name."""
-        contracts = {"Escrow": self.escrow, "PaymentChannel": self.channels, "Reputation": self.reputation}
+        contracts = {
+            "Escrow": self.escrow,
+            "PaymentChannel": self.channels,
+            "Reputation": self.reputation,
+            "DisputeArbiter": self.court,
+            "Bench": self.bench,
+        }
         return {name: contract for name, contract in contracts.items() if contract is not None}
 
 
@@ -102,6 +112,8 @@ def connect(path: Path | None = None) -> Deployed:
         escrow=escrow,
         channels=contract_at("PaymentChannel", deployment.payment_channel),
         reputation=contract_at("Reputation", deployment.reputation) if deployment.has_stakes else None,
+        court=contract_at("DisputeArbiter", deployment.court) if deployment.has_court else None,
+        bench=contract_at("Bench", deployment.bench) if deployment.has_court else None,
         guardian=_guardian(str(escrow.guardian())),
     )
 

@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import click
 from web3.exceptions import Web3Exception
 
 from node.chain.abi import load_artifact
+from node.chain.bench import Randomness
 from node.chain.deployment import Deployment
 from node.chain.errors import Reverted
 from protocol.identity import ZERO_ADDRESS, Address, format_address
@@ -29,7 +30,8 @@ class Ref:
     contract: str
 
 
-Argument: TypeAlias = Ref | Address | int
+Argument: TypeAlias = "Ref | Address | int | tuple[Argument, ...]"
+Value: TypeAlias = "Address | int | tuple[Value, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,25 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CourtTerms:
+    """What can't be changed later of a court. Seconds and base units.
+
+    Attributes:
+        seat_stake: What a ticket costs, and a wrong seat loses.
+        least_fee: Least dispute fee of an award.
+        min_resolve_within: Least time to judge an award.
+        max_time: Most that a case takes.
+        randomness: Where a draw takes its number from.
+    """
+
+    seat_stake: int
+    least_fee: int
+    min_resolve_within: int
+    max_time: int
+    randomness: Randomness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What can't be changed later. Seconds and base units.
 
@@ -48,6 +69,7 @@ class Terms:
         token: The stablecoin; None deploys a test token.
         guardian: First holder of the guardian's place; zero for no guardian.
         pool: Who gets slashed money beyond fees and bounties.
+        court: None deploys no court.
     """
 
     token: Address | None
@@ -58,18 +80,29 @@ class Terms:
     min_pace: int
     cooldown: int
     max_bounty: int
+    court: CourtTerms | None
     salt: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A contract where it stands. `gas` is what its deployment took now, 0 if it was there before."""
+    """A contract where it stands.
+
+    Attributes:
+        contract: Its name.
+        address: Where.
+        arguments: What its constructor was told, by name; members of structs by their own names.
+        gas: What its deployment took now, 0 if it was there before.
+        block: Of its deployment, 0 likewise.
+        maker: The contract that has made it, in its own deployment; empty if the factory did.
+    """
 
     contract: str
     address: Address
     arguments: tuple[tuple[str, Address | int], ...]
     gas: int
     block: int
+    maker: str = ""
 
 
 def steps(terms: Terms) -> Iterator[Step]:
@@ -83,6 +116,14 @@ def steps(terms: Terms) -> Iterator[Step]:
     yield Step("Escrow", (terms.min_pace, guardian))
     yield Step("PaymentChannel", (escrow, terms.challenge, terms.hold_period, guardian))
     yield Step("Reputation", (escrow, token, terms.pool, terms.cooldown, terms.max_bounty, guardian))
+    if terms.court is not None:
+        known = (escrow, Ref("PaymentChannel"), Ref("Reputation"), token, terms.pool)
+        court = terms.court
+        constants = (
+            *(court.seat_stake, court.least_fee, terms.cooldown, court.min_resolve_within, court.max_time),
+            court.randomness,
+        )
+        yield Step("DisputeArbiter", (known, constants, guardian))
 
 
 def carry_out(ground: Ground, terms: Terms) -> tuple[Placed, ...]:
@@ -103,11 +144,13 @@ def carry_out(ground: Ground, terms: Terms) -> tuple[Placed, ...]:
         if not ground.code(address):
             sent = ground.send(FACTORY, terms.salt + code, 0)
             gas, block = sent.gas, sent.block
-        arguments = tuple(zip(constructor_names(step.contract), values, strict=True))
+        arguments = named_arguments(step.contract, values)
         verify(ground, step.contract, address, arguments)
         placed[step.contract] = Placed(
             contract=step.contract, address=address, arguments=arguments, gas=gas, block=block
         )
+        if step.contract == "DisputeArbiter":
+            placed["Bench"] = _bench_of(ground, placed[step.contract])
     return tuple(placed.values())
 
 
@@ -137,33 +180,56 @@ def verify(ground: Ground, contract: str, address: Address, arguments: Sequence[
             raise click.ClickException(f"{where} has {name} {_show(actual)}, not {_show(value)}")
 
 
-def creation_code(contract: str, arguments: Sequence[Address | int]) -> bytes:
+def _bench_of(ground: Ground, court: Placed) -> Placed:
+    """Return the bench that a court has made in its constructor, checked like the others."""
+    address = Address(cast("bytes", ground.view("DisputeArbiter", court.address, "bench")))
+    told = dict(court.arguments)
+    arguments = tuple((name, told[name]) for name in constructor_names("Bench"))
+    verify(ground, "Bench", address, (("court", court.address), *arguments))
+    return Placed(
+        contract="Bench", address=address, arguments=arguments, gas=0, block=court.block, maker=court.contract
+    )
+
+
+def creation_code(contract: str, arguments: Sequence[Value]) -> bytes:
     """Return what creates a contract with these arguments."""
     artifact = load_artifact(contract)
     return artifact.bytecode + artifact.abi.encode_constructor(*arguments)
 
 
 def constructor_names(contract: str) -> tuple[str, ...]:
-    """Return the names of a constructor's arguments, which are those of the views that tell them."""
+    """Return the names of a constructor's arguments, structs taken apart: those of the views that tell them."""
     document: Any = json.loads((ARTIFACTS / f"{contract}.json").read_text())
     return tuple(
-        str(item["name"]).rstrip("_")
+        str(member["name"]).rstrip("_")
         for entry in document["abi"]
         if entry["type"] == "constructor"
         for item in entry["inputs"]
+        for member in item.get("components", (item,))
     )
 
 
-def deployment_of(placed: Sequence[Placed], terms: Terms, *, chain_id: int, arbiter: Address, block: int) -> Deployment:
-    """Write a deployment as the node reads it."""
+def named_arguments(contract: str, values: Sequence[Value]) -> tuple[tuple[str, Address | int], ...]:
+    """Return what a constructor is told by name, structs taken apart."""
+    flat = [member for value in values for member in (value if isinstance(value, tuple) else (value,))]
+    return tuple(zip(constructor_names(contract), cast("list[Address | int]", flat), strict=True))
+
+
+def deployment_of(
+    placed: Sequence[Placed], terms: Terms, *, chain_id: int, arbiter: Address | None, block: int
+) -> Deployment:
+    """Write a deployment as the node reads it; without an `arbiter` of its own, requesters name the court."""
     by_name = {each.contract: each.address for each in placed}
+    court = by_name.get("DisputeArbiter", ZERO_ADDRESS)
     return Deployment(
         chain_id=chain_id,
         token=by_name["TestToken"] if terms.token is None else terms.token,
         escrow=by_name["Escrow"],
         payment_channel=by_name["PaymentChannel"],
         reputation=by_name["Reputation"],
-        arbiter=arbiter,
+        court=court,
+        bench=by_name.get("Bench", ZERO_ADDRESS),
+        arbiter=court if arbiter is None else arbiter,
         block=block,
     )
 
@@ -174,7 +240,8 @@ def first_block(ground: Ground, placed: Sequence[Placed]) -> int:
     Raises:
         ClickException: The chain's node doesn't keep states that old.
     """
-    contracts = [each for each in placed if each.contract not in ("factory", "TestToken", "Guardian")]
+    aside = ("factory", "TestToken", "Guardian", "Bench")
+    contracts = [each for each in placed if each.contract not in aside]
     if all(each.block for each in contracts):
         return min(each.block for each in contracts)
     eldest = min((_born(ground, each.address) for each in contracts if not each.block), default=0)
@@ -198,7 +265,9 @@ def _born(ground: Ground, address: Address) -> int:
     return low
 
 
-def _resolve(argument: Argument, placed: dict[str, Placed]) -> Address | int:
+def _resolve(argument: Argument, placed: dict[str, Placed]) -> Value:
+    if isinstance(argument, tuple):
+        return tuple(_resolve(member, placed) for member in argument)
     if not isinstance(argument, Ref):
         return argument
     return placed[argument.contract].address if argument.contract in placed else ZERO_ADDRESS

@@ -5,23 +5,28 @@ ape run deploy --network ethereum:sepolia:node --account NAME --token 0x... --gu
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from ape.cli import ConnectedProviderCommand
 
+from node.chain.bench import Randomness
 from node.chain.deployment import Deployment, load_deployment, save_deployment
 from node.chain.profile import ChainProfile
+from protocol.dispute.schedule import SEATS
 from protocol.identity import ZERO_ADDRESS, Address, format_address
 from protocol.signing.keccak import keccak256
 from protocol.units import ONE_TOKEN
 from scripts._create2 import DEFAULT_SALT
 from scripts._deployed import NOBODY, connected_profile, deployment_path
 from scripts._ground import Ground, ape, ape_ground, load_account
-from scripts._plan import Placed, Terms, carry_out, deployment_of, first_block
+from scripts._plan import CourtTerms, Placed, Terms, carry_out, deployment_of, first_block
 from scripts._rehearsal import open_rehearsal
 from scripts._words import gwei, money, native, read_account, span
 
+_MONEY: Final = ("maxBounty", "seatStake", "leastFee")
+FEES_A_SEAT: Final = 4
+"""What a wrong seat loses at least, in fees: `DisputeArbiter.FEES_A_SEAT`."""
 LOCAL_POOL = Address(keccak256(b"stoa local pool")[12:])
 
 
@@ -29,19 +34,24 @@ LOCAL_POOL = Address(keccak256(b"stoa local pool")[12:])
 @click.option("--account", help="Ape account that pays; on a local chain the first test account, or TEST::N.")
 @click.option("--token", help="Address of the stablecoin; on a local chain a test token is deployed.")
 @click.option("--guardian", default=NOBODY, help="Who may pause new business (never exits), and hand that on; nobody.")
-@click.option("--arbiter", default=NOBODY, help="Arbiter that requesters name by default; none by default.")
+@click.option("--court/--no-court", default=True, help="Committees of staked arbiters that decide disputes.")
+@click.option("--arbiter", help="Arbiter that requesters name by default; the court by default, 0x00...00 for none.")
 @click.option("--pool", help="Who gets slashed money beyond fees and bounties, and no other right. Local: nobody.")
 @click.option("--challenge", type=int, help="Seconds from the start of a payer's exit to its first withdrawal.")
 @click.option("--hold-period", type=int, help="Seconds after that for which presented holds stay reserved.")
 @click.option("--min-pace", type=int, help="Least pace of an award in escrow, seconds.")
 @click.option("--cooldown", type=int, help="Seconds from asking for stake to taking it.")
 @click.option("--max-bounty", default=5 * ONE_TOKEN, help="Most that an accuser gets, base units.", show_default=True)
+@click.option("--seat-stake", default=100 * ONE_TOKEN, help="Stake of an arbiter's ticket.", show_default=True)
+@click.option("--least-fee", default=10 * ONE_TOKEN, help="Least dispute fee of an award.", show_default=True)
+@click.option("--min-resolve-within", type=int, help="Least time to judge an award before the court, seconds.")
+@click.option("--max-time", default=7 * 86_400, help="Most that a case takes, seconds.", show_default=True)
 @click.option("--salt", help="32 bytes, hexadecimal: another salt deploys a second set. Equal terms, equal addresses.")
 @click.option("--since", type=int, help="A block before contracts that stand already, if the chain's node can't tell.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; deployments/<network>.json by default.")
 @click.option("--confirm", metavar="NETWORK", help="Answer the question after the rehearsal, for programs.")
 def cli(
-    account: str | None, arbiter: str, since: int | None, out: Path | None, confirm: str | None, **given: Any
+    account: str | None, arbiter: str | None, since: int | None, out: Path | None, confirm: str | None, **given: Any
 ) -> None:
     """Deploy the contracts at addresses that follow from their code and terms, and write the deployments file.
 
@@ -61,7 +71,7 @@ def cli(
     path = out or deployment_path(profile)
     sender = load_account(profile, account)
     ground = ape_ground(sender)
-    named = read_account(arbiter, "--arbiter")
+    named = None if arbiter is None else read_account(arbiter, "--arbiter")
     rehearsed: tuple[Placed, ...] | None = None
     if not profile.is_local:
         rehearsed = _rehearse(profile, ground, terms)
@@ -92,7 +102,24 @@ def _terms(profile: ChainProfile, given: dict[str, Any]) -> Terms:
         min_pace=_at_least(profile.min_pace, given["min_pace"], "--min-pace"),
         cooldown=_at_least(profile.min_cooldown, given["cooldown"], "--cooldown"),
         max_bounty=given["max_bounty"],
+        court=_court_terms(profile, given) if given["court"] else None,
         salt=DEFAULT_SALT if salt is None else _salt(salt),
+    )
+
+
+def _court_terms(profile: ChainProfile, given: dict[str, Any]) -> CourtTerms:
+    seat_stake, least_fee = given["seat_stake"], given["least_fee"]
+    greatest = seat_stake * SEATS[0] // FEES_A_SEAT
+    if not 0 < least_fee <= greatest:
+        raise click.UsageError(
+            f"--least-fee is {least_fee}; with this --seat-stake a court takes fees up to five quarters, {greatest}"
+        )
+    return CourtTerms(
+        seat_stake=seat_stake,
+        least_fee=least_fee,
+        min_resolve_within=_at_least(profile.min_case, given["min_resolve_within"], "--min-resolve-within"),
+        max_time=_at_least(profile.min_case, given["max_time"], "--max-time"),
+        randomness=Randomness.PREV_RANDAO if profile.has_beacon else Randomness.BLOCK_HASH,
     )
 
 
@@ -139,7 +166,8 @@ def _refuse_to_overwrite(path: Path, planned: Deployment) -> None:
     """Addresses of money that somebody has in contracts must not vanish from a disk by a second deployment."""
     if path.exists():
         there = load_deployment(path)
-        if (there.escrow, there.payment_channel) != (planned.escrow, planned.payment_channel):
+        same = (there.escrow, there.payment_channel) == (planned.escrow, planned.payment_channel)
+        if not same or (there.has_court and there.court != planned.court):
             raise click.ClickException(f"{path} names other contracts; move it away, or write elsewhere with --out")
 
 
@@ -153,13 +181,16 @@ def _ask(profile: ChainProfile, confirm: str | None) -> None:
 
 def _tell(placed: tuple[Placed, ...]) -> None:
     for each in placed:
-        done = f"{each.gas:>9,} gas" if each.gas else "stands already"
+        made = f"made by {each.maker}" if each.maker else "stands already"
+        done = f"{each.gas:>9,} gas" if each.gas else made
         click.echo(f"  {each.contract:<15} {format_address(each.address)}  {done}")
         for name, value in each.arguments:
-            click.echo(f"      {name:<12} {_meaning(name, value)}")
+            click.echo(f"      {name:<16} {_meaning(name, value)}")
 
 
 def _meaning(name: str, value: Address | int) -> str:
     if isinstance(value, bytes):
         return "nobody" if value == ZERO_ADDRESS else format_address(value)
-    return money(value) if name == "maxBounty" else span(value)
+    if name == "randomness":
+        return Randomness(value).name.lower().replace("_", " ")
+    return money(value) if name in _MONEY else span(value)

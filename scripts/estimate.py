@@ -7,6 +7,7 @@ APE_FOUNDRY_HOST=http://127.0.0.1:8545 ape run estimate --gas-price 0.5 --gas-pr
 import click
 from ape.cli import ConnectedProviderCommand
 
+from node.chain.bench import Randomness
 from node.chain.profile import PROFILES
 from protocol.identity import Address
 from protocol.signing.keccak import keccak256
@@ -14,7 +15,7 @@ from protocol.units import ONE_TOKEN
 from scripts._create2 import DEFAULT_SALT
 from scripts._deployed import connected_profile
 from scripts._ground import connected_web3
-from scripts._plan import Terms, carry_out
+from scripts._plan import CourtTerms, Terms, carry_out
 from scripts._rehearsal import open_rehearsal
 from scripts._words import gwei, native, read_gwei
 
@@ -57,12 +58,19 @@ def cli(prices: tuple[str, ...], profile: str | None, *, with_token: bool) -> No
         min_pace=chosen.min_pace,
         cooldown=chosen.min_cooldown,
         max_bounty=5 * ONE_TOKEN,
+        court=CourtTerms(
+            seat_stake=100 * ONE_TOKEN,
+            least_fee=10 * ONE_TOKEN,
+            min_resolve_within=chosen.min_case,
+            max_time=7 * 86_400,
+            randomness=Randomness.PREV_RANDAO,
+        ),
         salt=DEFAULT_SALT,
     )
     with open_rehearsal(chosen.chain_id, SOMEBODY, fork=None) as ground:
         placed = carry_out(ground, terms)
     heads = [f"{gwei(price)} gwei" for price in asked]
     click.echo(f"{'':<16}{'gas':>11}" + "".join(f"{head:>14}" for head in heads))
-    rows = [(each.contract, each.gas) for each in placed]
+    rows = [(each.contract, each.gas) for each in placed if not each.maker]
     for name, gas in [*rows, ("all", sum(gas for _, gas in rows))]:
         click.echo(f"{name:<16}{gas:>11,}" + "".join(f"{native(gas * price):>14}" for price in asked))

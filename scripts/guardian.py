@@ -30,8 +30,9 @@ def _common(command: F) -> F:
 def cli() -> None:
     """Show, pause, resume, and rotate the guardian.
 
-    A guardian can refuse new business: new channels, top-ups, escrows, stakes and locks. It can't touch money, and
-    what lets money out (claims, refunds, withdrawals, disputes) can't be paused by anybody.
+    A guardian can refuse new business: new channels, top-ups, escrows, stakes, locks, and before the court new cases
+    and tickets. It can't touch money, and what lets money out (claims, refunds, withdrawals, a case's votes and its
+    close) can't be paused by anybody.
     """
 
 
@@ -58,7 +59,9 @@ def pause(account: str | None, deployment: Path | None) -> None:
     """Refuse new business in all contracts, in one transaction. Exits stay open."""
     deployed, sender = connect(deployment), load_account(connected_profile(), account)
     _place(deployed, sender).pause(_addresses(deployed), sender=sender)
-    click.echo("Paused: no new channels, top-ups, escrows, stakes. Claims, refunds and withdrawals go on.")
+    click.echo(
+        "Paused: no new channels, top-ups, escrows, stakes, cases, tickets. Claims, refunds and withdrawals go on."
+    )
 
 
 @cli.command(cls=ConnectedProviderCommand)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from ape.cli import ConnectedProviderCommand
 
+from scripts._court import tell_case
 from scripts._deployed import connect, history
 from scripts._telling import tell_escrow, tell_events, tell_lock
 from scripts._words import read_identity
@@ -29,7 +30,7 @@ def cli(award_digest: str, deployment: Path | None) -> None:
     events += history(deployed.deployment, identity=identity, topic=2)
     if not events:
         raise click.ClickException("no contract knows this award; is this the right network and deployment?")
-    for line in (*tell_escrow(deployed, identity), *tell_lock(deployed, identity)):
+    for line in (*tell_escrow(deployed, identity), *tell_lock(deployed, identity), *tell_case(deployed, identity)):
         click.echo(line)
     click.echo("\nhistory")
     for line in tell_events(sorted(events, key=lambda event: (event.block, event.index)), of="award"):

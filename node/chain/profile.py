@@ -35,6 +35,7 @@ class ChainProfile:
         min_cooldown: Least cooldown of stakes.
         min_case: Least time of a case of the court, all rounds together. Its shortest step is a 24th of it, and what is
             done in one step must be confirmed before the next one rests on it.
+        has_beacon: Whether blocks bring the beacon's number; else a draw takes the block's hash.
         coin_price: What a coin of the chain's own money is worth, in the token's base units. It weighs fees against
             what a claim brings, nothing else, so the right order of magnitude is enough.
         claim_patience: For how long claims that nothing urges wait for cheap gas.
@@ -54,6 +55,7 @@ class ChainProfile:
     min_pace: Seconds
     min_cooldown: Seconds
     min_case: Seconds
+    has_beacon: bool = True
     coin_price: Amount
     claim_patience: Seconds
 
@@ -139,6 +141,7 @@ POLYGON: Final = ChainProfile(
     min_pace=Seconds(2 * 3_600),
     min_cooldown=Seconds(14 * 24 * 3_600),
     min_case=Seconds(4 * 3_600),
+    has_beacon=False,
     coin_price=Amount(1 * ONE_TOKEN),
     claim_patience=Seconds(6 * 3_600),
 )

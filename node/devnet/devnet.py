@@ -53,6 +53,7 @@ async def open_devnet(
     overrides: dict[str, Any] | None = None,
     own: Mapping[str, dict[str, Any]] | None = None,
     terms: LocalTerms = TERMS,
+    court: bool = False,
     arbiter: Address = ZERO_ADDRESS,
 ) -> AsyncGenerator[Devnet, None]:
     """Start everything; stop everything at the end, in the opposite order.
@@ -64,11 +65,12 @@ async def open_devnet(
         overrides: Settings of every node, by dotted name.
         own: Settings of single nodes, by the node's name.
         terms: Periods of the contracts.
-        arbiter: Whom requesters name; without one nobody's stake is asked for.
+        court: Whether there is a court, which requesters name then. Its bench is empty until somebody buys tickets.
+        arbiter: Whom requesters name instead; with neither, nobody's stake is asked for.
     """
     async with open_anvil(state_file=folder / "chain.json", block_time_s=BLOCK_TIME_S) as anvil:
         deployments = folder / "deployments.json"
-        deployment = await deploy_local(anvil.url, arbiter=arbiter, terms=terms, path=deployments)
+        deployment = await deploy_local(anvil.url, arbiter=arbiter, court=court, terms=terms, path=deployments)
         places = await lay_out(
             folder,
             providers=providers,

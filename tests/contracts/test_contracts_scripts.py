@@ -8,11 +8,17 @@ from typing import Any
 
 import click
 import pytest
-from contracts_desk import CHALLENGE, DOLLAR, HOLD_PERIOD, Desk, reverts, words
+from contracts_desk import CHALLENGE, DOLLAR, HOLD_PERIOD, RESOLVE_WITHIN, Desk, reverts, words
+from test_contracts_court import ENGINE, offer_of, vote_of
 
 from node.chain.deployment import Deployment, load_deployment
+from node.chain.header import encode_header
 from protocol.channel.objects import channel_id
-from protocol.identity import format_address, parse_address
+from protocol.dispute.ballot import seal_of, vote_hash
+from protocol.dispute.objects import Finding
+from protocol.dispute.schedule import schedule_of
+from protocol.identity import Digest, format_address, parse_address
+from protocol.signing.eip712 import digest
 from protocol.units import Amount
 from scripts._create2 import DEFAULT_SALT, FACTORY, create2_address
 from scripts._ground import ape_ground
@@ -81,7 +87,7 @@ def test_deploying_again_finds_what_stands_and_writes_the_same_file(
 
     assert desk.chain.blocks.head.number == head
     assert again.read_text() == path.read_text()
-    assert capsys.readouterr().out.count("stands already") == 5
+    assert capsys.readouterr().out.count("stands already") == 6
     salt = "11" * 32
     script("deploy", "--out", str(other), "--guardian", desk.guardian.account.address, "--salt", salt, *terms)
     assert load_deployment(other).escrow != load_deployment(path).escrow
@@ -208,6 +214,67 @@ def test_inspect_award_and_stake_tell_what_answers_for_an_award(
     assert "for award" not in capsys.readouterr().out.split("history")[0]
 
 
+def test_inspect_case_tells_rounds_seats_votes_deadlines_and_money(
+    deployed: tuple[Path, Desk], project: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, desk = deployed
+    made, arbiter = load_deployment(path), desk.stranger.account
+    court, bench = (project.DisputeArbiter.at(format_address(made.court)), project.Bench.at(format_address(made.bench)))
+    assert made.arbiter == made.court
+    assert (court.bench(), bench.court(), bench.seatStake()) == (bench.address, court.address, 100 * DOLLAR)
+    there = ("--deployment", str(path))
+    for party, spender in ((desk.stranger, bench), (desk.requester, court)):
+        desk.token.mint(party.account, 1_000 * DOLLAR, sender=party.account)
+        desk.token.approve(spender, 2**256 - 1, sender=party.account)
+    bench.enlist(ENGINE, 5, [], sender=arbiter)
+    offer = offer_of(desk)
+    award = desk.award(offer=digest(desk.market, offer), arbiter=made.court, dispute_fee=Amount(20 * DOLLAR))
+    award_id = desk.award_id(award)
+    with pytest.raises(click.ClickException, match="no case about this award"):
+        script("inspect-case", award_id.hex(), *there)
+    desk.fund(award)
+    desk.claim_escrow(award, 3, 25 * DOLLAR)
+    court.open(words(award), words(offer), sender=desk.requester.account)
+    capsys.readouterr()
+
+    def told() -> str:
+        script("inspect-case", award_id.hex(), *there)
+        return capsys.readouterr().out
+
+    text = told()
+    assert "part 3, receipt 0x" in text
+    assert "bonds of $20.00 and $0.00 of arbiters' stake are behind it" in text
+    assert f"5 seats, asked for by {desk.requester.account.address} with $20.00" in text
+    assert "no committee yet" in text
+    case = court.caseOf(award_id)
+    times = schedule_of(0, case.began, case.time)
+    assert utc(times.draw_by) in text
+
+    desk.chain.mine(3)
+    answer = desk.chain.provider.web3.provider.make_request("eth_getBlockByNumber", [hex(case.drawBlock), False])
+    court.draw(award_id, encode_header(answer["result"]), sender=arbiter)
+    committee = [arbiter.address] * 5
+    vote, secret = vote_of(Finding.UPHELD, 25 * DOLLAR), Digest(bytes(32))
+    for seat in range(5):
+        seal = seal_of(vote_hash(vote), desk.stranger.raw, secret)
+        court.sealVote(award_id, committee, seat, seal, sender=arbiter)
+    text = told()
+    for line in (f"{arbiter.address} has 5 of 5 seats", "5 sealed a vote on the chain, 0 opened one", "$500.00"):
+        assert line in text
+    assert utc(times.seal_by) in text
+    for seat in range(5):
+        court.openVote(award_id, committee, seat, words(vote), secret, sender=arbiter)
+    assert "decided by 3 votes opened: the receipt is right; due $25.00" in told()
+    case = court.caseOf(award_id)
+    desk.wait_until(case.began + case.endedAfter + RESOLVE_WITHIN // 12 + 1)
+    court.close(words(award), [committee], [words(vote)], sender=arbiter)
+    text = told()
+    assert "closed    the receipt is right" in text
+    assert text.split("history")[1].split().count("VoteOpened") == 5
+    script("inspect-award", award_id.hex(), *there)
+    assert "closed    the receipt is right" in capsys.readouterr().out
+
+
 def utc(second: int) -> str:
     return dt.datetime.fromtimestamp(second, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -266,7 +333,7 @@ def test_the_guardian_pauses_resumes_and_hands_its_place_on(
     script("guardian", "pause", *heir, *at_path)
     capsys.readouterr()
     script("guardian", "show", *at_path)
-    assert capsys.readouterr().out.count("PAUSED") == 3
+    assert capsys.readouterr().out.count("PAUSED") == 5
 
 
 def test_without_a_guardian_nothing_can_be_paused(

@@ -38,6 +38,8 @@ channel(identity)
 events(identity)
 print('HOLDER', guardian.holder(), escrow.paused())
 award('11' * 32)
+case('11' * 32)
+arbiter(me.address)
 stoa()
 exit
 """
@@ -81,7 +83,7 @@ def ape(*arguments: str, said: str = "", **environment: str) -> subprocess.Compl
 
 def test_every_script_teaches_itself() -> None:
     scripts = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if not path.stem.startswith("_"))
-    assert {"deploy", "estimate", "fund", "guardian", "inspect-award", "inspect-stake"} <= set(scripts)
+    assert {"deploy", "estimate", "fund", "guardian", "inspect-award", "inspect-case", "inspect-stake"} <= set(scripts)
     listed = ape("run", "--help").stdout
     for name in scripts:
         assert re.search(rf"^  {name}\s+\S", listed, re.MULTILINE), f"`ape run --help` says nothing of {name}"
@@ -128,11 +130,14 @@ def test_a_real_network_is_deployed_to_after_a_rehearsal_a_question_and_signatur
     assert web3.eth.get_code(Web3.to_checksum_address(rehearsed["Guardian"]))
     assert not web3.eth.get_code(Web3.to_checksum_address(rehearsed["Escrow"]))
 
-    done = ape(*deploying(path, "--confirm", "sepolia"), said=f"y\n{PASSWORD}\ny\ny\ny\n", **environment)
+    done = ape(*deploying(path, "--confirm", "sepolia"), said=f"y\n{PASSWORD}\ny\ny\ny\ny\n", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     made = load_deployment(path)
     assert (made.chain_id, format_address(made.escrow)) == (11155111, rehearsed["Escrow"])
     assert format_address(made.reputation) == rehearsed["Reputation"]
+    assert [format_address(each) for each in (made.court, made.bench, made.arbiter)] == [
+        rehearsed[name] for name in ("DisputeArbiter", "Bench", "DisputeArbiter")
+    ]
     assert web3.eth.get_code(Web3.to_checksum_address(made.payment_channel))
     assert not web3.eth.get_code(Web3.to_checksum_address(made.escrow), made.block - 1)
     for answer in (refused, halted, done):
@@ -172,7 +177,8 @@ def test_a_deployment_is_estimated_by_doing_it() -> None:
         assert web3.eth.block_number == 0
     rows = dict(re.findall(r"^(\w+) +([\d,]+)", answer.stdout, re.MULTILINE))
     gas = {name: int(value.replace(",", "")) for name, value in rows.items()}
-    assert set(gas) == {"factory", "TestToken", "Guardian", "Escrow", "PaymentChannel", "Reputation", "all"}
+    contracts = {"TestToken", "Guardian", "Escrow", "PaymentChannel", "Reputation", "DisputeArbiter"}
+    assert set(gas) == {"factory", "all"} | contracts
     assert gas["all"] == sum(value for name, value in gas.items() if name != "all")
     millionths = -(-gas["all"] * 2 * 10**9 // 10**12)
     assert f"0.{millionths:06}" in answer.stdout
@@ -193,10 +199,12 @@ def test_the_console_opens_with_contracts_and_helpers(tmp_path: Path) -> None:
         )
     assert "No contracts loaded" in empty.stdout
     assert "money $0.40" in empty.stdout
-    assert "Stoa on local: deployment, token, escrow, channels, reputation, guardian" in told.stdout
+    assert "Stoa on local: deployment, token, escrow, channels, reputation, court, bench, guardian" in told.stdout
     assert told.stdout.index("deposit   $10.00") < told.stdout.index("deposit   $12.50")
     assert re.search(r"ChannelOpened .*\n.*ToppedUp", told.stdout)
     assert f"HOLDER {GUARDIAN} False" in told.stdout
     assert "no contract holds anything for this award" in told.stdout
     assert "what somebody staked, in words" in told.stdout
+    assert "no court here has a case about this award" in told.stdout
+    assert "tickets   0 at $100.00" in told.stdout
     assert "Traceback" not in told.stdout + told.stderr
