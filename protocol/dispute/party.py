@@ -1,4 +1,4 @@
-"""One dispute as a party of it goes through it, requester or provider. Pure: docs/spec/law.md, section 6.
+"""One dispute as a party of it goes through it, requester or provider. Pure: docs/spec/parties.md.
 
 Theory. A case is the court's, so a state here changes on the court's confirmed facts alone; what the party adds is one
 conviction, formed before: the requester's own run of the part, or the provider's own receipt. All it does follows
@@ -238,8 +238,9 @@ class OpenCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppealCase:
-    """Ask for the next round, for `bond`."""
+    """Ask for round `number`, for `bond`."""
 
+    number: int
     bond: Amount
 
 
@@ -377,7 +378,7 @@ def _appeal(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act 
     bond = bond_of(brief.award, state.number + 1)
     if attitude.max_bond is not None and state.bonds + bond > attitude.max_bond:
         return None
-    return AppealCase(bond=bond)
+    return AppealCase(number=state.number + 1, bond=bond)
 
 
 def _close(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act | None:

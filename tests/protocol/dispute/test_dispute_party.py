@@ -149,7 +149,7 @@ def test_who_was_found_wrong_and_knows_better_appeals(
 ) -> None:
     file = decided(finding, requester=requester, opener=opener)
     act = next_act(file, seen(1_001), ATTITUDE)
-    assert act == (AppealCase(bond=Amount(FEE // 5 * 11)) if appeals else None)
+    assert act == (AppealCase(number=1, bond=Amount(FEE // 5 * 11)) if appeals else None)
 
 
 def test_who_never_saw_the_output_does_not_contradict_those_who_did() -> None:
@@ -167,7 +167,9 @@ def test_an_appeal_is_made_only_within_its_time() -> None:
 
 def test_an_appeal_costs_the_next_committee_and_counts_against_the_limit_with_what_was_put_down_before() -> None:
     file, total = decided(Finding.UPHELD), FEE + FEE // 5 * 11
-    assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total))) == AppealCase(bond=bond_of(AWARD, 1))
+    assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total))) == AppealCase(
+        number=1, bond=bond_of(AWARD, 1)
+    )
     assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total - 1))) is None
     assert next_act(file, seen(1_001), replace(ATTITUDE, appeal=False)) is None
     file = transition(file, RoundAsked(round=1, appellant=BUYER))
