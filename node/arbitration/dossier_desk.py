@@ -60,7 +60,8 @@ class DossierDesk:
 
     async def _dossier_of(self, award: Digest) -> Dossier:
         files, papers = self._room.files, self._room.papers
-        dossier = await papers.dossier_of(award) if award in files.open else None
+        machine = files.open.get(award)
+        dossier = await self._room.dossier_of(machine.state) if machine is not None else None
         if dossier is not None:
             return dossier
         file = await files.find(award)

@@ -4,13 +4,29 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from node.arbitration.ports import Papers
+from protocol.dispute.messages import Dossier
 from protocol.dispute.party import Brief
 from protocol.identity import ContentDigest, Digest
 from protocol.units import UnixTime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a case is about, as the court tells: a part, and the digest of its receipt."""
+
+    part: int
+    receipt: Digest
+
+
 class PartyPapers(Papers, Protocol):
     """What this node holds of its own awards, and what it would go to court with."""
+
+    async def dossier_of(self, award: Digest, subject: Subject | None = None) -> Dossier | None:
+        """Return what this node shows the court, or None if the award isn't its own.
+
+        Without a subject it is about the receipt of the last part.
+        """
+        ...
 
     async def brief_of(self, award: Digest) -> Brief | None:
         """Return what this node knows of an award that it made or won; None if it is another's."""

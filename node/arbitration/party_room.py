@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.arbitration.case_files import CaseFiles
-from node.arbitration.party_ports import Cursors, Escrows, Keeping, PartyPapers
+from node.arbitration.party_ports import Cursors, Escrows, Keeping, PartyPapers, Subject
 from node.arbitration.ports import Courthouse, Peers
 from node.operations.clock import Clock
 from protocol.dispute.messages import Dossier
-from protocol.dispute.party import Attitude
+from protocol.dispute.party import Attitude, File, Open
 from protocol.errors import ProtocolError
 from protocol.identity import Address, ContentDigest
 from protocol.settlement.deadlines import deadlines_of
@@ -35,6 +35,12 @@ class PartyRoom:
     clock: Clock
     own: Address
     attitude: Attitude
+
+    async def dossier_of(self, file: File) -> Dossier | None:
+        """Return what this node shows about a case; None if its records are gone."""
+        state = file.state
+        subject = Subject(part=state.part, receipt=state.receipt) if isinstance(state, Open) else None
+        return await self.papers.dossier_of(file.brief.award_id, subject)
 
     async def keep(self, dossier: Dossier) -> None:
         """Keep what a case is judged by for as long as it can be judged (L1)."""

@@ -106,7 +106,7 @@ class Pursuit:
     async def _open(self) -> int:
         """Open the case; before, see to it that what it is judged by stays here."""
         room, brief = self._room, self._brief
-        dossier = await room.papers.dossier_of(brief.award_id)
+        dossier = await room.dossier_of(self._machine.state)
         if dossier is not None:
             await room.keep(dossier)
         if not brief.on_channel:
@@ -134,7 +134,7 @@ class Pursuit:
         room, award_id = self._room, self._brief.award_id
         committee = await room.court.committee_of(award_id)
         waiting = [each for each in dict.fromkeys(committee or ()) if each not in self._shown]
-        dossier = await room.papers.dossier_of(award_id) if waiting else None
+        dossier = await room.dossier_of(self._machine.state) if waiting else None
         if dossier is None:
             return
         await room.keep(dossier)

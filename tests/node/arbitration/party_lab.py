@@ -9,7 +9,7 @@ import trio
 
 from node.arbitration.case_files import CaseFiles, load_case_files
 from node.arbitration.party import Party, open_party
-from node.arbitration.party_ports import EscrowSight
+from node.arbitration.party_ports import EscrowSight, Subject
 from node.arbitration.party_room import PartyRoom
 from node.arbitration.ports import CaseFacts, Delivery, Mark, PastRound, Told
 from node.operations.clock import TrioClock
@@ -316,7 +316,7 @@ class FakePapers:
         await trio.lowlevel.checkpoint()
         return self.briefs.get(award)
 
-    async def dossier_of(self, award: Digest) -> Dossier | None:
+    async def dossier_of(self, award: Digest, subject: Subject | None = None) -> Dossier | None:
         await trio.lowlevel.checkpoint()
         brief = self.briefs.get(award)
         if brief is None:
