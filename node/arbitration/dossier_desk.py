@@ -4,6 +4,7 @@ from typing import Final
 
 import structlog
 
+from node.arbitration.arbiter import NotIntroduced
 from node.arbitration.party_room import PartyRoom
 from protocol.dispute.messages import DOSSIER_METHOD, Dossier, DossierRequest
 from protocol.dispute.party import Closed, GivenUp
@@ -22,10 +23,6 @@ class NoCaseOfOurs(ProtocolError):
 
 class NotInCommittee(ProtocolError):
     """Somebody asks who neither is the other party nor sits in the current round."""
-
-
-class NotNamedYet(TransientError):
-    """A node whose wallet is not known here yet. It introduces itself and asks again."""
 
 
 class NoCaseYet(TransientError):
@@ -51,7 +48,7 @@ class DossierDesk:
         request = decode(DossierRequest, body, max_bytes=REQUEST_MAX_BYTES)
         wallet = self._room.peers.wallet_of(peer)
         if wallet is None:
-            raise NotNamedYet("this node does not know yet whose node that is")
+            raise NotIntroduced("this node does not know yet whose node that is")
         dossier = await self._dossier_of(request.award)
         await self._require_entitled(wallet, request.award, dossier)
         await self._room.grant(dossier, wallet)

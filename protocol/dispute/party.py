@@ -27,6 +27,7 @@ A fact that is told again, or of a round that is over, changes nothing.
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, TypeAlias
 
+from protocol.dispute.bond import bond_of
 from protocol.dispute.case import Appealed, CaseClosed, CaseFact, CaseOpened, Round, RoundDecided, Stage
 from protocol.dispute.objects import Finding, Vote
 from protocol.dispute.schedule import SEATS
@@ -285,7 +286,7 @@ def _after(brief: Brief, state: State, event: Event) -> State:
         case Open(number=number, vote=None), VoteCarried() if event.round == number:
             return replace(state, vote=event.vote)
         case Open(number=number), RoundAsked() if event.round == number + 1:
-            bond = bond_of(brief.award, event.round) if event.appellant == brief.own else 0
+            bond = bond_of(brief.award.dispute_fee, event.round) if event.appellant == brief.own else 0
             return replace(state, number=event.round, vote=None, bonds=Amount(state.bonds + bond))
         case Open(), CaseEnded():
             return Closed(
@@ -325,13 +326,6 @@ def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
             return _appeal(brief, state, sight, attitude) or _close(brief, state, sight, attitude)
         case _:
             return None
-
-
-def bond_of(award: Award, number: int) -> Amount:
-    """Return what it costs to ask for a round: the fees of its committee (CT2, CT7)."""
-    if number == 0:
-        return award.dispute_fee
-    return Amount(award.dispute_fee // SEATS[0] * SEATS[number])
 
 
 def is_against(brief: Brief, opener: Address, finding: int) -> bool:
@@ -375,7 +369,7 @@ def _appeal(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act 
     is_decided = bool(current.ended_after) or is_over(current.schedule.open_by, sight.now)
     if not is_decided or is_over(current.appeal_by, sight.now):
         return None
-    bond = bond_of(brief.award, state.number + 1)
+    bond = bond_of(brief.award.dispute_fee, state.number + 1)
     if attitude.max_bond is not None and state.bonds + bond > attitude.max_bond:
         return None
     return AppealCase(number=state.number + 1, bond=bond)

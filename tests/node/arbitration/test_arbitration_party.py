@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.arbitration.dossier_desk import NoCaseOfOurs, NoCaseYet, NotDrawnYet, NotInCommittee, NotNamedYet
+from node.arbitration.arbiter import NotIntroduced
+from node.arbitration.dossier_desk import NoCaseOfOurs, NoCaseYet, NotDrawnYet, NotInCommittee
 from node.arbitration.party_ports import EscrowSight
 from protocol.dispute.messages import DOSSIER_METHOD, EVIDENCE_METHOD, Dossier, DossierRequest
 from protocol.dispute.objects import Finding
@@ -312,7 +313,7 @@ async def test_committee_and_other_side_are_shown_the_dossier_and_granted_its_bl
         await buyer.files.hold(refuted())
         await eventually(lambda: AWARD_ID in seller.files.open)
         seller.peers.granted.clear()
-        for wallet, problem in ((None, NotNamedYet), (STRANGER, NotInCommittee)):
+        for wallet, problem in ((None, NotIntroduced), (STRANGER, NotInCommittee)):
             with pytest.raises(problem):
                 await ask(seller, wallet)
         with pytest.raises(NoCaseOfOurs):

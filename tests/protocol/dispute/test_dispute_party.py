@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.dispute.bond import bond_of
 from protocol.dispute.case import (
     Appealed,
     CaseClosed,
@@ -37,7 +38,6 @@ from protocol.dispute.party import (
     Sight,
     VoteCarried,
     begin,
-    bond_of,
     event_of,
     is_won,
     next_act,
@@ -168,7 +168,7 @@ def test_an_appeal_is_made_only_within_its_time() -> None:
 def test_an_appeal_costs_the_next_committee_and_counts_against_the_limit_with_what_was_put_down_before() -> None:
     file, total = decided(Finding.UPHELD), FEE + FEE // 5 * 11
     assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total))) == AppealCase(
-        number=1, bond=bond_of(AWARD, 1)
+        number=1, bond=bond_of(FEE, 1)
     )
     assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total - 1))) is None
     assert next_act(file, seen(1_001), replace(ATTITUDE, appeal=False)) is None
