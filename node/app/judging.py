@@ -1,5 +1,6 @@
 """Whether a claim on an escrow is owed: what a provider asks on chain for work that was not accepted."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from node.market import purchase_run
@@ -13,12 +14,21 @@ from protocol.task import purchase
 LOOK_S: Final = 1.0
 
 
-def make_judge(storage: Storage, clock: Clock) -> JudgeClaim:
+async def _no_court(_claim: ChallengedClaim) -> None:
+    """Nobody to go to."""
+
+
+def make_judge(
+    storage: Storage, clock: Clock, contest: Callable[[ChallengedClaim], Awaitable[None]] = _no_court
+) -> JudgeClaim:
     """Return the judge: a claim is owed up to what this node accepted, or received and was about to accept.
 
     A claim for work whose output never came here is contested: silence must not pay for what can't be shown. So is one
     for a receipt that an audit refuted; while the audit is under way, the judge waits for what it finds, as long as
     there is time to contest.
+
+    Before a claim is contested, `contest` takes it to court. A task that its user cancelled stays out of court: its
+    provider may well have done the work, and the escrow's split is what the terms give it.
     """
 
     async def judge(claim: ChallengedClaim) -> bool:
@@ -30,7 +40,10 @@ def make_judge(storage: Storage, clock: Clock) -> JudgeClaim:
             state = machine.state
             in_time = clock.now() < claim.dispute_by - claim.award.pace // 4
             if not (isinstance(state, purchase.Auditing) and state.award_id == claim.award_id and in_time):
-                return _is_owed(state, claim)
+                is_owed = _is_owed(state, claim)
+                if not is_owed and not isinstance(state, purchase.Cancelled):
+                    await contest(claim)
+                return is_owed
             await clock.sleep(LOOK_S)
 
     return judge

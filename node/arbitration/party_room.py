@@ -1,0 +1,72 @@
+"""What everybody works with who represents this node in its own cases."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from node.arbitration.case_files import CaseFiles
+from node.arbitration.party_ports import Cursors, Escrows, Keeping, PartyPapers, Subject
+from node.arbitration.ports import Courthouse, Peers
+from node.operations.clock import Clock
+from protocol.dispute.messages import Dossier
+from protocol.dispute.party import Attitude, File, Open
+from protocol.errors import ProtocolError
+from protocol.identity import Address, ContentDigest
+from protocol.settlement.deadlines import deadlines_of
+from protocol.task.manifest import Manifest
+from protocol.wire.codec import decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyRoom:
+    """The parts.
+
+    Attributes:
+        own: The wallet.
+        attitude: How far it goes.
+    """
+
+    court: Courthouse
+    files: CaseFiles
+    papers: PartyPapers
+    escrows: Escrows
+    peers: Peers
+    blobs: Keeping
+    cursors: Cursors
+    clock: Clock
+    own: Address
+    attitude: Attitude
+
+    async def dossier_of(self, file: File) -> Dossier | None:
+        """Return what this node shows about a case; None if its records are gone."""
+        state = file.state
+        subject = Subject(part=state.part, receipt=state.receipt) if isinstance(state, Open) else None
+        return await self.papers.dossier_of(file.brief.award_id, subject)
+
+    async def keep(self, dossier: Dossier) -> None:
+        """Keep what a case is judged by for as long as it can be judged (L1)."""
+        until = deadlines_of(dossier.award).latest_resolve_by
+        for digest in blobs_of(dossier):
+            await self.blobs.keep(digest, until)
+
+    async def grant(self, dossier: Dossier, wallet: Address) -> None:
+        """Let a node fetch what a dossier leads to."""
+        until = deadlines_of(dossier.award).latest_resolve_by
+        for digest in blobs_of(dossier):
+            await self.peers.grant(digest, wallet, until)
+
+
+def blobs_of(dossier: Dossier) -> tuple[ContentDigest, ...]:
+    """Return module, inputs of the disputed part (of all parts of the award if it isn't known), output and logs.
+
+    Raises:
+        ProtocolError: The dossier names a part that its manifest doesn't have.
+    """
+    manifest, award, receipt = decode(Manifest, dossier.manifest), dossier.award, dossier.receipt
+    parts: Iterable[int] = range(award.first_part, award.first_part + award.parts)
+    if receipt is not None:
+        parts = (receipt.value.part,)
+    if max(parts) >= len(manifest.parts):
+        raise ProtocolError("the award covers parts that its manifest doesn't have")
+    inputs = [blob.digest for part in parts for blob in manifest.inputs_of(part)]
+    results = [] if receipt is None else [receipt.value.output, receipt.value.logs]
+    return tuple(dict.fromkeys([manifest.module.digest, *inputs, *results]))

@@ -1,0 +1,292 @@
+"""What a party of a dispute does, and when."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.dispute.bond import bond_of
+from protocol.dispute.case import (
+    Appealed,
+    CaseClosed,
+    CaseOpened,
+    CommitteeDrawn,
+    Round,
+    RoundDecided,
+    Stage,
+)
+from protocol.dispute.objects import Finding, Vote
+from protocol.dispute.party import (
+    Abandon,
+    Abandoned,
+    AppealCase,
+    Attitude,
+    Brief,
+    CaseBegan,
+    CaseEnded,
+    CloseCase,
+    Closed,
+    Event,
+    EvidenceFound,
+    File,
+    GivenUp,
+    Open,
+    OpenCase,
+    RoundAsked,
+    Sight,
+    VoteCarried,
+    begin,
+    event_of,
+    is_won,
+    next_act,
+    transition,
+)
+from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest
+from protocol.settlement.deadlines import deadlines_of
+from protocol.task.audit import Rerun
+from protocol.units import Amount, Seconds, UnixTime
+from tests.protocol.dispute.dispute_samples import AWARD, AWARD_ID, BUYER, OFFER, RECEIPT, SELLER
+
+FEE = AWARD.dispute_fee
+ATTITUDE = Attitude(min_resolve_within=300, stagger=30)
+RERUN = Rerun(outcome=0, output=ContentDigest(b"\x02" * 32), fuel=7, peak_mib=1, bytes_in=0, bytes_out=1)
+RECEIPT_ID = Digest(b"\x77" * 32)
+BEGAN = UnixTime(deadlines_of(AWARD).deliver_by + 5)
+TIME = 2_400
+NO_ROUND = Round(
+    began=UnixTime(0), time=Seconds(0), ended_after=0, draw_block=0, places=0, sealed_seats=0, opened_seats=0,
+    seat_fee=Amount(0), number=0, stage=Stage.NONE, by_provider=False,
+)  # fmt: skip
+
+
+def brief(*, requester: bool = True, channel: bool = True, convinced: bool = True) -> Brief:
+    award = AWARD if channel else replace(AWARD, channel=ZERO_DIGEST)
+    return Brief(
+        award=award,
+        award_id=AWARD_ID,
+        offer=OFFER,
+        own=BUYER if requester else SELLER,
+        receipt=RECEIPT if convinced else None,
+        rerun=RERUN if convinced and requester else None,
+    )
+
+
+def vote(finding: Finding) -> Vote:
+    return Vote(finding=finding, part=0, outcome=0, output=ContentDigest(bytes(32)), fuel=1, due=Amount(0))
+
+
+def seen(after: int = 0, **changes: Any) -> Sight:
+    """Return what is seen `after` seconds into a round of 1,200 that began at BEGAN."""
+    given = {"began": BEGAN, "time": Seconds(TIME), "stage": Stage.VOTING}
+    return Sight(now=UnixTime(BEGAN + after), round=replace(NO_ROUND, **{**given, **changes}))
+
+
+def opened(file: File, opener: Address = BUYER) -> File:
+    return transition(file, CaseBegan(opener=opener, part=0, receipt=RECEIPT_ID))
+
+
+def decided(finding: Finding, *, requester: bool = True, opener: Address = BUYER, convinced: bool = True) -> File:
+    file = opened(begin(brief(requester=requester, convinced=convinced)), opener)
+    return transition(file, VoteCarried(round=0, vote=vote(finding)))
+
+
+# ------------------------------------------------------------------------------------------------------- opening
+
+
+def test_over_a_channel_a_case_is_opened_until_two_paces_after_the_delivery_and_not_a_second_later() -> None:
+    last = deadlines_of(AWARD).latest_dispute_by
+    file = begin(brief())
+    for now, act in ((0, OpenCase), (last, OpenCase), (last + 1, Abandon)):
+        assert isinstance(next_act(file, Sight(now=UnixTime(now), round=NO_ROUND), ATTITUDE), act)
+
+
+def test_on_an_escrow_a_case_waits_for_a_dispute_that_leaves_the_court_its_time() -> None:
+    file, now = begin(brief(channel=False)), UnixTime(1_000)
+    waiting = Sight(now=now, round=NO_ROUND)
+    assert next_act(file, waiting, ATTITUDE) is None
+    assert next_act(file, replace(waiting, resolve_by=UnixTime(now + 300)), ATTITUDE) == OpenCase()
+    assert isinstance(next_act(file, replace(waiting, resolve_by=UnixTime(now + 299)), ATTITUDE), Abandon)
+    assert isinstance(next_act(file, replace(waiting, escrow_over=True), ATTITUDE), Abandon)
+
+
+def test_a_case_that_is_open_already_is_not_opened_again() -> None:
+    assert next_act(begin(brief()), seen(), ATTITUDE) is None
+
+
+def test_no_case_is_opened_for_a_bond_above_the_limit_or_where_none_is_wanted() -> None:
+    file, sight = begin(brief()), Sight(now=UnixTime(0), round=NO_ROUND)
+    assert next_act(file, sight, replace(ATTITUDE, max_bond=FEE)) == OpenCase()
+    assert isinstance(next_act(file, sight, replace(ATTITUDE, max_bond=Amount(FEE - 1))), Abandon)
+    assert isinstance(next_act(file, sight, replace(ATTITUDE, open=False)), Abandon)
+
+
+# --------------------------------------------------------------------------------------------- appealing, closing
+
+
+@pytest.mark.parametrize(
+    ("requester", "opener", "finding", "appeals"),
+    [
+        (True, BUYER, Finding.UPHELD, True),
+        (True, BUYER, Finding.WRONG_RESULT, False),
+        (True, BUYER, Finding.OVERBILLED, False),
+        (True, BUYER, Finding.OUTPUT_MISSING, False),
+        (True, BUYER, Finding.INPUTS_MISSING, True),
+        (True, SELLER, Finding.INPUTS_MISSING, False),
+        (True, BUYER, Finding.NOT_JUDGED, False),
+        (False, BUYER, Finding.UPHELD, False),
+        (False, BUYER, Finding.WRONG_RESULT, True),
+        (False, BUYER, Finding.OVERBILLED, True),
+        (False, BUYER, Finding.OUTPUT_MISSING, True),
+        (False, BUYER, Finding.INPUTS_MISSING, False),
+        (False, SELLER, Finding.INPUTS_MISSING, True),
+        (False, BUYER, Finding.NOT_JUDGED, False),
+    ],
+)
+def test_who_was_found_wrong_and_knows_better_appeals(
+    *, requester: bool, opener: Address, finding: Finding, appeals: bool
+) -> None:
+    file = decided(finding, requester=requester, opener=opener)
+    act = next_act(file, seen(1_001), ATTITUDE)
+    assert act == (AppealCase(number=1, bond=Amount(FEE // 5 * 11)) if appeals else None)
+
+
+def test_who_never_saw_the_output_does_not_contradict_those_who_did() -> None:
+    assert next_act(decided(Finding.UPHELD, convinced=False), seen(1_001), ATTITUDE) is None
+
+
+def test_an_appeal_is_made_only_within_its_time() -> None:
+    file = decided(Finding.UPHELD)
+    for after, act in ((1_000, None), (1_001, AppealCase), (1_200, AppealCase), (1_201, CloseCase)):
+        assert isinstance(next_act(file, seen(after), ATTITUDE), act or type(None)), after
+    ended = {"ended_after": 501}  # all seats opened 500 seconds after its beginning
+    for after, act in ((500, AppealCase), (700, AppealCase), (701, CloseCase)):
+        assert isinstance(next_act(file, seen(after, **ended), ATTITUDE), act), after
+
+
+def test_an_appeal_costs_the_next_committee_and_counts_against_the_limit_with_what_was_put_down_before() -> None:
+    file, total = decided(Finding.UPHELD), FEE + FEE // 5 * 11
+    assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total))) == AppealCase(
+        number=1, bond=bond_of(FEE, 1)
+    )
+    assert next_act(file, seen(1_001), replace(ATTITUDE, max_bond=Amount(total - 1))) is None
+    assert next_act(file, seen(1_001), replace(ATTITUDE, appeal=False)) is None
+    file = transition(file, RoundAsked(round=1, appellant=BUYER))
+    assert isinstance(file.state, Open)
+    assert file.state.bonds == total
+
+
+def test_there_are_two_appeals_at_most() -> None:
+    file = decided(Finding.UPHELD)
+    for number in (1, 2):
+        file = transition(file, RoundAsked(round=number, appellant=BUYER))
+        assert next_act(file, seen(500, number=number), ATTITUDE) is None, "nothing is decided yet"
+        file = transition(file, VoteCarried(round=number, vote=vote(Finding.UPHELD)))
+        act = next_act(file, seen(501, number=number, stage=Stage.DECIDED), ATTITUDE)
+        assert isinstance(act, AppealCase if number == 1 else CloseCase)
+
+
+def test_a_decision_of_a_round_that_the_chain_has_left_is_not_appealed() -> None:
+    assert next_act(decided(Finding.UPHELD), seen(501, number=1), ATTITUDE) is None
+
+
+@pytest.mark.parametrize("opener", [BUYER, SELLER])
+def test_who_opened_closes_at_once_and_the_other_a_little_later(opener: Address) -> None:
+    file = opened(begin(brief()), opener)
+    first = 1_201 if opener == BUYER else 1_231
+    assert next_act(file, seen(first - 1), ATTITUDE) is None
+    assert next_act(file, seen(first), ATTITUDE) == CloseCase()
+    assert next_act(file, seen(first, stage=Stage.CLOSED), ATTITUDE) is None
+
+
+def test_the_other_side_waits_no_longer_than_a_short_case_leaves_it() -> None:
+    file = opened(begin(brief()), SELLER)
+    assert next_act(file, seen(1_251), replace(ATTITUDE, stagger=1_000)) == CloseCase()
+
+
+# ---------------------------------------------------------------------------------------------------- the record
+
+
+def test_every_fact_of_the_court_says_one_thing_to_a_party() -> None:
+    about = {"award": AWARD_ID}
+    opening = CaseOpened(**about, opener=BUYER, engine=ZERO_DIGEST, part=3, receipt=RECEIPT_ID)
+    assert event_of(opening) == CaseBegan(opener=BUYER, part=3, receipt=RECEIPT_ID)
+    assert event_of(CommitteeDrawn(**about, round=0, committee=())) is None
+    carried = RoundDecided(**about, round=1, seats=7, vote=vote(Finding.UPHELD))
+    assert event_of(carried) == VoteCarried(round=1, vote=vote(Finding.UPHELD))
+    assert event_of(Appealed(**about, round=1, appellant=SELLER)) == RoundAsked(round=1, appellant=SELLER)
+    ended = CaseClosed(**about, finding=Finding.UPHELD, due=Amount(4))
+    assert event_of(ended) == CaseEnded(finding=Finding.UPHELD, due=Amount(4))
+
+
+@pytest.mark.parametrize(
+    ("finding", "requester", "provider"),
+    [
+        (Finding.NONE, None, None),
+        (Finding.NOT_JUDGED, None, None),
+        (Finding.UPHELD, False, True),
+        (Finding.WRONG_RESULT, True, False),
+        (Finding.INPUTS_MISSING, False, True),
+    ],
+)
+def test_a_finding_has_a_winner(*, finding: Finding, requester: bool | None, provider: bool | None) -> None:
+    for is_requester, won in ((True, requester), (False, provider)):
+        file = opened(begin(brief(requester=is_requester)))
+        closed = transition(file, CaseEnded(finding=finding, due=Amount(1))).state
+        assert isinstance(closed, Closed)
+        assert is_won(file.brief, closed) is won
+
+
+def test_what_the_requester_finds_out_later_is_its_conviction_from_then_on() -> None:
+    file = opened(begin(brief(convinced=False)), SELLER)
+    assert not file.brief.is_convinced
+    found = EvidenceFound(receipt=RECEIPT, rerun=RERUN, reason="another output")
+    after = transition(file, found)
+    assert after.brief.is_convinced
+    assert after.state == file.state
+    assert transition(after, replace(found, reason="again")) is after
+
+
+EVENTS: tuple[Event, ...] = (
+    CaseBegan(opener=BUYER, part=0, receipt=RECEIPT_ID),
+    VoteCarried(round=0, vote=vote(Finding.UPHELD)),
+    RoundAsked(round=1, appellant=BUYER),
+    VoteCarried(round=1, vote=vote(Finding.WRONG_RESULT)),
+    RoundAsked(round=2, appellant=SELLER),
+    VoteCarried(round=2, vote=vote(Finding.WRONG_RESULT)),
+    CaseEnded(finding=Finding.WRONG_RESULT, due=Amount(3)),
+)
+
+
+@given(st.lists(st.integers(0, len(EVENTS) - 1), max_size=12))
+def test_facts_that_are_told_again_from_an_older_place_change_nothing(starts: list[int]) -> None:
+    """A reader that comes back after a crash is told facts anew: from an older place on, in their order."""
+    file, reached = begin(brief()), 0
+    for start in starts:
+        first = min(start, reached)
+        told = EVENTS[first : first + 3]
+        for offset, event in enumerate(told):
+            after = transition(file, event)
+            if first + offset < reached:
+                assert after is file, f"{event} was told before"
+            else:
+                assert after != file
+                reached += 1
+            file = after
+    once = begin(brief())
+    for event in EVENTS[:reached]:
+        once = transition(once, event)
+    assert file == once
+
+
+def test_what_was_given_up_or_closed_stays_so() -> None:
+    given_up = transition(begin(brief()), Abandoned(reason="too late"))
+    assert given_up.state == GivenUp(reason="too late")
+    file = begin(brief())
+    for event in EVENTS:
+        file = transition(file, event)
+        assert transition(given_up, event) is given_up
+    assert transition(file, Abandoned(reason="too late")) is file
+    for sight in (seen(0), seen(10_000)):
+        assert next_act(file, sight, ATTITUDE) is next_act(given_up, sight, ATTITUDE) is None
