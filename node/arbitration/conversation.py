@@ -138,7 +138,7 @@ class Conversation:
 
     async def tell(self, fellow: Address) -> None:
         """Tell one fellow our seals, and our openings once there are any, until it has told us its own."""
-        exchange, pause_s = self.exchange, self._room.tick_s
+        exchange, pause_s = self.exchange, self._room.tell_s
         while True:
             changed, opened = self._changed, self._opened
             try:
@@ -155,7 +155,7 @@ class Conversation:
             pause_s = min(LONGEST_PAUSE_S, 1.5 * pause_s)
             with trio.move_on_after(pause_s):
                 await changed.wait()
-                pause_s = self._room.tick_s
+                pause_s = self._room.tell_s
 
     async def _call(self, kind: Any, fellow: Address, method: str, notice: object) -> Any:
         answer = await self._room.peers.call(fellow, method, encode(notice))

@@ -19,7 +19,7 @@ from protocol.wire.codec import decode, encode
 log = structlog.stdlib.get_logger(__name__)
 
 RETRY_S: Final = 1.0
-DOSSIER_MAX_BYTES: Final = 1 << 20
+DOSSIER_MAX_BYTES: Final = 1 << 16
 ENOUGH_SHARE: Final = 0.25
 """Of the time for evidence: so long one side's dossier waits for what the other side may add, and so long an output is
 asked for. After that the part is run with what there is."""

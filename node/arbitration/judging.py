@@ -65,7 +65,7 @@ async def _run(room: ArbiterRoom, evidence: Evidence, matter: Matter, held: Roun
             return await room.runner.run_again(evidence.terms, matter.part)
         except TransientError as error:
             log.warning("court.not_run_yet", award=matter.award.hex(), reason=str(error))
-            await room.clock.sleep(room.tick_s)
+            await room.clock.sleep(room.tell_s)
         except StoaError as error:
             return str(error)
     return None

@@ -35,9 +35,14 @@ class ArbiterRoom:
     block_time_s: float
 
     @property
-    def tick_s(self) -> float:
-        """How often to look whether something has changed."""
-        return min(1.0, self.block_time_s / 2)
+    def look_s(self) -> float:
+        """How often to look at the chain while there is something to do."""
+        return self.block_time_s / 2
+
+    @property
+    def tell_s(self) -> float:
+        """After how long something is told again, at first."""
+        return min(1.0, self.look_s)
 
 
 def after(held: Round, twelfths: int) -> int:

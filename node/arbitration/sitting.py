@@ -43,6 +43,9 @@ TURN_BLOCKS: Final = 2
 LATE_BLOCKS: Final = 10
 """After so many the number of a draw is late. Who asks anew waits a part of that more, at random."""
 MOST_REDRAWS: Final = 2
+IDLE_LOOKS: Final = 500
+"""How often, in the time of a case, who doesn't sit looks whether another committee was drawn."""
+LONGEST_LOOK_S: Final = 60.0
 
 
 class Sitting:
@@ -82,12 +85,13 @@ class Sitting:
 
     async def run(self) -> None:
         """Sit until the round is over, or it turns out that others do."""
-        court, me = self._room.court, self._room.signing.address
+        court, me, pause_s = self._room.court, self._room.signing.address, self._room.look_s
         while True:
             try:
                 held, now = await court.round_of(self._award), await court.now()
                 if self._is_over(held, now) or (self.vote is None and now > held.schedule.seal_by):
                     return
+                pause_s = max(self._room.look_s, min(LONGEST_LOOK_S, held.time / IDLE_LOOKS))
                 committee = await court.committee_of(self._award)
                 if committee is not None and me in committee:
                     await self._sit(held, committee)
@@ -97,7 +101,7 @@ class Sitting:
                     await self._send("court.draw_requested", court.draw(self._award))
             except (TransientError, ChainRejected) as error:
                 log.info("court.waits", award=self._award.hex(), reason=str(error))
-            await self._room.clock.sleep(self._room.tick_s)
+            await self._room.clock.sleep(pause_s)
 
     async def _sit(self, held: Round, committee: tuple[Address, ...]) -> None:
         """Do our part in this committee; returns if it is another one, or the round is over."""
@@ -141,7 +145,7 @@ class Sitting:
                     await self._on_chain(held, now, talk, vote)
             except (TransientError, ChainRejected) as error:
                 log.info("court.step_waits", award=self._award.hex(), reason=str(error))
-            await room.clock.sleep(room.tick_s)
+            await room.clock.sleep(room.look_s)
 
     async def _on_chain(self, held: Round, now: UnixTime, talk: Conversation, vote: Vote) -> None:
         """Take the steps of our own seats that are due on the chain."""

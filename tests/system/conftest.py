@@ -15,14 +15,26 @@ from tests.system.system_lab import Lab, run_lab
 
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The file's network: `PROVIDERS`, `OVERRIDES`, `TERMS` and `ARBITER` of the test module make it another."""
+    """The file's network: `PROVIDERS`, `WATCHERS`, `OVERRIDES` and so on of the test module make it another."""
     module = cast("ModuleType", getattr(request, "module"))  # noqa: B009 - pytest gives it no type
-    providers: int = getattr(module, "PROVIDERS", 3)
-    overrides: dict[str, Any] = getattr(module, "OVERRIDES", {})
-    terms: LocalTerms = getattr(module, "TERMS", TERMS)
     folder = tmp_path_factory.mktemp("net", numbered=True)
+    providers: int = getattr(module, "PROVIDERS", 3)
+    watchers: int = getattr(module, "WATCHERS", 0)
+    overrides: dict[str, Any] = getattr(module, "OVERRIDES", {})
+    own: dict[str, dict[str, Any]] = getattr(module, "OWN", {})
+    terms: LocalTerms = getattr(module, "TERMS", TERMS)
+    court: bool = getattr(module, "COURT", False)
     arbiter: Address = getattr(module, "ARBITER", ZERO_ADDRESS)
-    with run_lab(folder / "d", providers=providers, overrides=overrides, terms=terms, arbiter=arbiter) as lab:
+    with run_lab(
+        folder / "d",
+        providers=providers,
+        watchers=watchers,
+        overrides=overrides,
+        own=own,
+        terms=terms,
+        court=court,
+        arbiter=arbiter,
+    ) as lab:
         yield lab
 
 

@@ -160,6 +160,8 @@ class Lab:
         deployment = self.devnet.deployment
         nodes = {place.name: place.wallet for place in self.devnet.places}
         contracts = {"escrow": deployment.escrow, "channels": deployment.payment_channel}
+        if deployment.has_court:
+            contracts |= {"court": deployment.court, "bench": deployment.bench}
         return {**nodes, **contracts, "stakes": deployment.reputation, "pool": POOL}
 
     async def snapshot(self) -> Snapshot:
@@ -292,9 +294,11 @@ def run_lab(
     folder: Path,
     *,
     providers: int = 3,
+    watchers: int = 0,
     overrides: dict[str, Any] | None = None,
     own: Mapping[str, dict[str, Any]] | None = None,
     terms: LocalTerms = TERMS,
+    court: bool = False,
     arbiter: Address = ZERO_ADDRESS,
 ) -> Generator[Lab]:
     """Run a network in a thread until the block ends."""
@@ -305,7 +309,16 @@ def run_lab(
 
     async def hold() -> None:
         ending.append(trio.Event())
-        network = open_devnet(folder, providers=providers, overrides=overrides, own=own, terms=terms, arbiter=arbiter)
+        network = open_devnet(
+            folder,
+            providers=providers,
+            watchers=watchers,
+            overrides=overrides,
+            own=own,
+            terms=terms,
+            court=court,
+            arbiter=arbiter,
+        )
         async with network as devnet:
             made.append(Lab(devnet, trio.lowlevel.current_trio_token()))
             ready.set()
