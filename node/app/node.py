@@ -17,6 +17,7 @@ from node.networking.network import Network
 from node.operations.clock import Clock
 from node.operations.health import HealthRegistry
 from node.payments.payments import Payments
+from node.reputation.anchoring import Anchors
 from node.storage.storage import Storage
 from node.wallet.signer import Signer
 from protocol.signing.eip712 import Domain
@@ -25,7 +26,7 @@ from protocol.units import UnixTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Made by `open_node`; good until its block ends."""
+    """Made by `open_node`; good until its block ends. `anchors` is None on a network without stakes."""
 
     settings: Settings
     started_at: UnixTime
@@ -36,6 +37,7 @@ class Node:
     signer: Signer
     chain: Chain
     transactor: Transactor
+    anchors: Anchors | None
     network: Network
     directory: Directory
     pool: WorkerPool
