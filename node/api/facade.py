@@ -27,6 +27,9 @@ from node.api.views import (
     PeerView,
     ProvideOrder,
     ProvideView,
+    ReputationReport,
+    ScoreView,
+    SheetView,
     StakeReport,
     TaskDetail,
     TaskEvent,
@@ -164,6 +167,24 @@ class NodeFacade(Protocol):
 
     async def stake_free(self) -> StakeReport:
         """Free the locks of awards that are over, and return when that is confirmed."""
+        ...
+
+    async def reputation_show(self, limit: int) -> ReputationReport:
+        """Return this node's opinions, and the sheets of them that it can prove."""
+        ...
+
+    async def reputation_anchor(self) -> SheetView:
+        """Anchor the opinions as they are now, and return when that is confirmed."""
+        ...
+
+    async def reputation_prove(self, publisher: Address | None, subject: Address, epoch: int) -> ScoreView:
+        """Return a publisher's line about a subject with its proof, checked with the chain.
+
+        Args:
+            publisher: Whose opinion; None for this node's own.
+            subject: About whom.
+            epoch: Of which epoch; 0 for the newest.
+        """
         ...
 
     async def wallet_show(self) -> WalletView:

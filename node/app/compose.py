@@ -2,7 +2,7 @@
 
 import random as system_random
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,12 +18,13 @@ from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.rerunning import SandboxRunner
 from node.app.sandbox import WasmSandbox
+from node.app.score_chain import ContractScores
 from node.app.selling import Seller, load_seller, rates_of
 from node.app.stake_chain import contract_stakes
 from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
-from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.terms import anchor_terms, chain_profile, execution_settings, market_terms, offer_taste, payment_settings
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
 from node.arbitration.arbiter import Arbiter, open_arbiter
@@ -32,7 +33,7 @@ from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
 from node.chain.event_store import SqlEventStore
-from node.chain.gateway import abis_of, open_gateway
+from node.chain.gateway import Gateway, abis_of, open_gateway
 from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
 from node.config.settings import Settings
@@ -51,6 +52,8 @@ from node.operations.health import HealthRegistry
 from node.operations.randomness import RandomSource, SystemRandomSource
 from node.operations.tracing import Tracer, open_tracer
 from node.payments.payments import Payments, open_payments
+from node.reputation.anchoring import Anchors
+from node.reputation.conduct import Reputations
 from node.storage.health import check_database, check_room
 from node.storage.machine_log import select_open_streams
 from node.storage.storage import Storage, open_storage
@@ -60,6 +63,7 @@ from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
 from protocol.errors import ConfigError
+from protocol.identity import Address
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
@@ -80,6 +84,17 @@ class _Base:
     chain: Chain
     deployment: Deployment
     witness: Witness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Money:
+    """The payments, and what else speaks to the contracts."""
+
+    payments: Payments
+    transactor: Transactor
+    gateway: Gateway
+    contracts: ContractChain
+    court: ContractCourt | None
 
 
 @asynccontextmanager
@@ -109,9 +124,9 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
             )
         )
         seller = await load_seller(settings, pool)
-        payments, transactor, court = await _open_payments(stack, base, peers)
-        parts = (base, network, directory, peers, pool, seller, payments, transactor, court)
-        node = await _open_market(stack, *parts, stop)
+        money = await _open_payments(stack, base, peers)
+        anchors = await _open_anchors(stack, base, peers, money)
+        node = await _open_market(stack, base, network, directory, peers, pool, seller, money, anchors, stop)
         await stack.enter_async_context(open_observation(node, witness.instruments, tracer))
         yield node
 
@@ -235,9 +250,7 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     return network, directory, WalletPeers(network, discovery, base.storage, finder=finder)
 
 
-async def _open_payments(
-    stack: AsyncExitStack, base: _Base, peers: WalletPeers
-) -> tuple[Payments, Transactor, ContractCourt | None]:
+async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> _Money:
     journal, chain, signer = base.storage.journal, base.chain, base.signer
     transactor = await stack.enter_async_context(
         open_transactor(
@@ -249,10 +262,11 @@ async def _open_payments(
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
     gateway = open_gateway(chain, transactor)
+    contracts = ContractChain(chain, index, gateway, signer.address, base.storage.cursors)
     payments = await stack.enter_async_context(
         open_payments(
             storage=base.storage,
-            chain=ContractChain(chain, index, gateway, signer.address, base.storage.cursors),
+            chain=contracts,
             wallet=signer,
             peers=peers,
             clock=base.clock,
@@ -263,7 +277,38 @@ async def _open_payments(
             on_flow=base.witness.instruments.on_flow,
         )
     )
-    return payments, transactor, contract_court(chain, index, gateway, signer.address, base.storage.cursors)
+    court = contract_court(chain, index, gateway, signer.address, base.storage.cursors)
+    return _Money(payments=payments, transactor=transactor, gateway=gateway, contracts=contracts, court=court)
+
+
+async def _open_anchors(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> Anchors | None:
+    """Open the sheets of scores; None on a network without the contract that holds their roots."""
+    if money.gateway.reputation is None:
+        return None
+    storage = base.storage
+    opinions = Reputations(storage.journal, storage.read)
+
+    async def open_streams(prefix: str) -> tuple[str, ...]:
+        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
+
+    async def scores(limit: int) -> Mapping[Address, int]:
+        return {each.provider: each.reputation for each in await opinions.all(limit)}
+
+    anchors = Anchors(
+        journal=storage.journal,
+        open_streams=open_streams,
+        chain=ContractScores(base.chain, money.gateway.reputation, money.contracts.is_gas_cheap),
+        peers=peers,
+        wallet=base.signer.address,
+        clock=base.clock,
+        terms=anchor_terms(base.settings),
+        opinions=scores,
+    )
+    await anchors.start()
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    stack.callback(nursery.cancel_scope.cancel)
+    nursery.start_soon(anchors.run)
+    return anchors
 
 
 async def _open_arbiter(
@@ -302,13 +347,12 @@ async def _open_market(
     peers: WalletPeers,
     pool: WorkerPool,
     seller: Seller,
-    payments: Payments,
-    transactor: Transactor,
-    court: ContractCourt | None,
+    money: _Money,
+    anchors: Anchors | None,
     stop: Callable[[], None],
 ) -> Node:
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
-    witness = base.witness
+    witness, payments = base.witness, money.payments
     domain = base.deployment.market_domain
     keep_s = settings.storage.keep_results_h * 3600
     sandbox = WasmSandbox(
@@ -347,7 +391,7 @@ async def _open_market(
             )
         )
     )
-    arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
+    arbiter = await _open_arbiter(stack, base, peers, money.court, sandbox)
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     health.register("database", lambda: check_database(storage.writer))
@@ -363,7 +407,8 @@ async def _open_market(
         storage=storage,
         signer=signer,
         chain=base.chain,
-        transactor=transactor,
+        transactor=money.transactor,
+        anchors=anchors,
         network=network,
         directory=directory,
         pool=pool,

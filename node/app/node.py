@@ -18,6 +18,7 @@ from node.networking.network import Network
 from node.operations.clock import Clock
 from node.operations.health import HealthRegistry
 from node.payments.payments import Payments
+from node.reputation.anchoring import Anchors
 from node.storage.storage import Storage
 from node.wallet.signer import Signer
 from protocol.signing.eip712 import Domain
@@ -26,7 +27,12 @@ from protocol.units import UnixTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Made by `open_node`; good until its block ends. `arbiter` is None unless it judges."""
+    """Made by `open_node`; good until its block ends.
+
+    Attributes:
+        anchors: None on a network without stakes.
+        arbiter: None unless this node judges.
+    """
 
     settings: Settings
     started_at: UnixTime
@@ -37,6 +43,7 @@ class Node:
     signer: Signer
     chain: Chain
     transactor: Transactor
+    anchors: Anchors | None
     network: Network
     directory: Directory
     pool: WorkerPool

@@ -9,6 +9,7 @@ from node.config.settings import Settings
 from node.execution.settings import ExecutionSettings
 from node.market.requester import MarketTerms
 from node.payments.settings import PaymentSettings
+from node.reputation.anchoring import AnchorTerms
 from protocol.identity import ZERO_ADDRESS
 from protocol.market.offer import OfferTaste
 from protocol.units import Amount, BasisPoints, Seconds
@@ -77,6 +78,13 @@ def offer_taste(settings: Settings, chain: Chain) -> OfferTaste:
         max_eta=Seconds(settings.execution.max_wall_s),
         stakes=deployment.has_stakes,
     )
+
+
+def anchor_terms(settings: Settings) -> AnchorTerms:
+    """Return when this node anchors its opinions."""
+    every = Seconds(int(settings.reputation.epoch_h * 3_600))
+    patience = payment_settings(settings).claim_patience
+    return AnchorTerms(unasked=settings.reputation.anchor, every=every, patience=Seconds(min(patience, every // 2)))
 
 
 def payment_settings(settings: Settings) -> PaymentSettings:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import cast
 
 from node.chain.abi import load_artifact
 from node.chain.chain import Block, Chain
@@ -9,12 +10,13 @@ from node.chain.contract import Contract, Sender, Sent
 from node.chain.payment_channel import NO_SIGNATURE
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award, Commitment, Offer, Roll
+from protocol.reputation.scores import ScoreProof
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed
 from protocol.spending import Spend
 from protocol.stake.terms import bonus_account, bonus_of
 from protocol.task.objects import Acceptance, Start
-from protocol.units import Amount, Seconds, UnixTime, format_amount
+from protocol.units import Amount, Seconds, Uint64, UnixTime, format_amount
 
 NO_START = Start(award=ZERO_DIGEST, at=UnixTime(0))
 """For a provider that locks by its own call."""
@@ -97,6 +99,22 @@ class Reputation(Contract):
         """Return the most that an accuser gets."""
         return Amount(await self._view_int("maxBounty", at=None))
 
+    async def epoch_of(self, publisher: Address, *, at: Block | None = None) -> Uint64:
+        """Return the last epoch that a publisher anchored; 0 before the first."""
+        return await self._view_int("epochOf", publisher, at=at)
+
+    async def root_of(self, publisher: Address, epoch: Uint64, *, at: Block | None = None) -> Digest:
+        """Return the root that a publisher anchored for an epoch; zero if none."""
+        (root,) = await self._view("rootOf", publisher, epoch, at=at)
+        return cast("Digest", root)
+
+    async def is_score(self, proof: ScoreProof, *, at: Block | None = None) -> bool:
+        """Return whether the contract finds a line of a publisher's sheet proved (ST10)."""
+        (answer,) = await self._view(
+            "isScore", proof.publisher, proof.epoch, proof.subject, proof.score, proof.siblings, at=at
+        )
+        return bool(answer)
+
     async def credit_of(self, owner: Address, *, at: Block | None = None) -> int:
         """Return what `owner` may withdraw because the token refused a payout."""
         return await self._view_int("creditOf", owner, self._chain.deployment.token, at=at)
@@ -149,6 +167,10 @@ class Reputation(Contract):
     async def punish_awards(self, offer: Offer, one: Signed[Award], other: Signed[Award]) -> Sent:
         """Show two awards of one offer, slot and attempt."""
         return await self._punish("punishAwards", offer, one, other)
+
+    async def anchor(self, epoch: Uint64, root: Digest) -> Sent:
+        """Anchor the root of the sender's scores for an epoch later than its last."""
+        return await self._send(f"anchor the scores of epoch {epoch}", "anchor", epoch, root)
 
     async def withdraw_credit(self, to: Address) -> Sent:
         """Send the sender's credit to `to`."""

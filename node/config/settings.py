@@ -355,6 +355,16 @@ class PaymentSettings(Section):
     )
 
 
+class ReputationSettings(Section):
+    """What this node says of others. Opinions: no node takes another's for true."""
+
+    anchor: bool = Field(
+        default=False,
+        description="Once an epoch, put the root of this node's opinions on the chain, if they changed; costs a fee.",
+    )
+    epoch_h: float = Field(default=24.0, ge=0.01, le=24 * 366, description="Hours of an epoch.")
+
+
 class ExecutionSettings(Section):
     """Limits of the sandbox on this machine, whatever a task asks for."""
 
@@ -460,6 +470,7 @@ class Settings(BaseSettings):
     provider: ProviderSettings = Field(default_factory=ProviderSettings)
     arbiter: ArbiterSettings = Field(default_factory=ArbiterSettings)
     payments: PaymentSettings = Field(default_factory=PaymentSettings)
+    reputation: ReputationSettings = Field(default_factory=ReputationSettings)
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

@@ -51,6 +51,15 @@ class Silence:
     bidders: Annotated[tuple[Address, ...], MaxLen(MAX_BIDDERS)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What this node has seen of a provider, and the reputation that follows."""
+
+    provider: Address
+    record: beta.Record
+    reputation: int
+
+
 class Journal(Protocol):
     """Where silence is noted."""
 
@@ -101,6 +110,13 @@ class Reputations:
         records = await self._reader.query(lambda connection: _read(connection, wanted))
         return {each: beta.compute_reputation(records.get(each, beta.NEWCOMER)) for each in wanted}
 
+    async def all(self, limit: int) -> tuple[Opinion, ...]:
+        """Return whom this node has hired, those that it dealt with most first.
+
+        Who only committed and stayed silent is left out: addresses cost nothing, so anybody could fill the list.
+        """
+        return await self._reader.query(lambda connection: _list(connection, limit))
+
     async def note_silence(self, bidders: tuple[Address, ...]) -> None:
         """Count it against bidders that they committed and revealed nothing."""
         await self._journal.append(
@@ -148,9 +164,18 @@ def _count(
 
 def _read(connection: Connection, providers: tuple[Address, ...]) -> dict[Address, beta.Record]:
     rows = connection.execute(select(_conduct).where(_conduct.c.provider.in_(providers)))
-    return {
-        Address(row.provider): beta.Record(
-            settled=row.settled, failed=row.failed, silent=row.silent, refuted=row.refuted
-        )
-        for row in rows
-    }
+    return {Address(row.provider): _record(row) for row in rows}
+
+
+def _list(connection: Connection, limit: int) -> tuple[Opinion, ...]:
+    dealings = _conduct.c.settled + _conduct.c.failed + _conduct.c.refuted
+    query = select(_conduct).where(dealings > 0).order_by(dealings.desc(), _conduct.c.provider).limit(limit)
+    records = ((Address(row.provider), _record(row)) for row in connection.execute(query))
+    return tuple(
+        Opinion(provider=provider, record=record, reputation=beta.compute_reputation(record))
+        for provider, record in records
+    )
+
+
+def _record(row: Any) -> beta.Record:
+    return beta.Record(settled=row.settled, failed=row.failed, silent=row.silent, refuted=row.refuted)

@@ -10,6 +10,29 @@ from protocol.identity import ZERO_DIGEST, Digest
 from protocol.signing.keccak import keccak256
 
 
+class MerkleTree:
+    """A tree that is hashed once and proves many leaves; it may have none."""
+
+    def __init__(self, leaves: Sequence[Digest]) -> None:
+        self._layers = _layers(leaves)
+
+    @property
+    def root(self) -> Digest:
+        """The root over the leaves in their order; zero for none."""
+        top = self._layers[-1]
+        return top[0] if top else ZERO_DIGEST
+
+    def proof(self, index: int) -> tuple[Digest, ...]:
+        """Return the siblings of leaf `index`, from the bottom up."""
+        proof: list[Digest] = []
+        for layer in self._layers[:-1]:
+            sibling = index ^ 1
+            if sibling < len(layer):
+                proof.append(layer[sibling])
+            index //= 2
+        return tuple(proof)
+
+
 def leaf_hash(encoded: bytes) -> Digest:
     """Return the leaf of some ABI-encoded words."""
     return keccak256(keccak256(encoded))
@@ -17,20 +40,12 @@ def leaf_hash(encoded: bytes) -> Digest:
 
 def merkle_root(leaves: Sequence[Digest]) -> Digest:
     """Return the root over `leaves` in their order; zero for none."""
-    if not leaves:
-        return ZERO_DIGEST
-    return _layers(leaves)[-1][0]
+    return MerkleTree(leaves).root
 
 
 def merkle_proof(leaves: Sequence[Digest], index: int) -> tuple[Digest, ...]:
     """Return the siblings of leaf `index`, from the bottom up."""
-    proof: list[Digest] = []
-    for layer in _layers(leaves)[:-1]:
-        sibling = index ^ 1
-        if sibling < len(layer):
-            proof.append(layer[sibling])
-        index //= 2
-    return tuple(proof)
+    return MerkleTree(leaves).proof(index)
 
 
 def verify_proof(root: Digest, leaf: Digest, proof: Sequence[Digest]) -> bool:

@@ -30,6 +30,7 @@ from protocol.identity import PeerId
 from protocol.market.messages import MarketMessage
 from protocol.market.objects import Award, Bid, Commitment, Offer, Roll, RollLeaf, SealedBid
 from protocol.node_record import NodeRecord
+from protocol.reputation.scores import ScoreProof, ScoreRequest
 from protocol.scalars import find_scalar
 from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import type_string
@@ -67,7 +68,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     MarketMessage, Manifest, Verification, PeersExchange, AwardNotice, FundingNotice, StartNotice, ProgressNotice,
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
     ReleaseRequest,
-    ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion,
+    ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
     DossierRequest, Dossier, SealsNotice, OpeningsNotice,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""

@@ -1,5 +1,6 @@
 """Stakes between real processes: who has none sells no large task, who has locks, delivers, and gets the bonus."""
 
+import json
 from pathlib import Path
 
 from node.api.client import open_client
@@ -7,7 +8,7 @@ from node.api.facade import NodeFacade
 from node.api.views import StakeReport
 from node.chain.local import fund
 from node.devnet.layout import NodePlace
-from protocol.identity import Address
+from protocol.identity import Address, format_address
 from protocol.signing.keccak import keccak256
 from protocol.units import ONE_TOKEN, Amount
 from tests.system.system_lab import Lab, check_output, files_of, make_monte_carlo
@@ -16,12 +17,33 @@ PROVIDERS = 2
 OVERRIDES = {"provider.credit_limit": "10"}
 ARBITER = Address(keccak256(b"an arbiter who is never asked")[12:])
 STAKE = 10 * ONE_TOKEN
+NEWCOMER_SCORE = 2_113
 BUDGET = 12 * ONE_TOKEN
 
 
 async def report(place: NodePlace) -> StakeReport:
     async with open_client(place.socket) as client:
         return await client.call(NodeFacade.stake_show)
+
+
+def raise_score(proof: Path) -> int:
+    """Make a proof claim one point more; return what it said."""
+    said = json.loads(proof.read_text())
+    proof.write_text(json.dumps(said | {"score": said["score"] + 1}))
+    return said["score"]
+
+
+async def check_that_the_buyer_is_held_to_its_word(lab: Lab, about: NodePlace, asker: NodePlace, proof: Path) -> None:
+    """Its opinion is anchored by one process, asked for by another, and checked with the chain by a third."""
+    anchored = await lab.cli(lab.requester, "reputation", "anchor")
+    assert anchored.code == 0, anchored.text
+    subject, publisher = format_address(about.wallet), format_address(lab.requester.wallet)
+    asked = await lab.cli(asker, "reputation", "prove", subject, "--of", publisher, "-o", f"{proof}")
+    assert asked.code == 0, asked.text
+    verified = await lab.cli(asker, "reputation", "verify", f"{proof}")
+    assert verified.code == 0, verified.text
+    assert raise_score(proof) > NEWCOMER_SCORE
+    assert (await lab.cli(asker, "reputation", "verify", f"{proof}")).code == 1
 
 
 async def test_only_who_staked_sells_a_large_task_and_all_of_its_stake_comes_free(lab: Lab, tmp_path: Path) -> None:
@@ -59,6 +81,7 @@ async def test_only_who_staked_sells_a_large_task_and_all_of_its_stake_comes_fre
     after = await report(backed)
     assert (after.locked, after.free, after.awards) == (0, STAKE, ())
 
+    await check_that_the_buyer_is_held_to_its_word(lab, backed, idle, tmp_path / "proof.json")
     await lab.settle()
     bonus = award.price // 20
     income = lab.income(before, await lab.assert_books_balance(before))

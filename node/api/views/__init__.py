@@ -15,6 +15,7 @@ from node.api.views.names import (
     TaskState,
     VerificationName,
 )
+from node.api.views.reputation import OpinionView, ReputationReport, ScoreView, SheetView
 from node.api.views.stakes import AccusationView, StakedAwardView, StakeReport
 from node.api.views.status import (
     CalibrationView,
@@ -81,6 +82,7 @@ __all__ = [
     "HealthView",
     "KernelView",
     "NodeStatus",
+    "OpinionView",
     "PartDelivered",
     "PartProgress",
     "PartView",
@@ -93,7 +95,10 @@ __all__ = [
     "RailName",
     "ReceiptRefuted",
     "RefutedView",
+    "ReputationReport",
     "RollSigned",
+    "ScoreView",
+    "SheetView",
     "StakeReport",
     "StakedAwardView",
     "TaskDetail",

@@ -30,11 +30,15 @@ from node.api.views import (
     HealthView,
     KernelView,
     NodeStatus,
+    OpinionView,
     PartProgress,
     PeerView,
     PricesView,
     ProvideOrder,
     ProvideView,
+    ReputationReport,
+    ScoreView,
+    SheetView,
     StakedAwardView,
     StakeReport,
     TaskDetail,
@@ -97,6 +101,16 @@ class UnknownTask(ProtocolError):
     advice = "see `stoa task list`"
 
 
+SHEET = SheetView(epoch=UnixTime(NOW), scores=1, root=Digest(b"\x07" * 32), block=42)
+REPUTATION = ReputationReport(
+    publisher=OWN,
+    anchors=False,
+    epoch_s=86_400,
+    sheets=(),
+    opinions=(OpinionView(provider=ANN, reputation=8_400, settled=10, failed=0, silent=0, refuted=0),),
+)
+
+
 class WrongBytes(ProtocolError):
     pass
 
@@ -112,6 +126,7 @@ class FakeNode:
     selling: ProvideView = field(default_factory=lambda: SELLING_NOTHING)
     channels: dict[Digest, ChannelView] = field(default_factory=dict[Digest, ChannelView])
     stake: StakeReport = STAKE
+    reputation: ReputationReport = REPUTATION
     cut_read: bool = False
     stopped: bool = False
     watchers: int = 0
@@ -428,6 +443,22 @@ class FakeNode:
     async def stake_free(self) -> StakeReport:
         self.stake = replace(self.stake, locked=Amount(0), free=Amount(self.stake.free + self.stake.locked), awards=())
         return self.stake
+
+    async def reputation_show(self, limit: int) -> ReputationReport:
+        return replace(self.reputation, opinions=self.reputation.opinions[:limit])
+
+    async def reputation_anchor(self) -> SheetView:
+        if self.reputation.sheets:
+            raise ProtocolError("this epoch has its root already", advice="an epoch takes one")
+        self.reputation = replace(self.reputation, sheets=(SHEET,))
+        return SHEET
+
+    async def reputation_prove(self, publisher: Address | None, subject: Address, epoch: int) -> ScoreView:
+        if subject not in [each.provider for each in self.reputation.opinions] or epoch not in (0, SHEET.epoch):
+            raise ProtocolError("no score of it is in that sheet")
+        return ScoreView(
+            publisher=publisher or OWN, epoch=SHEET.epoch, subject=subject, score=8_400, siblings=(Digest(bytes(32)),)
+        )
 
     async def wallet_show(self) -> WalletView:
         return WalletView(

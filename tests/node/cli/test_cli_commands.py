@@ -229,11 +229,31 @@ def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
         assert place.stoa("stake", "add", "-5").exit_code == ExitCode.USAGE
 
 
+def test_opinions_are_shown_anchored_and_proved(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        assert "Nothing is anchored" in place.stoa("reputation", "show").stdout
+        about = place.json("reputation", "show")["opinions"][0]["provider"]
+        assert place.json("reputation", "anchor")["scores"] == 1
+        assert place.stoa("reputation", "anchor").exit_code == ExitCode.REFUSED
+        file = tmp_path / "proof.json"
+        proof = place.json("reputation", "prove", about, "-o", str(file))
+        assert json.loads(file.read_text()) == proof
+        assert (proof["subject"], proof["score"]) == (about, 8_400)
+        assert place.json("reputation", "prove", about, "--of", SOMEBODY)["publisher"] == SOMEBODY
+        assert place.stoa("reputation", "prove", SOMEBODY).exit_code == ExitCode.REFUSED
+        too_long = json.dumps(proof | {"siblings": ["00" * 32] * 33})
+        for text in ("", "[]", "{}", json.dumps(proof | {"score": "1"}), too_long):
+            file.write_text(text)
+            assert place.stoa("reputation", "verify", str(file)).exit_code == ExitCode.USAGE, text
+        assert place.stoa("reputation", "verify", str(tmp_path / "none")).exit_code == ExitCode.USAGE
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("status",),
         ("stake", "status"),
+        ("reputation", "show"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
@@ -372,6 +392,7 @@ def test_help_and_completion_load_none_of_the_node(tmp_path: Path) -> None:
 
 COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
+    "reputation show", "reputation anchor", "reputation prove", "reputation verify",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
     "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
