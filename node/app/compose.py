@@ -24,6 +24,7 @@ from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
+from node.app.watch_chain import watch_parts
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.event_index import open_event_index
@@ -249,6 +250,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             chain_id=base.deployment.chain_id,
             judge=make_judge(base.storage, base.clock),
             stake_chain=contract_stakes(chain, gateway),
+            watch=watch_parts(base.settings, gateway, signer),
             on_flow=base.witness.instruments.on_flow,
         )
     )

@@ -23,6 +23,14 @@ from node.networking.lookup.finder import FindQuestion
 from node.networking.relay.reach import ReachAnswer, ReachQuestion
 from protocol.channel.messages import CloseProposal, ReleaseAnswer, ReleaseRequest, VoucherHeld
 from protocol.channel.objects import Close, Hold, Voucher
+from protocol.channel.watch_messages import (
+    HandAnswer,
+    HandRequest,
+    KeptAnswer,
+    KeptRequest,
+    WatchStateAnswer,
+    WatchStateRequest,
+)
 from protocol.dispute.objects import Verdict
 from protocol.escrow.objects import Settlement
 from protocol.identity import PeerId
@@ -67,6 +75,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
     ReleaseRequest,
     ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion,
+    HandRequest, HandAnswer, WatchStateRequest, WatchStateAnswer, KeptRequest, KeptAnswer,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""
 
