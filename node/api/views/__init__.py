@@ -54,6 +54,7 @@ from node.api.views.tasks import (
     TaskPlan,
     TaskView,
 )
+from node.api.views.watch import CoverView, HeldView, TowerView, WatchClientView, WatchedView, WatchReport
 
 __all__ = [
     "AccusationView",
@@ -74,11 +75,13 @@ __all__ = [
     "CapView",
     "ChannelView",
     "CountView",
+    "CoverView",
     "EarningView",
     "EarningsReport",
     "EscrowView",
     "FinalState",
     "HealthView",
+    "HeldView",
     "KernelView",
     "NodeStatus",
     "PartDelivered",
@@ -104,9 +107,13 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "TowerView",
     "TransactionView",
     "VerificationName",
     "WalletView",
+    "WatchClientView",
+    "WatchReport",
+    "WatchedView",
     "WinnerChosen",
     "WorkStarted",
 ]

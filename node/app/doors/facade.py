@@ -6,10 +6,11 @@ from node.app.doors.money import MoneyDoors
 from node.app.doors.stakes import StakeDoors
 from node.app.doors.status import StatusDoors
 from node.app.doors.tasks import TaskDoors
+from node.app.doors.watch import WatchDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, BackupDoors, StatusDoors):
+class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, WatchDoors, BackupDoors, StatusDoors):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+import trio
 
 from node.payments.channel_payee import ChannelPayee
 from node.payments.room import Room
@@ -65,9 +66,11 @@ class _Line:
         heard_at: When it last answered at all; None if not in this run.
         least: The smallest gain for which it acts; None before it told.
         trouble: Why the last request failed; empty if it did not.
+        scope: Ends it when the tower is not ours any more.
     """
 
     wallet: Address
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     held: dict[Digest, HandedMark] = field(default_factory=dict[Digest, HandedMark])
     refused: dict[Digest, tuple[UnixTime, str]] = field(default_factory=dict[Digest, tuple[UnixTime, str]])
     checked_at: UnixTime = UnixTime(0)
@@ -128,6 +131,21 @@ class Handover:
         for line in self._lines.values():
             self._room.nursery.start_soon(self._serve, line)
 
+    def add(self, wallet: Address) -> None:
+        """Have a tower watch from now on, until this node ends."""
+        if wallet not in self._lines:
+            self._lines[wallet] = line = _Line(wallet=wallet)
+            self._room.nursery.start_soon(self._serve, line)
+
+    async def remove(self, wallet: Address) -> None:
+        """Tell a tower nothing more. What it holds it keeps, and may act on it: that can only be in our favour."""
+        line = self._lines.pop(wallet, None)
+        if line is None:
+            return
+        line.scope.cancel()
+        for channel in tuple(line.held):
+            await self._note(line, channel, None)
+
     def towers(self) -> tuple[TowerView, ...]:
         """Return our towers."""
         return tuple(
@@ -150,16 +168,17 @@ class Handover:
     async def _serve(self, line: _Line) -> None:
         """Keep one tower up to date until cancelled."""
         delay_s = LOOK_S
-        while True:
-            try:
-                await self._keep_up(line)
-            except (TransientError, ProtocolError) as error:
-                if line.trouble != str(error):
-                    log.warning("handover.failed", tower=format_address(line.wallet), reason=str(error))
-                line.trouble, delay_s = str(error), min(2 * delay_s, LONGEST_RETRY_S)
-            else:
-                line.trouble, delay_s = "", LOOK_S
-            await self._room.clock.sleep(delay_s)
+        with line.scope:
+            while True:
+                try:
+                    await self._keep_up(line)
+                except (TransientError, ProtocolError) as error:
+                    if line.trouble != str(error):
+                        log.warning("handover.failed", tower=format_address(line.wallet), reason=str(error))
+                    line.trouble, delay_s = str(error), min(2 * delay_s, LONGEST_RETRY_S)
+                else:
+                    line.trouble, delay_s = "", LOOK_S
+                await self._room.clock.sleep(delay_s)
 
     async def _keep_up(self, line: _Line) -> None:
         purses, now = self._payee.purses(), self._room.clock.now()
@@ -264,6 +283,8 @@ class Handover:
         )
 
     async def _note(self, line: _Line, channel: Digest, mark: HandedMark | None) -> None:
+        if mark is not None and line.scope.cancel_called:
+            return
         await self._store.mark(line.wallet, channel, mark, self._room.clock.now())
         if mark is None:
             line.held.pop(channel, None)

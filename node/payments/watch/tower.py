@@ -94,6 +94,7 @@ class Tower:
     def __init__(self, room: Room, chain: WatchChain, store: WatchStore, settings: WatchSettings) -> None:
         self._room, self._chain, self._store, self._settings = room, chain, store, settings
         self._keeper = Keeper(room, chain, store, settings)
+        self._clients = set(settings.clients)
         self._heard: dict[Address, UnixTime] = {}
         self._minute = 0
         self._asked: Counter[Address] = Counter()
@@ -129,11 +130,11 @@ class Tower:
         """Return those on the list, and those who are not on it any more and have channels here."""
         acts = Counter(act.client for act in await self._store.acts(UnixTime(self._room.clock.now() - DAY_S + 1)))
         watches = [watch.stored for watch in self._keeper.watches.values()]
-        wallets = sorted({*self._settings.clients, *(stored.client for stored in watches)})
+        wallets = sorted({*self._clients, *(stored.client for stored in watches)})
         return tuple(
             ClientView(
                 wallet=wallet,
-                allowed=wallet in self._settings.clients,
+                allowed=wallet in self._clients,
                 watches=sum(stored.client == wallet for stored in watches),
                 size=sum(stored.size for stored in watches if stored.client == wallet),
                 seen_at=self._heard.get(wallet),
@@ -141,6 +142,14 @@ class Tower:
             )
             for wallet in wallets
         )
+
+    def allow(self, client: Address) -> None:
+        """Watch for a client, until this node ends."""
+        self._clients.add(client)
+
+    def disallow(self, client: Address) -> None:
+        """Take nothing more from a client; what is watched for it is watched to its end (WT11)."""
+        self._clients.discard(client)
 
     async def drop(self, channel: Digest) -> None:
         """Watch a channel no more.
@@ -189,7 +198,7 @@ class Tower:
             TooOften: It has asked enough for this minute.
         """
         client = self._room.peers.wallet_of(peer)
-        if client is None or client not in self._settings.clients:
+        if client is None or client not in self._clients:
             raise NotAClient(client)
         now = self._room.clock.now()
         if now // 60 != self._minute:

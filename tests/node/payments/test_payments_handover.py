@@ -174,9 +174,17 @@ async def test_a_tower_is_told_the_newest_that_matters_once_and_again_when_it_ha
             assert recorder.sequences == [3, 3, 3]
         # A tower that is not ours any more is forgotten: nothing of it comes back when it is ours again.
         async with world.party("payee", watch=replace(settings, towers=())) as payee:
-            assert [dict(each.held) for each in handover_of(payee).covers()] == [{}]
-        async with world.party("payee", watch=settings):
+            handover = handover_of(payee)
+            assert [(dict(each.held), each.covered) for each in handover.covers()] == [({}, False)]
+            handover.add(RECORDER)
+            handover.add(RECORDER)
             await eventually(lambda: recorder.sequences == [3, 3, 3, 3])
+            await eventually(lambda: handover.covers()[0].covered)
+            await handover.remove(RECORDER)
+            await handover.remove(RECORDER)
+            assert (handover.towers(), handover.covers()[0].covered) == ((), False)
+        async with world.party("payee", watch=settings):
+            await eventually(lambda: recorder.sequences == [3, 3, 3, 3, 3])
 
 
 async def test_what_the_payee_has_lost_comes_back_from_its_tower_by_its_own_signatures(world: World) -> None:
