@@ -19,7 +19,7 @@ from node.payments.watch.settings import WatchSettings
 from node.payments.watch.store import WatchStore
 from protocol.channel.errors import BadVoucher, WrongChannel
 from protocol.channel.receiving import Purse
-from protocol.channel.watch import HandedMark, WatchOrder, mark_of, money_at_stake, verify_watch_order
+from protocol.channel.watch import HandedMark, WatchOrder, mark_of, money_at_stake
 from protocol.channel.watch_messages import (
     HAND_MAX_BYTES,
     HAND_METHOD,
@@ -266,11 +266,10 @@ class Handover:
         request = encode(KeptRequest(channel=channel))
         body = await self._room.peers.call(line.wallet, NEWEST_METHOD, request)
         order = decode(KeptAnswer, body, max_bytes=ORDER_MAX_BYTES).order
-        if order is None or order.key != purse.key:
+        if order is None or order.key != purse.key or order.voucher.value.sequence <= purse.sequence:
             raise WrongChannel("the tower does not show the order that it says it holds")
-        verify_watch_order(self._room.channel_domain, order)
         try:
-            await self._payee.take_back(order)
+            await self._payee.take_back(order)  # which checks it as any voucher
         except BadVoucher as error:
             log.warning("handover.not_taken_back", channel=channel.hex(), reason=str(error))
             return

@@ -26,8 +26,11 @@ from protocol.units import UnixTime, format_amount
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 SWEEPS_A_CHALLENGE: Final = 16
-LOOK_S: Final = 1.0
-"""Between two looks at the clock; most end by asking nobody anything."""
+LONGEST_WAIT_S: Final = 60.0
+"""A wall clock may be set forward while we wait; a new block ends the wait in any case."""
+SHORTEST_WAIT_S: Final = 0.1
+AWAY_S: Final = 1.0
+"""Between two questions to a chain that does not answer. Each is about another channel, so that none holds up all."""
 RETRY_S: Final = 15
 """Most seconds until what failed is tried again: a few blocks."""
 RETRIES_A_CHALLENGE: Final = 32
@@ -43,6 +46,7 @@ class Watch:
         not_before: Second before which an act that failed is not tried again.
         trouble: Why the last act failed, or waits; empty if it did not.
         acting: Whether a transaction is on its way.
+        gone_since: Since when the chain says that it is over; None if it does not.
     """
 
     stored: StoredWatch
@@ -50,6 +54,12 @@ class Watch:
     not_before: UnixTime = UnixTime(0)
     trouble: str = ""
     acting: bool = False
+    gone_since: UnixTime | None = None
+
+    @property
+    def due_at(self) -> UnixTime | None:
+        """When it is to be looked at again to act; None if there is nothing to do, or it is being done."""
+        return None if self.plan is None or self.acting else max(self.plan.at, self.not_before)
 
 
 class Keeper:
@@ -99,7 +109,7 @@ class Keeper:
                         await self._look(channel, nursery)
                 except TransientError as error:  # the channel is asked after later, the others before it
                     log.debug("tower.chain_away", reason=str(error))
-                with trio.move_on_after(LOOK_S):
+                with trio.move_on_after(self._idle_s()):
                     await beat.wait()
 
     async def forget(self, channel: Digest) -> None:
@@ -110,14 +120,25 @@ class Keeper:
     def _plan_looks(self) -> None:
         now = self.now()
         for channel, watch in self.watches.items():
-            if watch.plan is not None and not watch.acting and max(watch.plan.at, watch.not_before) <= now:
+            if watch.due_at is not None and watch.due_at <= now:
                 self._urgent[channel] = None
         for channel in [channel for channel, at in self._failed.items() if at <= now]:
             del self._failed[channel]
             self._urgent[channel] = None
-        if now - self._swept_at >= max(1, self._room.rules.challenge // SWEEPS_A_CHALLENGE) and not self._sweep:
+        if now - self._swept_at >= self._sweep_every() and not self._sweep:
             self._swept_at = now
             self._sweep.extend(self.watches)
+
+    def _sweep_every(self) -> int:
+        return max(1, self._room.rules.challenge // SWEEPS_A_CHALLENGE)
+
+    def _idle_s(self) -> float:
+        """Return for how long there is nothing to look at, if nothing happens."""
+        if self._urgent or self._sweep:
+            return AWAY_S
+        due = [self._swept_at + self._sweep_every(), *self._failed.values()]
+        due += [watch.due_at for watch in self.watches.values() if watch.due_at is not None]
+        return min(max(min(due) - self._room.clock.unix_time(), SHORTEST_WAIT_S), LONGEST_WAIT_S)
 
     def _take_next(self) -> Digest | None:
         if self._urgent:
@@ -149,15 +170,27 @@ class Keeper:
             seen_at=self.seen.setdefault(stored.client, self.now()),
         )
         if isinstance(decision, Over):
-            log.info("tower.channel_over", channel=channel.hex(), client=format_address(stored.client))
-            await self.forget(channel)
+            await self._note_gone(channel, watch)
             return
+        watch.gone_since = None
         watch.plan = decision if isinstance(decision, Act) else None
         if watch.plan is None:
             watch.trouble = ""
-        elif max(watch.plan.at, watch.not_before) <= self.now():
+        elif watch.due_at is not None and watch.due_at <= self.now():
             watch.acting = True
             nursery.start_soon(self._act, watch, watch.plan)
+
+    async def _note_gone(self, channel: Digest, watch: Watch) -> None:
+        """Forget a channel that is over, once that has been so for a while.
+
+        Behind the address of a chain's node there may be several, of which one lags behind the opening of a channel.
+        """
+        watch.plan, now = None, self.now()
+        if watch.gone_since is None:
+            watch.gone_since = now
+        elif now - watch.gone_since >= self._sweep_every():
+            log.info("tower.channel_over", channel=channel.hex(), client=format_address(watch.stored.client))
+            await self.forget(channel)
 
     async def _act(self, watch: Watch, act: Act) -> None:
         """Bring a channel's order on chain; whatever comes of it, the contract is asked again afterwards."""

@@ -10,6 +10,7 @@ from node.payments.errors import ChannelUnknown
 from node.payments.watch import tower as tower_module
 from node.payments.watch.errors import NotAClient, TooOften
 from node.payments.watch.settings import WatchSettings
+from node.payments.watch.tower import Tower
 from node.storage.writer import WriterClosed
 from protocol.channel.holds import build_voucher
 from protocol.channel.objects import ChannelKey, Hold, channel_id
@@ -88,8 +89,7 @@ def order_of(
 
 async def test_a_tower_brings_the_newest_voucher_of_a_payee_that_is_away_on_chain(world: World) -> None:
     async with world.party("other", watch=FOR_PAYEE) as tower:
-        towers = tower.payments.tower
-        assert towers is not None
+        towers = tower_of(tower)
         async with world.party("payer") as payer, world.party("payee", watch=BY_TOWER) as payee:
             signed, _, _ = await engage(world, payer, payee, PRICE, arbiter=tower.address, dispute_fee=Amount(7))
             channel = signed.value.channel
@@ -127,8 +127,7 @@ async def test_a_lying_client_has_nothing_kept_for_it(world: World) -> None:
     other = address_of(key_of("payer"))
     settings = replace(FOR_PAYEE, clients=frozenset({PAYEE, TOWER}), least=Amount(ONE_TOKEN))
     async with world.party("payer") as payer, world.party("other", watch=settings) as tower:
-        towers = tower.payments.tower
-        assert towers is not None
+        towers = tower_of(tower)
         key = await open_channel(payer)
         small = await open_channel(payer, deposit=ONE_TOKEN - 1)
         foreign = await open_channel(payer, payee=TOWER)
@@ -191,8 +190,7 @@ async def test_no_client_takes_more_room_or_time_than_it_has(world: World, monke
         assert 2 * len(encode(plain[0])) < settings.bytes_per_client < len(encode(plain[0])) + len(encode(large))
         assert len(encode(large)) < settings.bytes_per_client
         async with world.party("other", watch=settings) as tower:
-            towers = tower.payments.tower
-            assert towers is not None
+            towers = tower_of(tower)
             results = await hand(world, *plain)
             assert [each.problem.split(":")[0] for each in results] == ["", "", "TooManyWatches"]
             (result,) = await hand(world, large)  # it would fit alone, and not beside the other
@@ -220,8 +218,7 @@ async def test_no_client_takes_more_room_or_time_than_it_has(world: World, monke
             assert await state_for(world, PAYEE) == before == {channels[1]: 39, channels[2]: 1}
             # A client that was struck off the list is served to the end, and hands over nothing more.
         async with world.party("other", watch=replace(settings, clients=frozenset())) as tower:
-            towers = tower.payments.tower
-            assert towers is not None
+            towers = tower_of(tower)
             assert len(towers.watches()) == 2
             assert [(each.wallet, each.allowed) for each in await towers.clients()] == [(PAYEE, False)]
             with pytest.raises(NotAClient):
@@ -239,8 +236,7 @@ async def test_a_tower_that_dies_at_each_commit_still_brings_all_of_it_on_chain(
 
     async def live(tower: Party) -> None:
         nonlocal is_taken, is_leaving
-        towers = tower.payments.tower
-        assert towers is not None
+        towers = tower_of(tower)
         if is_taken:
             assert [view.sequence for view in towers.watches()] == [7]  # what was acknowledged is kept
         else:
@@ -268,14 +264,13 @@ async def test_a_tower_that_dies_at_each_commit_still_brings_all_of_it_on_chain(
     assert await sent_by(world, TOWER) == 1  # it paid for one transaction
 
 
-async def test_a_tower_that_may_not_act_says_so_and_acts_when_it_may(world: World) -> None:
+async def test_a_tower_that_may_not_act_says_so_acts_when_it_may_and_forgets_what_is_over(world: World) -> None:
     async with world.party("payer") as payer:
         keys = [await open_channel(payer) for _ in range(2)]
         channels = [each.channel for each in payer.payments.payer.channels()]
     orders = [order_of(world, key, name, 1, 60) for key, name in zip(keys, channels, strict=True)]
     async with world.party("other", watch=replace(FOR_PAYEE, acts_per_day=1)) as tower:
-        towers = tower.payments.tower
-        assert towers is not None
+        towers = tower_of(tower)
         assert not any(each.problem for each in await hand(world, *orders))
         await leave(world, *channels)
         await eventually(lambda: any("acts_per_day" in view.trouble for view in towers.watches()))
@@ -286,7 +281,19 @@ async def test_a_tower_that_may_not_act_says_so_and_acts_when_it_may(world: Worl
 
         await until(lambda: are_claimed([0, 60]))
     async with world.party("other", watch=replace(FOR_PAYEE, acts_per_day=2)) as tower:
+        later = tower_of(tower)
         await until(lambda tower=tower: are_claimed([60, 60], tower))
+        assert len(later.watches()) == 2
+        async with world.party("payer") as payer:  # takes the rest, and with it the channels end
+            await eventually(lambda: payer.payments.payer.channels() == ())
+        await eventually(lambda: later.watches() == ())
+    async with world.party("other", watch=FOR_PAYEE):
+        assert await state_for(world, PAYEE) == {}
+
+
+def tower_of(party: Party) -> Tower:
+    assert party.payments.tower is not None
+    return party.payments.tower
 
 
 async def leave(world: World, *channels: Digest) -> None:
