@@ -34,6 +34,8 @@ AWAY_S: Final = 1.0
 RETRY_S: Final = 15
 """Most seconds until what failed is tried again: a few blocks."""
 RETRIES_A_CHALLENGE: Final = 32
+TROUBLE: Final = (TransientError, ProtocolError, ChainRejected)
+"""Of the chain, the wallet or the disk; a node of the chain may answer what makes no sense, too."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -107,7 +109,7 @@ class Keeper:
                 try:
                     while (channel := self._take_next()) is not None:
                         await self._look(channel, nursery)
-                except TransientError as error:  # the channel is asked after later, the others before it
+                except TROUBLE as error:  # the channel is asked after later, the others before it
                     log.debug("tower.chain_away", reason=str(error))
                 with trio.move_on_after(self._idle_s()):
                     await beat.wait()
@@ -155,7 +157,7 @@ class Keeper:
         try:
             standing = await self._chain.standing(channel)
             await self._decide(channel, watch, standing, nursery)
-        except TransientError:
+        except TROUBLE:
             self._failed[channel] = self._retry_at()
             raise
 
@@ -216,7 +218,7 @@ class Keeper:
             await self._store.end_act(channel, voucher, block)
             watch.trouble = ""
             log.info("tower.acted", channel=channel.hex(), block=block)
-        except (TransientError, ProtocolError, ChainRejected) as error:
+        except TROUBLE as error:
             self._give_up_for_now(watch, str(error))
         finally:
             watch.acting = False

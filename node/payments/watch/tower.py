@@ -43,7 +43,7 @@ from protocol.wire.codec import decode, encode
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-REQUESTS_A_MINUTE: Final = 60
+REQUESTS_A_MINUTE: Final = 120
 """Of one client. Its node asks a few times a challenge, and hands what is new every few seconds at most."""
 
 

@@ -22,7 +22,7 @@ from protocol.channel.holds import build_voucher
 from protocol.channel.objects import ChannelKey, ChannelRules, Hold, channel_id
 from protocol.channel.tower import TURNS, Standing, turn_of
 from protocol.channel.watch import WatchOrder
-from protocol.errors import ChainRejected, TransientError
+from protocol.errors import ChainRejected, ProtocolError, StoaError, TransientError
 from protocol.identity import Address, Digest
 from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import Domain
@@ -163,8 +163,9 @@ async def test_after_an_outage_of_hours_it_acts_at_once(tmp_path: Path, autojump
         assert all(0 <= at - (NOW + 60 + 10 * HOUR) <= RETRY_S + 10 for at, _ in stage.contract.acts)
 
 
+@pytest.mark.parametrize("error", [TransientError("no answer"), ProtocolError("no sense"), ChainRejected("no")])
 async def test_one_channel_that_can_not_be_asked_about_holds_up_no_other(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, *, error: StoaError
 ) -> None:
     del autojump_clock
     async with open_stage(tmp_path, channels=4) as stage:
@@ -172,7 +173,7 @@ async def test_one_channel_that_can_not_be_asked_about_holds_up_no_other(
 
         def fail(_what: str, channel: Digest) -> None:
             if channel == poisoned:
-                raise TransientError("this answer is too long")
+                raise error
 
         stage.contract.fails = fail
         for channel in stage.channels:
