@@ -38,6 +38,7 @@ from node.api.views import (
     TaskPlan,
     TaskView,
     WalletView,
+    WatchReport,
 )
 from protocol.identity import Address, ContentDigest
 from protocol.units import Amount, UnixTime
@@ -185,6 +186,30 @@ class NodeFacade(Protocol):
             subject: About whom.
             epoch: Of which epoch; 0 for the newest.
         """
+        ...
+
+    async def watch_show(self) -> WatchReport:
+        """Return our watchtowers and what they hold, and whom this node watches for."""
+        ...
+
+    async def watch_add(self, tower: Address) -> WatchReport:
+        """Have the node of this wallet watch our channels, until this node ends; the file is not touched."""
+        ...
+
+    async def watch_remove(self, tower: Address) -> WatchReport:
+        """Tell a tower nothing more, until this node ends."""
+        ...
+
+    async def watch_allow(self, client: Address) -> WatchReport:
+        """Watch for the node of this wallet, until this node ends."""
+        ...
+
+    async def watch_disallow(self, client: Address) -> WatchReport:
+        """Take no new orders of a client; what is watched for it stays so."""
+        ...
+
+    async def watch_drop(self, channel: str) -> WatchReport:
+        """Watch a client's channel no more."""
         ...
 
     async def wallet_show(self) -> WalletView:

@@ -27,6 +27,7 @@ from node.app.telemetry.witness import Witness
 from node.app.terms import anchor_terms, chain_profile, execution_settings, market_terms, offer_taste, payment_settings
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
+from node.app.watch_chain import watch_parts
 from node.arbitration.arbiter import Arbiter, open_arbiter
 from node.arbitration.room import ArbiterRoom
 from node.chain.chain import Chain, open_chain_or_wait
@@ -274,6 +275,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             chain_id=base.deployment.chain_id,
             judge=make_judge(base.storage, base.clock),
             stake_chain=contract_stakes(chain, gateway),
+            watch=watch_parts(base.settings, gateway, signer),
             on_flow=base.witness.instruments.on_flow,
         )
     )

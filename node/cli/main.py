@@ -38,6 +38,7 @@ StoaGroup.branches = {
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
         ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify.", _MONEY),
+        ("watch", "commands.watch", "Watchtowers: list, add, remove, allow, disallow, drop.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
         (
             "chain",

@@ -365,6 +365,36 @@ class ReputationSettings(Section):
     epoch_h: float = Field(default=24.0, ge=0.01, le=24 * 366, description="Hours of an epoch.")
 
 
+class WatchtowerSettings(Section):
+    """Who watches this node's channels while it is away, and for whom it watches."""
+
+    towers: Addresses = Field(
+        default=(),
+        max_length=8,
+        description="Wallets of nodes that watch the channels that pay this one; each has this wallet in its clients.",
+        examples=[["0x52908400098527886E0F7030069857D2E4169EE7"]],
+    )
+    hand_at: Dollars = Field(
+        default=Amount(1_000_000),
+        description="Money at stake in a channel, beyond what a tower knows of, from which the tower is told.",
+    )
+    clients: Addresses = Field(
+        default=(),
+        max_length=256,
+        description="Wallets of nodes for which this one watches, at its own cost for gas. Empty: for nobody.",
+        examples=[["0x8617E340B3D01FA5F11F306F4090FD50E238070D"]],
+    )
+    watches_per_client: int = Field(default=256, ge=1, le=4096, description="Most channels of one client.")
+    mib_per_client: int = Field(default=4, ge=1, le=64, description="Most disk for all that one client hands over.")
+    least: Dollars = Field(
+        default=Amount(1_000_000),
+        description="Smallest deposit that is watched, and smallest gain for which a transaction is sent.",
+    )
+    acts_per_day: int = Field(
+        default=48, ge=1, le=10_000, description="Most transactions for one client in any 24 hours."
+    )
+
+
 class ExecutionSettings(Section):
     """Limits of the sandbox on this machine, whatever a task asks for."""
 
@@ -471,6 +501,7 @@ class Settings(BaseSettings):
     arbiter: ArbiterSettings = Field(default_factory=ArbiterSettings)
     payments: PaymentSettings = Field(default_factory=PaymentSettings)
     reputation: ReputationSettings = Field(default_factory=ReputationSettings)
+    watchtower: WatchtowerSettings = Field(default_factory=WatchtowerSettings)
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

@@ -55,6 +55,7 @@ from node.api.views.tasks import (
     TaskPlan,
     TaskView,
 )
+from node.api.views.watch import CoverView, HeldView, TowerView, WatchClientView, WatchedView, WatchReport
 
 __all__ = [
     "AccusationView",
@@ -75,11 +76,13 @@ __all__ = [
     "CapView",
     "ChannelView",
     "CountView",
+    "CoverView",
     "EarningView",
     "EarningsReport",
     "EscrowView",
     "FinalState",
     "HealthView",
+    "HeldView",
     "KernelView",
     "NodeStatus",
     "OpinionView",
@@ -109,9 +112,13 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "TowerView",
     "TransactionView",
     "VerificationName",
     "WalletView",
+    "WatchClientView",
+    "WatchReport",
+    "WatchedView",
     "WinnerChosen",
     "WorkStarted",
 ]

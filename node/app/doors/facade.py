@@ -7,10 +7,11 @@ from node.app.doors.reputation import ReputationDoors
 from node.app.doors.stakes import StakeDoors
 from node.app.doors.status import StatusDoors
 from node.app.doors.tasks import TaskDoors
+from node.app.doors.watch import WatchDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ReputationDoors, BackupDoors, StatusDoors):
+class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ReputationDoors, WatchDoors, BackupDoors, StatusDoors):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:

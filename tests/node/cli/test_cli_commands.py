@@ -13,7 +13,10 @@ from blake3 import blake3
 
 from node.api.evidence import judge_file
 from node.cli.failures import ExitCode
+from node.config.load import load_settings
+from protocol.identity import format_address, parse_address
 from tests.node.api.fake_node import ANN, FakeNode
+from tests.node.api.fake_task import BOB
 from tests.node.cli.cli_lab import Place, running, stoa, write_task
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -248,12 +251,36 @@ def test_opinions_are_shown_anchored_and_proved(tmp_path: Path) -> None:
         assert place.stoa("reputation", "verify", str(tmp_path / "none")).exit_code == ExitCode.USAGE
 
 
+def test_towers_and_clients_come_and_go_and_the_configuration_keeps_them(tmp_path: Path) -> None:
+    config = tmp_path / "stoa.toml"
+    config.write_text(f'[node]\ndata_dir = "{tmp_path}"\n')
+    third = "0x52908400098527886E0F7030069857D2E4169EE7"
+    with running(tmp_path) as place:
+        told = place.stoa("watch", "list").stdout
+        assert "$2.50" in told
+        assert "TooManyWatches" in told
+        assert "acts at" in told
+        assert len(place.json("watch", "add", third)["towers"]) == 2
+        assert load_settings(config).watchtower.towers == (BOB, parse_address(third))
+        assert place.json("watch", "remove", third)["towers"][0]["channels"] == 1
+        assert load_settings(config).watchtower.towers == (BOB,)
+        place.stoa("watch", "allow", third)
+        assert load_settings(config).watchtower.clients == (ANN, parse_address(third))
+        place.stoa("watch", "disallow", format_address(ANN))
+        assert load_settings(config).watchtower.clients == (parse_address(third),)
+        assert place.stoa("watch", "add", "0x12").exit_code == ExitCode.USAGE
+        assert place.stoa("watch", "drop", "ff").exit_code == ExitCode.REFUSED
+        assert place.json("watch", "drop", "0707")["watches"] == []
+        assert "No channel is watched here" in place.stoa("watch", "list").stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("status",),
         ("stake", "status"),
         ("reputation", "show"),
+        ("watch", "list"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
@@ -393,6 +420,7 @@ def test_help_and_completion_load_none_of_the_node(tmp_path: Path) -> None:
 COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
     "reputation show", "reputation anchor", "reputation prove", "reputation verify",
+    "watch list", "watch add", "watch remove", "watch allow", "watch disallow", "watch drop",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
     "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
