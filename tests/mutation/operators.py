@@ -101,6 +101,8 @@ class _File:
         visit: Callable[[Node, _Where], Iterator[Edit]] | None = getattr(self, f"_{kind}", None)
         if visit is not None:
             yield from visit(node, where)
+        if kind == "RevertStatement":
+            return  # what an error says beyond its name undoes nothing and moves nothing
         inner = replace(where, checked=False) if kind == "UncheckedBlock" else where
         for child in _children(node):
             yield from self.walk(child, inner)
