@@ -12,6 +12,7 @@ import trio
 
 from node.app.contract_chain import ContractChain
 from node.app.court_chain import ContractCourt, contract_court
+from node.app.disputing import Advocacy, open_advocacy
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
 from node.app.node import Node
@@ -23,10 +24,18 @@ from node.app.stake_chain import contract_stakes
 from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
-from node.app.terms import chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.terms import (
+    chain_profile,
+    execution_settings,
+    market_terms,
+    offer_taste,
+    party_attitude,
+    payment_settings,
+)
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
 from node.arbitration.arbiter import Arbiter, open_arbiter
+from node.arbitration.party import Party, open_party
 from node.arbitration.room import ArbiterRoom
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
@@ -109,9 +118,8 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
             )
         )
         seller = await load_seller(settings, pool)
-        payments, transactor, court = await _open_payments(stack, base, peers)
-        parts = (base, network, directory, peers, pool, seller, payments, transactor, court)
-        node = await _open_market(stack, *parts, stop)
+        money = await _open_payments(stack, base, peers)
+        node = await _open_market(stack, base, network, directory, peers, pool, seller, money, stop)
         await stack.enter_async_context(open_observation(node, witness.instruments, tracer))
         yield node
 
@@ -235,9 +243,16 @@ async def _open_network(stack: AsyncExitStack, base: _Base) -> tuple[Network, Di
     return network, directory, WalletPeers(network, discovery, base.storage, finder=finder)
 
 
-async def _open_payments(
-    stack: AsyncExitStack, base: _Base, peers: WalletPeers
-) -> tuple[Payments, Transactor, ContractCourt | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Money:
+    """Both rails, what sends their transactions, and what goes to court; None on a network without one."""
+
+    payments: Payments
+    transactor: Transactor
+    advocacy: Advocacy | None
+
+
+async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers) -> _Money:
     journal, chain, signer = base.storage.journal, base.chain, base.signer
     transactor = await stack.enter_async_context(
         open_transactor(
@@ -249,6 +264,8 @@ async def _open_payments(
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
     gateway = open_gateway(chain, transactor)
+    court = contract_court(chain, index, gateway, signer.address, base.storage.cursors)
+    advocacy = await open_advocacy(base.storage, base.clock, signer, court, base.witness.instruments.on_dispute)
     payments = await stack.enter_async_context(
         open_payments(
             storage=base.storage,
@@ -258,12 +275,14 @@ async def _open_payments(
             clock=base.clock,
             settings=payment_settings(base.settings),
             chain_id=base.deployment.chain_id,
-            judge=make_judge(base.storage, base.clock),
+            judge=make_judge(base.storage, base.clock, advocacy.litigant.contest)
+            if advocacy is not None
+            else make_judge(base.storage, base.clock),
             stake_chain=contract_stakes(chain, gateway),
             on_flow=base.witness.instruments.on_flow,
         )
     )
-    return payments, transactor, contract_court(chain, index, gateway, signer.address, base.storage.cursors)
+    return _Money(payments=payments, transactor=transactor, advocacy=advocacy)
 
 
 async def _open_arbiter(
@@ -302,11 +321,11 @@ async def _open_market(
     peers: WalletPeers,
     pool: WorkerPool,
     seller: Seller,
-    payments: Payments,
-    transactor: Transactor,
-    court: ContractCourt | None,
+    money: _Money,
     stop: Callable[[], None],
 ) -> Node:
+    payments, advocacy = money.payments, money.advocacy
+    court_terms = advocacy.terms if advocacy is not None else None
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
     witness = base.witness
     domain = base.deployment.market_domain
@@ -330,8 +349,8 @@ async def _open_market(
                 sandbox=sandbox,
                 clock=clock,
                 random=base.random,
-                terms=market_terms(settings, base.chain),
-                taste=offer_taste(settings, base.chain),
+                terms=market_terms(settings, base.chain, court_terms),
+                taste=offer_taste(settings, base.chain, court_terms),
                 selling=seller.terms if settings.provider.enabled else None,
                 workers=settings.provider.worker_count,
                 channel_rail=base.deployment.payment_channel,
@@ -344,10 +363,16 @@ async def _open_market(
                 on_taken=witness.on_award_taken,
                 on_auction=witness.instruments.on_auction_event,
                 on_bidding=witness.instruments.on_bidding_step,
+                court=advocacy.litigant if advocacy is not None else None,
             )
         )
     )
+    court = advocacy.court if advocacy is not None else None
     arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
+    party: Party | None = None
+    if advocacy is not None:
+        attitude = party_attitude(settings, base.chain, advocacy.terms)
+        party = await stack.enter_async_context(open_party(advocacy.room(peers, payments.payer.escrows, attitude)))
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     health.register("database", lambda: check_database(storage.writer))
@@ -363,7 +388,7 @@ async def _open_market(
         storage=storage,
         signer=signer,
         chain=base.chain,
-        transactor=transactor,
+        transactor=money.transactor,
         network=network,
         directory=directory,
         pool=pool,
@@ -373,6 +398,7 @@ async def _open_market(
         requester=trading.requester,
         provider=trading.provider,
         arbiter=arbiter,
+        party=party,
         seller=seller,
         stop=stop,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.arbitration.arbiter import Arbiter
+from node.arbitration.party import Party
 from node.chain.chain import Chain
 from node.chain.transactor import Transactor
 from node.config.settings import Settings
@@ -26,7 +27,10 @@ from protocol.units import UnixTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Made by `open_node`; good until its block ends. `arbiter` is None unless it judges."""
+    """Made by `open_node`; good until its block ends.
+
+    `arbiter` is None unless it judges, `party` on a network without a court.
+    """
 
     settings: Settings
     started_at: UnixTime
@@ -46,5 +50,6 @@ class Node:
     requester: Requester
     provider: Provider
     arbiter: Arbiter | None
+    party: Party | None
     seller: Seller
     stop: Callable[[], None]
