@@ -38,6 +38,7 @@ StoaGroup.branches = {
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
+        ("disputes", "commands.disputes", "Cases about your tasks and work before the court: list, show.", _MONEY),
         (
             "chain",
             "commands.chain",

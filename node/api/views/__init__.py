@@ -5,6 +5,7 @@ Amounts are token base units, times unix seconds, unless a name says otherwise. 
 
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
+from node.api.views.disputes import DisputeState, DisputeView
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import (
     AuctionFormatName,
@@ -74,6 +75,8 @@ __all__ = [
     "CapView",
     "ChannelView",
     "CountView",
+    "DisputeState",
+    "DisputeView",
     "EarningView",
     "EarningsReport",
     "EscrowView",

@@ -2,6 +2,7 @@
 
 from node.app.doors.auctions import AuctionDoors
 from node.app.doors.backup import BackupDoors
+from node.app.doors.disputes import DisputeDoors
 from node.app.doors.money import MoneyDoors
 from node.app.doors.stakes import StakeDoors
 from node.app.doors.status import StatusDoors
@@ -9,7 +10,7 @@ from node.app.doors.tasks import TaskDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, BackupDoors, StatusDoors):
+class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, DisputeDoors, BackupDoors, StatusDoors):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:
