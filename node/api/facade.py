@@ -21,6 +21,7 @@ from node.api.views import (
     CalibrationView,
     CancelQuote,
     ChannelView,
+    DisputeView,
     EarningsReport,
     EscrowView,
     NodeStatus,
@@ -148,6 +149,14 @@ class NodeFacade(Protocol):
 
     async def escrow_list(self) -> tuple[EscrowView, ...]:
         """Return the escrows that are not over, both ways."""
+        ...
+
+    async def dispute_list(self) -> tuple[DisputeView, ...]:
+        """Return the cases about this node's own tasks and work, open ones first."""
+        ...
+
+    async def dispute_show(self, award: str) -> DisputeView:
+        """Return the case about an award."""
         ...
 
     async def stake_show(self) -> StakeReport:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.arbitration.arbiter import Arbiter
+from node.arbitration.party import Party
 from node.chain.chain import Chain
 from node.chain.transactor import Transactor
 from node.config.settings import Settings
@@ -32,6 +33,7 @@ class Node:
     Attributes:
         anchors: None on a network without stakes.
         arbiter: None unless this node judges.
+        party: None on a network without a court.
     """
 
     settings: Settings
@@ -53,5 +55,6 @@ class Node:
     requester: Requester
     provider: Provider
     arbiter: Arbiter | None
+    party: Party | None
     seller: Seller
     stop: Callable[[], None]

@@ -40,6 +40,7 @@ StoaGroup.branches = {
         ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify.", _MONEY),
         ("watch", "commands.watch", "Watchtowers: list, add, remove, allow, disallow, drop.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
+        ("disputes", "commands.disputes", "Cases about your tasks and work before the court: list, show.", _MONEY),
         (
             "chain",
             "commands.chain",

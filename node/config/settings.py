@@ -257,8 +257,13 @@ class RequesterSettings(Section):
         default=None,
         ge=1,
         le=30 * 86_400,
-        description="Seconds in which an arbiter must decide. Default: the chain's.",
+        description="Seconds in which an arbiter must decide, at least what its court needs. Default: the chain's.",
         examples=[86400],
+    )
+    dispute_fee: Dollars | None = Field(
+        default=None,
+        description="Reserved for a committee, in tasks whose parts cost no less. Default: the least of the court.",
+        examples=["0.25"],
     )
     rates: RateSettings = Field(default_factory=RateSettings)
 
@@ -322,6 +327,18 @@ class ArbiterSettings(Section):
     enabled: bool = Field(
         default=False,
         description="Sit in cases that this node's tickets are drawn for. `stoa arbiter enlist` buys them.",
+    )
+
+
+class DisputeSettings(Section):
+    """How far this node goes in cases about its own tasks and work."""
+
+    open: bool = Field(default=True, description="Take refuted receipts and contested claims to the network's court.")
+    appeal: bool = Field(default=True, description="Appeal a decision that contradicts what this node ran itself.")
+    max_bond: Dollars | None = Field(
+        default=None,
+        description="Most to put down in one case, appeals included; the wallet's caps hold besides.",
+        examples=["10.00"],
     )
 
 
@@ -502,6 +519,7 @@ class Settings(BaseSettings):
     payments: PaymentSettings = Field(default_factory=PaymentSettings)
     reputation: ReputationSettings = Field(default_factory=ReputationSettings)
     watchtower: WatchtowerSettings = Field(default_factory=WatchtowerSettings)
+    disputes: DisputeSettings = Field(default_factory=DisputeSettings)
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

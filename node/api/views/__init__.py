@@ -5,6 +5,7 @@ Amounts are token base units, times unix seconds, unless a name says otherwise. 
 
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
+from node.api.views.disputes import DisputeState, DisputeView
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import (
     AuctionFormatName,
@@ -77,6 +78,8 @@ __all__ = [
     "ChannelView",
     "CountView",
     "CoverView",
+    "DisputeState",
+    "DisputeView",
     "EarningView",
     "EarningsReport",
     "EscrowView",

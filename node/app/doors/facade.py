@@ -2,6 +2,7 @@
 
 from node.app.doors.auctions import AuctionDoors
 from node.app.doors.backup import BackupDoors
+from node.app.doors.disputes import DisputeDoors
 from node.app.doors.money import MoneyDoors
 from node.app.doors.reputation import ReputationDoors
 from node.app.doors.stakes import StakeDoors
@@ -11,7 +12,17 @@ from node.app.doors.watch import WatchDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ReputationDoors, WatchDoors, BackupDoors, StatusDoors):
+class Doors(
+    TaskDoors,
+    AuctionDoors,
+    MoneyDoors,
+    StakeDoors,
+    DisputeDoors,
+    ReputationDoors,
+    WatchDoors,
+    BackupDoors,
+    StatusDoors,
+):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:

@@ -25,6 +25,7 @@ from node.api.views import (
     ChannelView,
     CountView,
     CoverView,
+    DisputeView,
     EarningsReport,
     EarningView,
     EscrowView,
@@ -117,6 +118,23 @@ WATCH = WatchReport(
             trouble="",
         ),
     ),
+)
+DISPUTE = DisputeView(
+    award=Digest(b"\x07" * 32),
+    role="requester",
+    peer=BOB,
+    state="open",
+    opened_by_us=True,
+    part=3,
+    round=1,
+    deadline=UnixTime(NOW + 60),
+    finding="wrong result",
+    due=Amount(1_500_000),
+    price=Amount(2_000_000),
+    liability=Amount(400_000),
+    bonds=Amount(800_000),
+    reason="the receipt for part 3 states another output",
+    problem="the cap per day is reached",
 )
 SELLING_NOTHING = ProvideView(
     enabled=False,
@@ -446,6 +464,14 @@ class FakeNode:
                 claim_by=UnixTime(NOW + 60),
             ),
         )
+
+    async def dispute_list(self) -> tuple[DisputeView, ...]:
+        return (DISPUTE,)
+
+    async def dispute_show(self, award: str) -> DisputeView:
+        if not DISPUTE.award.hex().startswith(award):
+            raise ProtocolError(f"no case is about {award}")
+        return DISPUTE
 
     async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
         if auction != "c0ffee":

@@ -217,6 +217,17 @@ def test_who_contradicted_itself_is_accused_and_the_bounty_told(tmp_path: Path) 
         assert "No contradiction" in place.stoa("auctions", "accuse", "3fa4").stdout
 
 
+def test_a_dispute_is_shown_with_its_reason_its_money_and_what_is_in_the_way(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        (case,) = place.json("disputes", "list")
+        assert (case["state"], case["round"], case["due"], case["bonds"]) == ("open", 1, "1500000", "800000")
+        assert place.json("disputes", "show", "0707") == case
+        told = place.stoa("disputes", "show", "0707").stdout
+        for said in ("wrong result", "states another output", "part 3", "1.50", "0.80", "the cap per day is reached"):
+            assert said in told
+        assert place.stoa("disputes", "show", "ffff").exit_code == ExitCode.REFUSED
+
+
 def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
     with running(tmp_path) as place:
         told = place.stoa("stake", "status").stdout
@@ -284,6 +295,7 @@ def test_towers_and_clients_come_and_go_and_the_configuration_keeps_them(tmp_pat
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
+        ("disputes", "list"),
         ("wallet", "show"),
         ("earnings",),
         ("provide", "--show"),
@@ -421,6 +433,7 @@ COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
     "reputation show", "reputation anchor", "reputation prove", "reputation verify",
     "watch list", "watch add", "watch remove", "watch allow", "watch disallow", "watch drop",
+    "disputes list", "disputes show",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
     "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
