@@ -14,6 +14,7 @@ from typing import Protocol
 
 from node.api.views import (
     AccusationView,
+    ArbiterReport,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -185,6 +186,22 @@ class NodeFacade(Protocol):
             subject: About whom.
             epoch: Of which epoch; 0 for the newest.
         """
+        ...
+
+    async def arbiter_show(self) -> ArbiterReport:
+        """Return what the wallet has on the court's bench."""
+        ...
+
+    async def arbiter_enlist(self, count: int) -> ArbiterReport:
+        """Buy tickets, and return when they are confirmed."""
+        ...
+
+    async def arbiter_resign(self, count: int | None) -> ArbiterReport:
+        """Give tickets up, all with None, and return when that is confirmed."""
+        ...
+
+    async def arbiter_collect(self) -> ArbiterReport:
+        """Take earnings and free stake from the bench, and return when that is confirmed."""
         ...
 
     async def wallet_show(self) -> WalletView:

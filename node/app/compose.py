@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from node.app.bench_desk import BenchDesk, bench_desk
 from node.app.contract_chain import ContractChain
 from node.app.court_chain import ContractCourt, contract_court
 from node.app.identity import OwnRecord
@@ -95,6 +96,7 @@ class _Money:
     gateway: Gateway
     contracts: ContractChain
     court: ContractCourt | None
+    bench: BenchDesk | None
 
 
 @asynccontextmanager
@@ -278,7 +280,11 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
         )
     )
     court = contract_court(chain, index, gateway, signer.address, base.storage.cursors)
-    return _Money(payments=payments, transactor=transactor, gateway=gateway, contracts=contracts, court=court)
+    timeout_s = base.settings.payments.confirm_timeout_s
+    bench = bench_desk(chain, index, gateway, signer.address, timeout_s=timeout_s)
+    return _Money(
+        payments=payments, transactor=transactor, gateway=gateway, contracts=contracts, court=court, bench=bench
+    )
 
 
 async def _open_anchors(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> Anchors | None:
@@ -415,6 +421,7 @@ async def _open_market(
         sandbox=sandbox,
         gossip=trading.gossip,
         payments=payments,
+        bench=money.bench,
         requester=trading.requester,
         provider=trading.provider,
         arbiter=arbiter,

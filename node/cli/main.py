@@ -38,6 +38,7 @@ StoaGroup.branches = {
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
         ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify.", _MONEY),
+        ("arbiter", "commands.arbiter", "Decide disputes for fees: status, enlist, resign, collect.", _SELL),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
         (
             "chain",

@@ -3,6 +3,7 @@
 Amounts are token base units, times unix seconds, unless a name says otherwise. Every field is always present in JSON.
 """
 
+from node.api.views.arbiters import ArbiterReport
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
@@ -58,6 +59,7 @@ from node.api.views.tasks import (
 
 __all__ = [
     "AccusationView",
+    "ArbiterReport",
     "AuctionDetail",
     "AuctionFormatName",
     "AuctionOpened",

@@ -1,5 +1,6 @@
 """All doors in one hand: the `NodeFacade` of a running node."""
 
+from node.app.doors.arbiters import ArbiterDoors
 from node.app.doors.auctions import AuctionDoors
 from node.app.doors.backup import BackupDoors
 from node.app.doors.money import MoneyDoors
@@ -10,7 +11,9 @@ from node.app.doors.tasks import TaskDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ReputationDoors, BackupDoors, StatusDoors):
+class Doors(
+    TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ArbiterDoors, ReputationDoors, BackupDoors, StatusDoors
+):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:
