@@ -212,6 +212,36 @@ async def test_a_receipt_is_judged_by_seals_on_the_chain_then_on_appeal_and_its_
         assert (await channels.state_of(channel_id(key))).base == PRICE
 
 
+async def test_a_draw_that_finds_nobody_is_asked_for_anew_and_then_drawn(tmp_path: Path) -> None:
+    terms = replace(DEFAULT_TERMS, randomness=Randomness.BLOCK_HASH)  # so that both draws have equal call data
+    async with (
+        open_world(court=True, terms=terms) as world,
+        indexing(world, tmp_path) as index,
+        side(world, index, 0) as requester,
+        side(world, index, 1) as provider,
+        side(world, index, 2) as arbiter,
+    ):
+        court, offer = requester.court, await an_offer(world)
+        award = await claimed(world, requester, provider, offer)
+        award_id = digest(court.market_domain, award)
+        await court.open_on_escrow(award, offer)
+        await enlist(world, arbiter)  # too late for the first request
+        await world.mine(3)
+        assert await court.committee_of(award_id) is None
+        before = (await court.round_of(award_id)).draw_block
+        await court.draw(award_id)
+        assert (await court.round_of(award_id)).draw_block > before
+        await world.mine(3)
+        await court.draw(award_id)
+        current = await court.round_of(award_id)
+        assert current.stage is Stage.VOTING
+        assert await court.committee_of(award_id) == (world.address(2),) * SEATS
+        await world.wait_until(current.schedule.appeal_by)
+        history = await court.history_of(award_id)
+        await court.close(award, history)  # nobody voted
+        assert history == (PastRound(committee=(world.address(2),) * SEATS, vote=None),)
+
+
 async def test_facts_of_blocks_that_are_lost_are_taken_back_and_told_anew(tmp_path: Path) -> None:
     async with (
         open_world(court=True) as world,
