@@ -14,6 +14,7 @@ from typing import Protocol
 
 from node.api.views import (
     AccusationView,
+    ArbiterReport,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -219,6 +220,22 @@ class NodeFacade(Protocol):
 
     async def watch_drop(self, channel: str) -> WatchReport:
         """Watch a client's channel no more."""
+        ...
+
+    async def arbiter_show(self) -> ArbiterReport:
+        """Return what the wallet has on the court's bench."""
+        ...
+
+    async def arbiter_enlist(self, count: int) -> ArbiterReport:
+        """Buy tickets, and return when they are confirmed."""
+        ...
+
+    async def arbiter_resign(self, count: int | None) -> ArbiterReport:
+        """Give tickets up, all with None, and return when that is confirmed."""
+        ...
+
+    async def arbiter_collect(self) -> ArbiterReport:
+        """Take earnings and free stake from the bench, and return when that is confirmed."""
         ...
 
     async def wallet_show(self) -> WalletView:

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from node.app.bench_desk import BenchDesk, bench_desk
 from node.app.contract_chain import ContractChain
 from node.app.court_chain import ContractCourt, contract_court
 from node.app.disputing import Advocacy, open_advocacy
@@ -106,6 +107,7 @@ class _Money:
     gateway: Gateway
     contracts: ContractChain
     advocacy: Advocacy | None
+    bench: BenchDesk | None
 
 
 @asynccontextmanager
@@ -293,7 +295,15 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             on_flow=base.witness.instruments.on_flow,
         )
     )
-    return _Money(payments=payments, transactor=transactor, gateway=gateway, contracts=contracts, advocacy=advocacy)
+    timeout_s = base.settings.payments.confirm_timeout_s
+    return _Money(
+        payments=payments,
+        transactor=transactor,
+        gateway=gateway,
+        contracts=contracts,
+        advocacy=advocacy,
+        bench=bench_desk(chain, index, gateway, signer.address, timeout_s=timeout_s),
+    )
 
 
 async def _open_anchors(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> Anchors | None:
@@ -438,6 +448,7 @@ async def _open_market(
         sandbox=sandbox,
         gossip=trading.gossip,
         payments=payments,
+        bench=money.bench,
         requester=trading.requester,
         provider=trading.provider,
         arbiter=arbiter,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from node.app.bench_desk import BenchDesk
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.arbitration.arbiter import Arbiter
@@ -32,6 +33,7 @@ class Node:
 
     Attributes:
         anchors: None on a network without stakes.
+        bench: None on a network without a court.
         arbiter: None unless this node judges.
         party: None on a network without a court.
     """
@@ -52,6 +54,7 @@ class Node:
     sandbox: WasmSandbox
     gossip: MarketGossip
     payments: Payments
+    bench: BenchDesk | None
     requester: Requester
     provider: Provider
     arbiter: Arbiter | None

@@ -3,6 +3,7 @@
 Amounts are token base units, times unix seconds, unless a name says otherwise. Every field is always present in JSON.
 """
 
+from node.api.views.arbiters import ArbiterReport
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
 from node.api.views.disputes import DisputeState, DisputeView
@@ -60,6 +61,7 @@ from node.api.views.watch import CoverView, HeldView, TowerView, WatchClientView
 
 __all__ = [
     "AccusationView",
+    "ArbiterReport",
     "AuctionDetail",
     "AuctionFormatName",
     "AuctionOpened",

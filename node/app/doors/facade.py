@@ -1,5 +1,6 @@
 """All doors in one hand: the `NodeFacade` of a running node."""
 
+from node.app.doors.arbiters import ArbiterDoors
 from node.app.doors.auctions import AuctionDoors
 from node.app.doors.backup import BackupDoors
 from node.app.doors.disputes import DisputeDoors
@@ -17,6 +18,7 @@ class Doors(
     AuctionDoors,
     MoneyDoors,
     StakeDoors,
+    ArbiterDoors,
     DisputeDoors,
     ReputationDoors,
     WatchDoors,

@@ -13,6 +13,7 @@ from node.api.json_codec import Wei
 from node.api.lines import CHUNK_BYTES
 from node.api.views import (
     AccusationView,
+    ArbiterReport,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -136,6 +137,20 @@ DISPUTE = DisputeView(
     reason="the receipt for part 3 states another output",
     problem="the cap per day is reached",
 )
+BENCH = ArbiterReport(
+    enabled=False,
+    court=BOB,
+    seat_stake=Amount(4_000_000),
+    tickets=0,
+    leaving=0,
+    ready_at=None,
+    seats=0,
+    serving_until=None,
+    balance=Amount(1_000_000),
+    collectable=Amount(1_000_000),
+    cooldown=Seconds(5),
+    cases=7,
+)
 SELLING_NOTHING = ProvideView(
     enabled=False,
     draining=False,
@@ -179,6 +194,7 @@ class FakeNode:
     stake: StakeReport = STAKE
     reputation: ReputationReport = REPUTATION
     watch: WatchReport = WATCH
+    bench: ArbiterReport = BENCH
     cut_read: bool = False
     stopped: bool = False
     watchers: int = 0
@@ -528,6 +544,29 @@ class FakeNode:
         gone = self.stake.leaving
         self.stake = replace(self.stake, stake=Amount(self.stake.stake - gone), leaving=Amount(0), ready_at=None)
         return self.stake
+
+    async def arbiter_show(self) -> ArbiterReport:
+        return self.bench
+
+    async def arbiter_enlist(self, count: int) -> ArbiterReport:
+        bench = self.bench
+        balance = Amount(bench.balance + count * bench.seat_stake)
+        self.bench = replace(bench, tickets=bench.tickets + count, balance=balance)
+        return self.bench
+
+    async def arbiter_resign(self, count: int | None) -> ArbiterReport:
+        wanted = self.bench.tickets if count is None else count
+        if wanted > self.bench.tickets:
+            raise ProtocolError(f"this wallet has {self.bench.tickets}")
+        self.bench = replace(
+            self.bench, tickets=self.bench.tickets - wanted, leaving=wanted, ready_at=UnixTime(NOW + 5)
+        )
+        return self.bench
+
+    async def arbiter_collect(self) -> ArbiterReport:
+        left = Amount(self.bench.balance - self.bench.collectable)
+        self.bench = replace(self.bench, balance=left, collectable=Amount(0))
+        return self.bench
 
     async def stake_free(self) -> StakeReport:
         self.stake = replace(self.stake, locked=Amount(0), free=Amount(self.stake.free + self.stake.locked), awards=())

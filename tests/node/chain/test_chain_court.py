@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from node.app.bench_desk import NoTickets, bench_desk
 from node.app.court_chain import ContractCaseFacts, ContractCourt, RoundAsked
 from node.arbitration.ports import CourtTerms, Mark, PastRound, Rewound, Told
 from node.chain.abi import load_artifact
@@ -38,6 +39,7 @@ from protocol.identity import ZERO_ADDRESS, Address, Digest
 from protocol.signing.eip712 import digest
 from protocol.signing.keccak import keccak256
 from protocol.spending import SpendingCapExceeded, SpendingCaps
+from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import MAX_AMOUNT, Amount, Seconds
 from tests.node.chain.chain_world import PROFILE, World, open_world
 from tests.node.chain.court_world import (
@@ -210,6 +212,36 @@ async def test_a_receipt_is_judged_by_seals_on_the_chain_then_on_appeal_and_its_
         assert (await channels.state_of(channel_id(key))).base == PRICE
 
 
+async def test_a_draw_that_finds_nobody_is_asked_for_anew_and_then_drawn(tmp_path: Path) -> None:
+    terms = replace(DEFAULT_TERMS, randomness=Randomness.BLOCK_HASH)  # so that both draws have equal call data
+    async with (
+        open_world(court=True, terms=terms) as world,
+        indexing(world, tmp_path) as index,
+        side(world, index, 0) as requester,
+        side(world, index, 1) as provider,
+        side(world, index, 2) as arbiter,
+    ):
+        court, offer = requester.court, await an_offer(world)
+        award = await claimed(world, requester, provider, offer)
+        award_id = digest(court.market_domain, award)
+        await court.open_on_escrow(award, offer)
+        await enlist(world, arbiter)  # too late for the first request
+        await world.mine(3)
+        assert await court.committee_of(award_id) is None
+        before = (await court.round_of(award_id)).draw_block
+        await court.draw(award_id)
+        assert (await court.round_of(award_id)).draw_block > before
+        await world.mine(3)
+        await court.draw(award_id)
+        current = await court.round_of(award_id)
+        assert current.stage is Stage.VOTING
+        assert await court.committee_of(award_id) == (world.address(2),) * SEATS
+        await world.wait_until(current.schedule.appeal_by)
+        history = await court.history_of(award_id)
+        await court.close(award, history)  # nobody voted
+        assert history == (PastRound(committee=(world.address(2),) * SEATS, vote=None),)
+
+
 async def test_facts_of_blocks_that_are_lost_are_taken_back_and_told_anew(tmp_path: Path) -> None:
     async with (
         open_world(court=True) as world,
@@ -311,6 +343,60 @@ async def test_tickets_are_bought_given_up_and_paid_back_after_the_cooldown(tmp_
         await bench.collect()
         assert (await bench.account_of(world.address(2))).balance == stake
         assert await world.chain.token_balance(world.address(2)) == EACH - stake
+
+
+async def test_an_operator_buys_gives_up_and_collects_at_the_desk(tmp_path: Path) -> None:
+    async with (
+        open_world(court=True) as world,
+        indexing(world, tmp_path) as index,
+        side(world, index, 0) as requester,
+        side(world, index, 1) as provider,
+        side(world, index, 2) as arbiter,
+    ):
+        desk = bench_desk(world.chain, index, arbiter.gateway, world.address(2), timeout_s=60.0)
+        assert desk is not None
+        for count in (0, 101):
+            with pytest.raises(NoTickets, match="can't be bought"):
+                await desk.enlist(count, order="none")
+        stake = DEFAULT_TERMS.seat_stake
+        await arbiter.gateway.token.transfer(world.address(0), Amount(EACH - 9 * stake), key="away")
+        with pytest.raises(NoTickets, match="the wallet has"):
+            await desk.enlist(10, order="too dear")
+        await enlist(world, arbiter, 1)  # for another engine
+        other = bench_desk(world.chain, index, requester.gateway, world.address(0), timeout_s=60.0)
+        assert other is not None
+        await other.enlist(2, order="first")
+        await other.resign(None)
+        await desk.enlist(3, order="first")
+        await desk.enlist(3, order="first")  # the same order
+        await desk.enlist(4, order="second")
+        assert await desk.tickets() == tuple(range(2, 9))
+        with pytest.raises(NoTickets, match="this wallet has 7"):
+            await desk.resign(8)
+        await desk.resign(2)
+        assert await desk.tickets() == tuple(range(2, 7))
+        figures = await desk.figures()
+        assert (figures.seat_stake, figures.cases) == (stake, 0)
+        assert (figures.account.tickets, figures.account.leaving) == (6, 2)
+        with pytest.raises(Reverted) as caught:
+            await desk.resign(None)
+        assert caught.value.error == "AlreadyLeaving"
+        await world.wait_until(figures.account.ready_at)
+        await desk.collect()
+        assert (await desk.figures()).account.balance == 6 * stake
+
+        offer = replace(await an_offer(world), engine=ENGINE_DIGEST)
+        award = await claimed(world, requester, provider, offer)
+        await requester.court.open_on_escrow(award, offer)
+        await world.mine(3)
+        await index.wait_for(await requester.court.draw(digest(world.deployment.market_domain, award)))
+        figures = await desk.figures()
+        assert (figures.cases, figures.account.seats_at(figures.now)) == (1, SEATS)
+        await desk.resign(None)
+        assert await desk.tickets() == ()
+        account = (await desk.figures()).account
+        assert account.collectable(stake, account.ready_at + 1) == stake  # five serve yet
+        assert account.collectable(stake, account.serving_until + 1) == 5 * stake
 
 
 async def test_the_courts_terms_are_remembered_for_a_start_without_the_chain(tmp_path: Path) -> None:

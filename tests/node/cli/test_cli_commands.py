@@ -285,6 +285,22 @@ def test_towers_and_clients_come_and_go_and_the_configuration_keeps_them(tmp_pat
         assert "No channel is watched here" in place.stoa("watch", "list").stdout
 
 
+def test_an_arbiters_tickets_are_bought_given_up_and_paid_back(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        told = place.stoa("arbiter", "status").stdout
+        assert "$1.00 to be collected now" in told.replace("\n", " ")
+        assert "does not judge" not in told
+        assert place.json("arbiter", "enlist", "3")["balance"] == "13000000"
+        assert "This node does not judge" in place.stoa("arbiter", "status").stdout
+        assert place.stoa("arbiter", "resign", "4").exit_code == ExitCode.REFUSED
+        asked = place.json("arbiter", "resign", "2")
+        assert (asked["tickets"], asked["leaving"], asked["cases"]) == (1, 2, 7)
+        assert place.json("arbiter", "resign")["tickets"] == 0
+        assert place.json("arbiter", "collect")["collectable"] == "0"
+        for wrong in (("enlist", "0"), ("enlist",), ("resign", "-1")):
+            assert place.stoa("arbiter", *wrong).exit_code == ExitCode.USAGE
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -292,6 +308,7 @@ def test_towers_and_clients_come_and_go_and_the_configuration_keeps_them(tmp_pat
         ("stake", "status"),
         ("reputation", "show"),
         ("watch", "list"),
+        ("arbiter", "status"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
@@ -435,6 +452,7 @@ COMMANDS = (
     "watch list", "watch add", "watch remove", "watch allow", "watch disallow", "watch drop",
     "disputes list", "disputes show",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
+    "arbiter status", "arbiter enlist", "arbiter resign", "arbiter collect",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
     "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
     "wallet show", "wallet export",
