@@ -7,6 +7,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Treasury} from "./base/Treasury.sol";
 import {DRAW_DELAY, IBench} from "./interfaces/IBench.sol";
+import {pack, PackedAccount} from "./libraries/PackedAccount.sol";
 
 /// @title The bench: tickets, stakes and draws of arbiters
 /// @dev Rules and assumptions in `IBench` and docs/spec/law.md section 2. It belongs to one court, which creates it.
@@ -33,7 +34,7 @@ contract Bench is IBench, Treasury {
     Randomness public immutable randomness;
 
     mapping(bytes32 engine => Ticket[] tickets) private _tickets;
-    mapping(address arbiter => Account account) private _accounts;
+    mapping(address arbiter => PackedAccount account) private _accounts;
 
     constructor(address token_, uint96 seatStake_, uint32 cooldown_, Randomness randomness_, address guardian_)
         Treasury(guardian_)
@@ -57,10 +58,10 @@ contract Bench is IBench, Treasury {
     function enlist(bytes32 engine, uint32 count, uint32[] calldata places) external nonReentrant newBusiness {
         if (count == 0 || places.length > count) revert NoTickets();
         uint256 amount = uint256(count) * seatStake;
-        Account memory account = _accounts[msg.sender];
+        Account memory account = _accounts[msg.sender].unpack();
         account.balance += amount.toUint96();
         account.tickets += uint256(count).toUint24();
-        _accounts[msg.sender] = account;
+        _accounts[msg.sender] = pack(account);
 
         Ticket memory ticket = Ticket({owner: msg.sender, since: _now(), until: type(uint40).max});
         Ticket[] storage tickets = _tickets[engine];
@@ -82,7 +83,7 @@ contract Bench is IBench, Treasury {
     /// @inheritdoc IBench
     function resign(bytes32 engine, uint32[] calldata indices) external nonReentrant {
         if (indices.length == 0) revert NoTickets();
-        Account memory account = _accounts[msg.sender];
+        Account memory account = _accounts[msg.sender].unpack();
         if (account.leaving != 0 && block.timestamp <= account.readyAt) {
             revert AlreadyLeaving(msg.sender, account.readyAt);
         }
@@ -90,7 +91,7 @@ contract Bench is IBench, Treasury {
         account.leaving = indices.length.toUint24();
         account.readyAt = (block.timestamp + cooldown).toUint40();
         account.tickets -= indices.length.toUint24();
-        _accounts[msg.sender] = account;
+        _accounts[msg.sender] = pack(account);
 
         Ticket[] storage tickets = _tickets[engine];
         for (uint256 i = 0; i < indices.length; ++i) {
@@ -105,15 +106,15 @@ contract Bench is IBench, Treasury {
 
     /// @inheritdoc IBench
     function collect() external nonReentrant returns (uint256 amount) {
-        Account memory account = _accounts[msg.sender];
+        Account memory account = _accounts[msg.sender].unpack();
         if (block.timestamp > account.readyAt) account.leaving = 0;
         uint256 kept = uint256(account.tickets) + account.leaving;
-        uint256 serving = _serving(account);
+        uint256 serving = _serving(_accounts[msg.sender]);
         kept = (kept < serving ? serving : kept) * seatStake;
         if (account.balance <= kept) revert NothingToCollect(msg.sender);
         amount = account.balance - kept;
         account.balance = uint96(kept);
-        _accounts[msg.sender] = account;
+        _accounts[msg.sender] = pack(account);
         emit Collected(msg.sender, amount);
 
         _pay(token, msg.sender, amount);
@@ -135,7 +136,7 @@ contract Bench is IBench, Treasury {
 
     /// @inheritdoc IBench
     function accountOf(address arbiter) external view returns (Account memory) {
-        return _accounts[arbiter];
+        return _accounts[arbiter].unpack();
     }
 
     /// @inheritdoc IBench
@@ -156,26 +157,24 @@ contract Bench is IBench, Treasury {
         onlyCourt
         returns (address[] memory committee)
     {
-        bytes32 random = _randomOf(request.drawBlock, header);
-        if (random == 0) return committee;
-        bytes32 seed = keccak256(abi.encode(random, request.salt));
-        Ticket[] storage tickets = _tickets[request.engine];
-        uint256 tries = request.places == 0 ? 0 : TRIES;
+        bytes32 seed = _randomOf(request.drawBlock, header);
+        uint256 places = request.places;
+        if (seed == 0 || places == 0) return committee;
+        seed = keccak256(abi.encode(seed, request.salt));
+        uint256 asOf = request.drawBlock - DRAW_DELAY;
+        bytes32 first = _placesOf(request.engine);
         committee = new address[](request.seats);
         uint256 found = 0;
-        for (uint256 i = 0; i < tries && found < committee.length; ++i) {
-            uint256 index = uint256(keccak256(abi.encode(seed, i))) % request.places;
-            if (index >= tickets.length) continue; // pruned, because it had not counted for long
-            Ticket memory ticket = tickets[index];
-            uint256 asOf = request.drawBlock - DRAW_DELAY;
-            if (asOf < ticket.since || asOf >= ticket.until) continue;
-            uint256 earned = request.paid & (1 << found) != 0 ? request.fee : 0;
-            if (_seat(ticket.owner, request.until, earned)) committee[found++] = ticket.owner;
+        for (uint256 i = 0; i < TRIES && found < committee.length; ++i) {
+            address owner = _ownerOf(first, uint256(keccak256(abi.encode(seed, i))) % places, asOf);
+            if (owner == address(0)) continue;
+            if (_seat(owner, request, found)) committee[found++] = owner;
         }
         if (found == committee.length) return committee;
         if (request.paid != 0) revert TooFewSeats(found);
         for (uint256 i = 0; i < found; ++i) {
-            --_accounts[committee[i]].serving;
+            PackedAccount account = _accounts[committee[i]];
+            _accounts[committee[i]] = account.withSeats(account.serving() - 1, account.servingUntil());
         }
         return new address[](0);
     }
@@ -189,13 +188,13 @@ contract Bench is IBench, Treasury {
         for (uint256 seat = 0; seat < committee.length; ++seat) {
             uint256 bit = 1 << seat;
             if ((paid | wrong | absent) & bit == 0) continue;
-            Account storage account = _accounts[committee[seat]];
-            uint256 balance = account.balance;
+            PackedAccount account = _accounts[committee[seat]];
+            uint256 balance = account.balance();
             if (paid & bit != 0) balance += fee;
             uint256 loss = wrong & bit != 0 ? seatStake : absent & bit != 0 ? seatStake / ABSENT_SHARE : 0;
             // A case that is closed after its last second may find a stake gone.
             if (loss > balance) loss = balance;
-            account.balance = (balance - loss).toUint96();
+            _accounts[committee[seat]] = account.withBalance((balance - loss).toUint96());
             lost += loss;
         }
     }
@@ -207,20 +206,41 @@ contract Bench is IBench, Treasury {
 
     // ------------------------------------------------------------------------------------------------- internals
 
-    /// @dev Bind a stake of `arbiter`, if it has one for another seat.
-    function _seat(address arbiter, uint40 until, uint256 earned) private returns (bool) {
-        Account memory account = _accounts[arbiter];
+    /// @dev Bind a stake of `arbiter` to seat number `seat`, if it has one for another, and pay it what it has earned there.
+    function _seat(address arbiter, Request calldata request, uint256 seat) private returns (bool) {
+        PackedAccount account = _accounts[arbiter];
+        uint256 balance = account.balance();
         uint256 serving = _serving(account) + 1;
-        if (account.balance < serving * seatStake) return false;
-        account.serving = uint24(serving); // no more than its balance holds stakes
-        if (until > account.servingUntil) account.servingUntil = until;
-        account.balance = (account.balance + earned).toUint96();
-        _accounts[arbiter] = account;
+        if (balance < serving * seatStake) return false;
+        if (request.paid & (1 << seat) != 0) balance += request.fee;
+        uint256 until = account.servingUntil();
+        if (request.until > until) until = request.until;
+        _accounts[arbiter] = account.withBalance(balance.toUint96()).withSeats(serving.toUint24(), until);
         return true;
     }
 
-    function _serving(Account memory account) private view returns (uint256) {
-        return block.timestamp > account.servingUntil ? 0 : account.serving;
+    function _serving(PackedAccount account) private view returns (uint256) {
+        return block.timestamp > account.servingUntil() ? 0 : account.serving();
+    }
+
+    /// @dev Where the tickets of `engine` begin in storage.
+    function _placesOf(bytes32 engine) private view returns (bytes32 first) {
+        Ticket[] storage tickets = _tickets[engine];
+        assembly ("memory-safe") {
+            mstore(0, tickets.slot)
+            first := keccak256(0, 0x20)
+        }
+    }
+
+    /// @dev Whose ticket at `index` counted at block `asOf`; zero if it didn't. The request found a ticket there. One that was pruned
+    /// since is all zeros and counts at no block: so the length need not be read, which costs as much as a ticket.
+    function _ownerOf(bytes32 first, uint256 index, uint256 asOf) private view returns (address) {
+        uint256 word;
+        assembly ("memory-safe") {
+            word := sload(add(first, index))
+        }
+        // `Ticket` from the low end: owner (160 bits), since (40), until (40).
+        return asOf < uint40(word >> 160) || asOf >= uint40(word >> 200) ? address(0) : address(uint160(word));
     }
 
     /// @dev The number that block `number` brings: of its header, or its hash. Zero if it isn't known, or no more.

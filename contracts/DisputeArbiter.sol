@@ -24,6 +24,7 @@ import {
     Receipt,
     Verdict
 } from "./interfaces/MarketTypes.sol";
+import {AwardCall} from "./libraries/AwardCall.sol";
 import {StructHash} from "./libraries/StructHash.sol";
 
 /// @title DisputeArbiter: committees of staked arbiters that run a disputed part again, and what follows from their vote
@@ -35,6 +36,8 @@ contract DisputeArbiter is Panel {
 
     uint256 private constant LAST_ROUND = 2;
     uint256 private constant FEES_A_SEAT = 4;
+    /// @dev Where the arguments of `applyVerdict` say that its signature, an empty one, lies: behind the award, the verdict and this.
+    uint256 private constant SIGNATURE_PLACE = (AwardCall.WORDS + 8 + 1) * 32;
 
     /// @inheritdoc IDisputeArbiter
     address public immutable escrow;
@@ -249,7 +252,7 @@ contract DisputeArbiter is Panel {
     function _disputeEscrow(bytes32 digest, Award calldata award) private returns (uint256) {
         IEscrow.Record memory record = IEscrow(escrow).recordOf(digest);
         if (record.state == IEscrow.State.Claimed) {
-            IEscrow(escrow).dispute(award);
+            AwardCall.send(escrow, IEscrow.dispute.selector, award, "");
             return award.resolveWithin;
         }
         if (record.state != IEscrow.State.Disputed || record.time < block.timestamp) revert NotForThisCourt(digest);
@@ -334,14 +337,15 @@ contract DisputeArbiter is Panel {
         if (record.state != IEscrow.State.Disputed || block.timestamp > record.time) return;
         bool isLost = verdict.finding == FINDING_REQUESTER_LOST;
         uint256 before = isLost ? _balance(token, address(this)) : 0;
-        IEscrow(escrow).applyVerdict(award, verdict, "");
+        AwardCall.send(escrow, IEscrow.applyVerdict.selector, award, abi.encode(verdict, SIGNATURE_PLACE, 0));
         if (isLost) _pay(token, award.requester, _balance(token, address(this)) - before);
     }
 
     function _slash(bytes32 digest, Award calldata award, uint16 severity, Round memory first) private {
         if (IReputation(reputation).lockOf(digest).state != IReputation.LockState.Locked) return;
         uint256 until = uint256(award.deliverBy) + 2 * uint256(award.pace) + uint256(award.resolveWithin);
-        if (block.timestamp <= until) IReputation(reputation).slash(award, severity, _askedFor(award, first));
+        if (block.timestamp > until) return;
+        AwardCall.send(reputation, IReputation.slash.selector, award, abi.encode(severity, _askedFor(award, first)));
     }
 
     function _closedVerdict(bytes32 digest, Vote calldata vote) private view returns (Verdict memory) {

@@ -111,7 +111,7 @@ contract Escrow is EscrowLedger {
             for (; place < end; place += RELEASE_SIZE) {
                 (uint256 payment, uint256 rest) = _releaseOne(award, place);
                 total += payment;
-                _pay(token, award.requester, rest);
+                if (rest != 0) _pay(token, award.requester, rest);
             }
         }
         _pay(token, msg.sender, total);
@@ -286,7 +286,7 @@ contract Escrow is EscrowLedger {
     function _releaseOne(Award memory award, uint256 place) private returns (uint256 payment, uint256 rest) {
         bytes32 separator = _domainSeparatorV4();
         bytes32 digest = separator.toTypedDataHash(award.read(place, PackedAward.REQUESTER));
-        (uint256 part, uint128 due) = _partAndDue(place);
+        (uint256 part, uint256 due) = _partAndDue(place);
         PackedRecord record = _records[digest];
         if (!record.isOpen()) return _skip(digest, WrongState.selector);
         uint256 firstPart = award.firstPart;
@@ -297,9 +297,10 @@ contract Escrow is EscrowLedger {
         bool closing = part == last && !record.isIn(State.Disputed); // the provider calls (_isLast)
         if (due <= record.paid() && !closing) return _skip(digest, NothingDue.selector);
         if (part < firstPart || part > last) revert PartOutOfRange(digest, uint32(part));
-        if (due > award.price) revert DueOutOfRange(digest, due, record.paid(), award.price);
-        _requireAccepted(award.requester, separator, digest, place);
-        return _accept(digest, record, uint32(part), due, closing);
+        if (due > award.price) revert DueOutOfRange(digest, uint128(due), record.paid(), award.price);
+        bytes32 structHash = StructHash.acceptanceHash(digest, part, _receiptAt(place), due);
+        _requireSigned(award.requester, separator.toTypedDataHash(structHash), _signatureAt(place));
+        return _accept(digest, record, part, due, closing);
     }
 
     function _skip(bytes32 digest, bytes4 reason) private returns (uint256 payment, uint256 rest) {
@@ -308,7 +309,7 @@ contract Escrow is EscrowLedger {
     }
 
     /// @dev What follows the award in an item of `releaseMany`: part 4, due 16, receipt 32, signature 65.
-    function _partAndDue(uint256 place) private pure returns (uint256 part, uint128 due) {
+    function _partAndDue(uint256 place) private pure returns (uint256 part, uint256 due) {
         assembly ("memory-safe") {
             place := add(place, 254) // PackedAward.SIZE
             part := shr(224, calldataload(place))
@@ -316,18 +317,17 @@ contract Escrow is EscrowLedger {
         }
     }
 
-    /// @dev The requester has signed the acceptance in the item at `place`.
-    function _requireAccepted(address requester, bytes32 separator, bytes32 digest, uint256 place) private view {
-        (uint256 part, uint128 due) = _partAndDue(place);
-        bytes32 receipt;
-        bytes calldata signature;
+    function _receiptAt(uint256 place) private pure returns (bytes32 receipt) {
         assembly ("memory-safe") {
             receipt := calldataload(add(place, 274))
+        }
+    }
+
+    function _signatureAt(uint256 place) private pure returns (bytes calldata signature) {
+        assembly ("memory-safe") {
             signature.offset := add(place, 306)
             signature.length := 65
         }
-        bytes32 structHash = StructHash.acceptanceHash(digest, part, receipt, due);
-        _requireSigned(requester, separator.toTypedDataHash(structHash), signature);
     }
 
     function _requireSettlement(bytes32 digest, PackedRecord record, Settlement calldata settlement, uint256 most)

@@ -59,8 +59,9 @@ abstract contract EscrowLedger is IEscrow, Treasury {
         emit Funded(digest, award.requester, award.provider, award.token, uint128(amount));
     }
 
-    /// @dev Effects of an acceptance that was checked: what to pay to the provider, and what back to the requester.
-    function _accept(bytes32 digest, PackedRecord record, uint32 part, uint128 due, bool closing)
+    /// @dev Effects of an acceptance that was checked: what to pay to the provider, and what back to the requester. `part` and `due`
+    /// have 32 and 128 bits; wider variables need no masks.
+    function _accept(bytes32 digest, PackedRecord record, uint256 part, uint256 due, bool closing)
         internal
         returns (uint256 payment, uint256 rest)
     {
@@ -73,10 +74,10 @@ abstract contract EscrowLedger is IEscrow, Treasury {
         }
         if (closing) return (payment, _finish(digest, record, State.Accepted, paid, 0));
 
-        emit Released(digest, part, uint128(payment), uint128(paid));
+        emit Released(digest, uint32(part), uint128(payment), uint128(paid));
         (State state, uint256 time) = (record.state(), record.time());
         if (state == State.Claimed && due >= _claims[digest].due) {
-            emit ClaimAccepted(digest, due);
+            emit ClaimAccepted(digest, uint128(due));
             (state, time) = (State.Started, 0);
         } else if (state == State.Funded || state == State.Recalled) {
             // Who accepts a part has seen a start, and can't say otherwise later.
@@ -189,13 +190,19 @@ abstract contract EscrowLedger is IEscrow, Treasury {
         }
     }
 
+    /// @dev Each term is a difference of numbers far below 2^255 that must not be negative: one that is has the highest bit, and one
+    /// comparison finds it in any of them.
     function _requireGoodTerms(bytes32 digest, Award memory award, uint256 amount) private view {
         unchecked {
-            if (
-                award.provider == address(0) || award.price == 0 || award.parts == 0 || award.splitBps > BASIS_POINTS
-                    || award.startBy >= award.deliverBy || award.pace < minPace || amount > type(uint96).max
-                    || uint256(award.firstPart) + award.parts > uint256(type(uint32).max) + 1
-            ) revert BadTerms(digest);
+            uint256 any = uint256(uint160(award.provider)) - 1; // at least 1, as the price and the parts
+            any |= uint256(award.price) - 1;
+            any |= uint256(award.parts) - 1;
+            any |= BASIS_POINTS - award.splitBps; // at most
+            any |= uint256(award.deliverBy) - award.startBy - 1; // later
+            any |= uint256(award.pace) - minPace;
+            any |= type(uint96).max - amount;
+            any |= uint256(type(uint32).max) + 1 - award.firstPart - award.parts;
+            if (any >> 255 != 0) revert BadTerms(digest);
         }
     }
 }

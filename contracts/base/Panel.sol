@@ -45,7 +45,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
         if (committee.length == 0) {
             _requestDraw(award, round, _heads[award][round.number]);
         } else {
-            _heads[award][round.number] = keccak256(abi.encodePacked(committee));
+            _heads[award][round.number] = _hashOf(committee);
             round.stage = Stage.Voting;
         }
         _store(award, CURRENT, round);
@@ -114,7 +114,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
         bytes32 voteHash = _requireVote(vote);
         _requireQuorum(award, round.number, committee, voteHash, quorum);
 
-        _heads[award][round.number] = _headOf(keccak256(abi.encodePacked(committee)), voteHash);
+        _heads[award][round.number] = _headOf(_hashOf(committee), voteHash);
         round.openedSeats = quorum.seats.toUint24();
         round.stage = Stage.Agreed;
         _end(round);
@@ -140,8 +140,14 @@ abstract contract Panel is IDisputeArbiter, Treasury {
     }
 
     /// @inheritdoc IDisputeArbiter
-    function sealOf(bytes32 voteHash, address arbiter, bytes32 secret) public pure returns (bytes32) {
-        return keccak256(abi.encode(voteHash, arbiter, secret));
+    function sealOf(bytes32 voteHash, address arbiter, bytes32 secret) public pure returns (bytes32 seal) {
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch beyond the free pointer: used at once, never kept
+            mstore(free, voteHash)
+            mstore(add(free, 0x20), shr(96, shl(96, arbiter)))
+            mstore(add(free, 0x40), secret)
+            seal := keccak256(free, 0x60)
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- rounds
@@ -207,7 +213,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
         internal
         view
     {
-        bytes32 head = keccak256(abi.encodePacked(committee));
+        bytes32 head = _hashOfGiven(committee);
         bool isAgreed = round.stage == Stage.Agreed;
         if (isAgreed) head = _headOf(head, vote);
         if (round.stage != Stage.Drawing && head != _heads[award][round.number]) revert WrongCommittee(award);
@@ -230,7 +236,7 @@ abstract contract Panel is IDisputeArbiter, Treasury {
     // ------------------------------------------------------------------------------------------------- checks
 
     function _requireCommittee(bytes32 award, Round memory round, address[] calldata committee) private view {
-        bytes32 head = keccak256(abi.encodePacked(committee));
+        bytes32 head = _hashOfGiven(committee);
         if (round.stage == Stage.Drawing || head != _heads[award][round.number]) revert WrongCommittee(award);
     }
 
@@ -239,8 +245,37 @@ abstract contract Panel is IDisputeArbiter, Treasury {
         return _hashOf(vote);
     }
 
-    function _hashOf(Vote calldata vote) internal pure returns (bytes32) {
-        return keccak256(abi.encode(vote));
+    /// @dev What `abi.encode` would give, copied in one piece: a word that doesn't fit its field is part of the hash, and reading
+    /// the field, or telling the vote in an event, reverts.
+    function _hashOf(Vote calldata vote) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch, as above
+            calldatacopy(free, vote, 0xc0)
+            result := keccak256(free, 0xc0)
+        }
+    }
+
+    /// @dev keccak of the addresses, or seals, as words.
+    function _hashOf(address[] memory committee) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            result := keccak256(add(committee, 0x20), mul(mload(committee), 0x20))
+        }
+    }
+
+    function _hashOf(bytes32[] memory seals) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            result := keccak256(add(seals, 0x20), mul(mload(seals), 0x20))
+        }
+    }
+
+    /// @dev The same of a committee that the caller names. Words that aren't addresses hash to nothing that was drawn.
+    function _hashOfGiven(address[] calldata committee) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40) // scratch, as above
+            let size := mul(committee.length, 0x20)
+            calldatacopy(free, committee.offset, size)
+            result := keccak256(free, size)
+        }
     }
 
     /// @dev After the time for seals, or once all have come, and before the time for openings is over.
@@ -259,29 +294,38 @@ abstract contract Panel is IDisputeArbiter, Treasury {
         bytes32 vote,
         Quorum calldata quorum
     ) private view {
-        uint256 seats = committee.length;
-        uint256 count = quorum.secrets.length;
+        (uint256 bits, uint256 count, uint256 seats) = (quorum.seats, quorum.secrets.length, committee.length);
+        bytes calldata signatures = quorum.signatures;
         if (
-            quorum.seats > _all(seats) || _count(quorum.seats) != count || count * 2 <= seats
-                || quorum.signatures.length != count * SIGNATURE_LENGTH || quorum.others.length + count != seats
+            bits > _all(seats) || _count(bits) != count || count * 2 <= seats
+                || signatures.length != count * SIGNATURE_LENGTH || quorum.others.length + count != seats
         ) revert NoQuorum(award, count);
 
-        bytes32[] memory seals = new bytes32[](seats);
+        bytes32 seals = _sealsOf(committee, vote, bits, quorum.secrets, quorum.others);
+        bytes32 signed = _hashTypedDataV4(keccak256(abi.encode(OPENING_TYPEHASH, award, number, vote, seals)));
+        uint256 place = 0;
+        for (uint256 seat = 0; seat < seats; ++seat) {
+            if (bits & _bit(seat) == 0) continue;
+            _requireSigned(committee[seat], signed, signatures[place:place + SIGNATURE_LENGTH]);
+            place += SIGNATURE_LENGTH;
+        }
+    }
+
+    /// @dev keccak of the seals of all seats: those of `bits` made from their `secrets`, the `others` as they are.
+    function _sealsOf(
+        address[] memory committee,
+        bytes32 vote,
+        uint256 bits,
+        bytes32[] calldata secrets,
+        bytes32[] calldata others
+    ) private pure returns (bytes32) {
+        bytes32[] memory seals = new bytes32[](committee.length);
         uint256 opened = 0;
-        for (uint256 seat = 0; seat < seats; ++seat) {
-            seals[seat] = quorum.seats & _bit(seat) != 0
-                ? sealOf(vote, committee[seat], quorum.secrets[opened++])
-                : quorum.others[seat - opened];
+        for (uint256 seat = 0; seat < seals.length; ++seat) {
+            seals[seat] =
+                bits & _bit(seat) != 0 ? sealOf(vote, committee[seat], secrets[opened++]) : others[seat - opened];
         }
-        bytes32 signed = _hashTypedDataV4(
-            keccak256(abi.encode(OPENING_TYPEHASH, award, number, vote, keccak256(abi.encodePacked(seals))))
-        );
-        opened = 0;
-        for (uint256 seat = 0; seat < seats; ++seat) {
-            if (quorum.seats & _bit(seat) == 0) continue;
-            uint256 place = opened++ * SIGNATURE_LENGTH;
-            _requireSigned(committee[seat], signed, quorum.signatures[place:place + SIGNATURE_LENGTH]);
-        }
+        return _hashOf(seals);
     }
 
     // ------------------------------------------------------------------------------------------------- times and seats

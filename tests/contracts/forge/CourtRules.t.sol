@@ -40,6 +40,18 @@ contract CourtRulesTest is CourtRefusals {
         _refuseBy(REQUESTER, call_, IDisputeArbiter.NotForThisCourt.selector);
     }
 
+    function test_what_the_escrow_refuses_the_court_refuses_by_the_same_name() external {
+        Award memory award = _claimed(true);
+        bytes32 id = _id(award);
+        uint256 disputeBy = escrow.recordOf(id).time;
+        vm.warp(disputeBy + 1);
+        vm.prank(REQUESTER);
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.TooLate.selector, id, disputeBy));
+        court.open(award, _courtOffer());
+        vm.warp(disputeBy);
+        _open(award, REQUESTER);
+    }
+
     function test_what_is_refused_of_receipts() external {
         Award memory award = _claimed(false);
         (Receipt memory receipt, bytes memory signature) = _receipt(award);

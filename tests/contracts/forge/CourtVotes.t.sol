@@ -65,6 +65,23 @@ contract CourtVotesTest is CourtRefusals {
         _refuse(_openCall(id, committee, 2, vote, _secret(2)), IDisputeArbiter.TooLate.selector);
     }
 
+    /// @dev Hashes of votes and committees are made of the words as they came: one that doesn't fit its field opens nothing.
+    function test_a_vote_with_bits_beyond_a_field_can_be_sealed_and_never_opened() external {
+        (Award memory award, address[] memory committee) = _sitting();
+        bytes32 id = _id(award);
+        bytes memory vote = abi.encode(_vote(WRONG, 0));
+        vote[32] = 0x01; // of `part`, above its 32 bits
+        bytes32 seal = court.sealOf(keccak256(vote), committee[0], _secret(0));
+        vm.prank(committee[0]);
+        court.sealVote(id, committee, 0, seal);
+        vm.warp(_sealBy(award) + 1);
+        bytes memory call = _openCall(id, committee, 0, _vote(WRONG, 0), _secret(0));
+        _refuse(call, IDisputeArbiter.WrongSeal.selector);
+        call[4 + 3 * 32 + 32] = 0x01; // behind the award, the place of the committee and the seat
+        (bool success, bytes memory answer) = address(court).call(call);
+        require(!success && answer.length == 0, "no field has more bits than its type");
+    }
+
     function test_when_all_have_sealed_and_opened_the_round_is_over_at_once() external {
         (Award memory award, address[] memory committee) = _sitting();
         IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);

@@ -171,6 +171,37 @@ contract FundingTest is Fixture {
         _refused(address(escrow), REQUESTER, data, ITreasury.NewBusinessPaused.selector);
     }
 
+    // ---------------------------------------------------------------------------------------------- terms
+
+    /// @dev `EscrowLedger` joins the terms in one number: each must show in it by itself.
+    function test_each_term_is_good_up_to_its_bound_and_not_beyond() external {
+        for (uint256 term = 0; term < 8; ++term) {
+            Award memory award = _bounded(term, 1);
+            _refused(address(escrow), REQUESTER, abi.encodeCall(escrow.fund, (award, "")), IEscrow.BadTerms.selector);
+            award = _bounded(term, 0);
+            token.mint(REQUESTER, uint256(award.price) + award.disputeFee);
+            vm.prank(REQUESTER);
+            token.approve(address(escrow), type(uint256).max);
+            vm.prank(REQUESTER);
+            escrow.fund(award, "");
+            _assertEq(escrow.recordOf(_id(award)).amount, uint256(award.price) + award.disputeFee, "locked");
+        }
+    }
+
+    /// @dev An award one of whose terms is at its bound, or `beyond` it.
+    function _bounded(uint256 term, uint8 beyond) private view returns (Award memory award) {
+        award = _award(1000, 5);
+        award.slot = uint16(term);
+        if (term == 0) award.provider = beyond == 0 ? address(1) : address(0);
+        else if (term == 1) award.price = 1 - beyond;
+        else if (term == 2) award.parts = 1 - beyond;
+        else if (term == 3) award.splitBps = 10_000 + beyond;
+        else if (term == 4) award.deliverBy = award.startBy + 1 - beyond;
+        else if (term == 5) award.pace = 1 - beyond;
+        else if (term == 6) award.price = type(uint96).max - 5 + beyond;
+        else (award.firstPart, award.parts) = (type(uint32).max, 1 + beyond);
+    }
+
     // ---------------------------------------------------------------------------------------------- contracts
 
     function test_a_contract_funds_an_award_with_the_requesters_signature_and_gets_nothing_back() external {
