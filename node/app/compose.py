@@ -299,6 +299,7 @@ async def _open_market(
                 patience_s=settings.requester.patience_s,
                 host=socket.gethostname()[:128],
                 on_purchase=witness.on_purchase_event,
+                on_copies_over=witness.on_copies_over,
                 on_delivery=witness.on_delivery_event,
                 on_submitted=witness.on_task_submitted,
                 on_taken=witness.on_award_taken,

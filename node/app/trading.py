@@ -23,7 +23,7 @@ from node.market.provider import Provider, ProviderParts, open_provider
 from node.market.purchase_run import PurchaseContext, RequesterRoom
 from node.market.quoting import SellingTerms
 from node.market.requester import MarketTerms, Requester, RequesterParts, open_requester
-from node.market.task_table import TaskTable, find_offer_of_award
+from node.market.task_table import TaskTable, find_purchase_of_award
 from node.operations.clock import Clock
 from node.operations.randomness import RandomSource
 from node.reputation.conduct import ConductTable, Reputations
@@ -61,6 +61,7 @@ class TradingParts:
         host: What receipts' notes call this machine.
         on_purchase, on_delivery: Told of each step that is durable.
         on_submitted, on_taken: Told of each purchase and delivery that begins, not of those taken up again.
+        on_copies_over: Told how a task in several copies ended.
         on_auction: Told of each step of an auction of ours.
         on_bidding: Told of each state of a bid of ours, with the one before it; None before a new one.
         court: Where refuted receipts are taken to; None keeps them, with their evidence.
@@ -86,6 +87,7 @@ class TradingParts:
     on_purchase: Callable[[PurchaseContext, purchase.Event], None]
     on_delivery: Callable[[DeliveryContext, delivery.Event], None]
     on_submitted: Callable[[PurchaseContext], None] = _unobserved
+    on_copies_over: Callable[[PurchaseContext, type[purchase.State]], None] = _unobserved
     on_taken: Callable[[DeliveryContext], None] = _unobserved
     on_auction: Callable[[auction_events.AuctionEvent], None] = _unobserved
     on_bidding: Callable[[BiddingState | None, BiddingState], None] = _unobserved
@@ -149,10 +151,12 @@ def _requester_parts(
 ) -> RequesterParts:
     storage = parts.storage
 
-    async def find_purchase(award_id: Digest) -> Digest | None:
-        return await storage.read.query(lambda connection: find_offer_of_award(connection, award_id))
+    async def find_purchase(award_id: Digest) -> str | None:
+        return await storage.read.query(lambda connection: find_purchase_of_award(connection, award_id))
 
+    auditor = LocalAuditor(parts.sandbox, storage.blobs, parts.clock)
     return RequesterParts(
+        referee=auditor,
         auctions=AuctionRoom(
             signing=parts.signing,
             gossip=gossip,
@@ -170,12 +174,13 @@ def _requester_parts(
             peers=parts.peers,
             blobs=storage.blobs,
             rails=parts.payer,
-            auditor=LocalAuditor(parts.sandbox, storage.blobs, parts.clock),
+            auditor=auditor,
             court=court,
             clock=parts.clock,
             patience_s=parts.patience_s,
             on_event=parts.on_purchase,
             on_opened=parts.on_submitted,
+            on_copies_over=parts.on_copies_over,
         ),
         gossip=gossip,
         journal=storage.journal,

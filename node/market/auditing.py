@@ -11,6 +11,7 @@ from protocol.errors import StoaError, TransientError
 from protocol.settlement.deadlines import deadlines_of
 from protocol.task.audit import Finding, Rerun, compare, make_rerun
 from protocol.task.messages import REASON_MAX
+from protocol.task.objects import Receipt
 from protocol.task.pricing import Usage
 from protocol.task.purchase import Auditing
 from protocol.task.purchase_events import AuditPassed, AuditRefuted
@@ -33,9 +34,7 @@ class LocalAuditor:
     async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted:
         """See `Auditor`."""
         receipt = auditing.receipt.value
-        found: Rerun | str = "there was no time to run the part again"
-        with trio.move_on_after(PATIENCE_SHARE * terms.award.pace):
-            found = await self._run_again(terms, receipt.part)
+        found = await self.find(terms, receipt.part, within_s=PATIENCE_SHARE * terms.award.pace)
         if isinstance(found, str):
             finding, reason = Finding.UNDECIDED, found
         else:
@@ -45,10 +44,14 @@ class LocalAuditor:
         level("part.audited", part=receipt.part, finding=finding.name.lower(), reason=reason)
         if finding is not Finding.DIFFERENT or isinstance(found, str):
             return AuditPassed(receipt_id=auditing.receipt_id, finding=finding, reason=reason[:REASON_MAX])
-        until = deadlines_of(terms.award).latest_resolve_by
-        for blob in (receipt.output, receipt.logs, found.output):
-            await self._blobs.keep(blob, until)
+        await keep_evidence(self._blobs, terms, receipt, found)
         return AuditRefuted(receipt_id=auditing.receipt_id, rerun=found, reason=reason[:REASON_MAX])
+
+    async def find(self, terms: Terms, part: int, *, within_s: float) -> Rerun | str:
+        """See `Referee`."""
+        with trio.move_on_after(within_s):
+            return await self._run_again(terms, part)
+        return "there was no time to run the part again"
 
     async def _run_again(self, terms: Terms, part: int) -> Rerun | str:
         """Return the second result, or why there is none: then nothing is held against the first."""
@@ -64,6 +67,13 @@ class LocalAuditor:
             except StoaError as error:
                 return f"this node could not run it again: {error}"
         return why
+
+
+async def keep_evidence(blobs: Blobs, terms: Terms, receipt: Receipt, against: Rerun) -> None:
+    """Keep what a receipt states, and what contradicts it, for as long as anybody could judge."""
+    until = deadlines_of(terms.award).latest_resolve_by
+    for blob in (receipt.output, receipt.logs, against.output):
+        await blobs.keep(blob, until)
 
 
 def _rerun_of(terms: Terms, run: PartRun) -> Rerun:

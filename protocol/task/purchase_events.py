@@ -116,6 +116,16 @@ class DisputeTaken:
     receipt_id: Digest
 
 
+@tagged(13)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyContested:
+    """Copies differ, and nobody could say which is right: none of them is paid. `rerun` is what another one states."""
+
+    receipt_id: Digest
+    rerun: Rerun
+    reason: Reason
+
+
 Event: TypeAlias = (
     WinnerChosen
     | NoWinner
@@ -129,4 +139,5 @@ Event: TypeAlias = (
     | AuditPassed
     | AuditRefuted
     | DisputeTaken
+    | CopyContested
 )

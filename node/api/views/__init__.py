@@ -9,6 +9,7 @@ from node.api.views.money import ChannelView, EarningsReport, EarningView, Escro
 from node.api.views.names import (
     AuctionFormatName,
     AuditName,
+    ComparedName,
     FinalState,
     RailName,
     TaskFilter,
@@ -47,6 +48,7 @@ from node.api.views.task_events import (
 from node.api.views.tasks import (
     AwardView,
     CancelQuote,
+    CopyView,
     PartView,
     RefutedView,
     TaskDetail,
@@ -73,6 +75,8 @@ __all__ = [
     "CancelQuote",
     "CapView",
     "ChannelView",
+    "ComparedName",
+    "CopyView",
     "CountView",
     "EarningView",
     "EarningsReport",

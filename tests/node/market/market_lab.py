@@ -319,6 +319,7 @@ class FakeSandbox:
         self.writes: Callable[[int], bytes] = output_of
         self.fuel = 600_000_000
         self.fails: StoaError | None = None
+        self.part_s = PART_S
 
     async def prepare(self, manifest: Manifest) -> None:
         assert await self._storage.blobs.has(manifest.module.digest)
@@ -328,7 +329,7 @@ class FakeSandbox:
         for blob in (manifest.module, *manifest.inputs_of(part)):
             assert await self._storage.blobs.has(blob.digest)
         for step in range(4):
-            await trio.sleep(PART_S / 4)
+            await trio.sleep(self.part_s / 4)
             on_progress(step, 0)
         if self.fails is not None:
             raise self.fails
@@ -343,8 +344,8 @@ class FakeSandbox:
             peak_mib=2,
             bytes_in=sum(blob.size for blob in manifest.inputs_of(part)),
             bytes_out=len(output),
-            cpu_s=PART_S,
-            wall_s=PART_S,
+            cpu_s=self.part_s,
+            wall_s=self.part_s,
         )
 
     def free_workers(self) -> int:
@@ -426,6 +427,7 @@ async def open_node(
             on_purchase=both(hub.note_purchase, told.on_purchase_event),
             on_delivery=both(hub.note_delivery, told.on_delivery_event),
             on_submitted=told.on_task_submitted,
+            on_copies_over=told.on_copies_over,
             on_taken=told.on_award_taken,
             on_auction=told.instruments.on_auction_event,
             on_bidding=told.instruments.on_bidding_step,
