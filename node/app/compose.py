@@ -13,6 +13,7 @@ import trio
 from node.app.contract_chain import ContractChain
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
+from node.app.known_sellers import KnownSellers
 from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.sandbox import WasmSandbox
@@ -56,7 +57,7 @@ from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
-from protocol.units import UnixTime
+from protocol.units import BasisPoints, UnixTime
 
 MIB: Final = 2**20
 
@@ -298,6 +299,8 @@ async def _open_market(
                 stakes=payments.stakes,
                 patience_s=settings.requester.patience_s,
                 host=socket.gethostname()[:128],
+                sellers=KnownSellers(directory),
+                hiring_bps=BasisPoints(settings.requester.third_node_bps),
                 on_purchase=witness.on_purchase_event,
                 on_copies_over=witness.on_copies_over,
                 on_delivery=witness.on_delivery_event,

@@ -32,6 +32,7 @@ def keep_s(keep_history_d: int) -> Mapping[str, int]:
         "delivery/": history_s,
         "purchase/": history_s,
         "comparison/": history_s,
+        "hired/": history_s,
         "auction/": history_s + DAY_S,
     }
 

@@ -11,14 +11,14 @@ from typing import Final, Protocol
 import trio
 
 from node.market.auction_run import AuctionRoom
-from node.market.auditing import LocalAuditor
+from node.market.auditing import LocalReferee, ReceiptAuditor
 from node.market.bidding_run import BidderRoom
 from node.market.case_book import CaseBook
 from node.market.delivery_run import DeliveryContext, ProviderRoom
 from node.market.earning_table import EarningTable
 from node.market.gossip import GossipPeers, MarketGossip
 from node.market.misconduct import MisconductBook
-from node.market.ports import Court, PayeeRails, PayerRails, Peers, Sandbox, Signing, Stakes
+from node.market.ports import Court, PayeeRails, PayerRails, Peers, Sandbox, Sellers, Signing, Stakes
 from node.market.provider import Provider, ProviderParts, open_provider
 from node.market.purchase_run import PurchaseContext, RequesterRoom
 from node.market.quoting import SellingTerms
@@ -36,6 +36,7 @@ from protocol.market.bidding_states import BiddingState
 from protocol.market.offer import OfferTaste
 from protocol.signing.eip712 import Domain
 from protocol.task import delivery, purchase
+from protocol.units import BasisPoints
 
 
 class TradingPeers(Peers, GossipPeers, Protocol):
@@ -65,6 +66,8 @@ class TradingParts:
         on_auction: Told of each step of an auction of ours.
         on_bidding: Told of each state of a bid of ours, with the one before it; None before a new one.
         court: Where refuted receipts are taken to; None keeps them, with their evidence.
+        sellers: Whom audits may hire that this node can't do itself; None hires nobody.
+        hiring_bps: What such hires may cost together, of the budget of the task that is audited.
     """
 
     domain: Domain
@@ -92,6 +95,8 @@ class TradingParts:
     on_auction: Callable[[auction_events.AuctionEvent], None] = _unobserved
     on_bidding: Callable[[BiddingState | None, BiddingState], None] = _unobserved
     court: Court | None = None
+    sellers: Sellers | None = None
+    hiring_bps: BasisPoints = BasisPoints(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +159,11 @@ def _requester_parts(
     async def find_purchase(award_id: Digest) -> str | None:
         return await storage.read.query(lambda connection: find_purchase_of_award(connection, award_id))
 
-    auditor = LocalAuditor(parts.sandbox, storage.blobs, parts.clock)
+    referee = LocalReferee(parts.sandbox, parts.clock)
     return RequesterParts(
-        referee=auditor,
+        referee=referee,
+        sellers=parts.sellers,
+        hiring_bps=parts.hiring_bps,
         auctions=AuctionRoom(
             signing=parts.signing,
             gossip=gossip,
@@ -174,7 +181,7 @@ def _requester_parts(
             peers=parts.peers,
             blobs=storage.blobs,
             rails=parts.payer,
-            auditor=auditor,
+            auditor=ReceiptAuditor(referee, None, storage.blobs, parts.clock),
             court=court,
             clock=parts.clock,
             patience_s=parts.patience_s,

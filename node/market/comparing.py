@@ -8,7 +8,7 @@ provider could still copy what it states. Then one of those that wait decides, f
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 import trio
@@ -24,7 +24,7 @@ from protocol.task import comparison, purchase
 from protocol.task.audit import Finding, compare, rerun_of
 from protocol.task.comparison import Held, PartSettled, ResultPassed, ResultsContested
 from protocol.task.messages import REASON_MAX
-from protocol.task.purchase_events import AuditPassed, AuditRefuted, CopyContested
+from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
 from protocol.task.receipt import Terms
 from protocol.task.verification import Lot
 
@@ -55,6 +55,9 @@ COMPARISON: Final = Machine[ComparisonContext, comparison.Comparing, comparison.
 def stream_of(offer_id: Digest) -> str:
     """Return the journal stream of a comparison."""
     return f"{PREFIX}{offer_id.hex()}"
+
+
+Answer: TypeAlias = AuditPassed | AuditRefuted | ReceiptContested
 
 
 class NotNeeded(StoaError):
@@ -107,7 +110,7 @@ class Comparer:
         """Note that nothing more will come of it."""
         await self._machine.close()
 
-    async def look_again(self, terms: Terms, auditing: purchase.Auditing) -> AuditPassed | AuditRefuted | CopyContested:
+    async def look_again(self, terms: Terms, auditing: purchase.Auditing) -> Answer:
         """See `Auditor`."""
         part = auditing.receipt.value.part
         own = _held_of(auditing)
@@ -182,9 +185,7 @@ class Comparer:
         level = log.info if is_good else log.warning
         level("copies.compared", part=event.part, by=basis, reason=event.reason)
 
-    async def _answer(
-        self, terms: Terms, auditing: purchase.Auditing, finding: comparison.Event
-    ) -> AuditPassed | AuditRefuted | CopyContested:
+    async def _answer(self, terms: Terms, auditing: purchase.Auditing, finding: comparison.Event) -> Answer:
         receipt_id, receipt = auditing.receipt_id, auditing.receipt.value
         match finding:
             case ResultPassed(reason=reason):
@@ -192,7 +193,7 @@ class Comparer:
             case ResultsContested(reason=reason):
                 other = comparison.contradiction_of(finding, terms.rates, receipt_id)
                 await keep_evidence(self._blobs, terms, receipt, other)
-                return CopyContested(receipt_id=receipt_id, rerun=other, reason=reason)
+                return ReceiptContested(receipt_id=receipt_id, rerun=other, reason=reason)
             case PartSettled(result=result, reason=reason):
                 compared = compare(terms, auditing.running.due, receipt, result)
                 if compared.finding is not Finding.DIFFERENT:

@@ -15,7 +15,7 @@ from protocol.task.manifest import Manifest
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.task.purchase import Auditing, Case
-from protocol.task.purchase_events import AuditPassed, AuditRefuted, CopyContested
+from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
 from protocol.task.receipt import Terms
 from protocol.units import Amount, UnixTime
 
@@ -259,7 +259,7 @@ class Sandbox(Protocol):
 class Auditor(Protocol):
     """Finds second results."""
 
-    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted | CopyContested:
+    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted | ReceiptContested:
         """Find a second result for the part, and say what it says of the receipt. Harmless to repeat.
 
         It comes to an end before the provider loses its patience; where there is no second result by then, the receipt
@@ -272,7 +272,23 @@ class Referee(Protocol):
     """Says what a part really gives."""
 
     async def find(self, terms: Terms, part: int, *, within_s: float) -> Rerun | str:
-        """Return a result that no provider of this task has given; in words why there is none within that time."""
+        """Return a judged result that no provider of this task has given; in words why there is none in that time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A node that sells, and what it asks for a task at full limits."""
+
+    wallet: Address
+    price: Amount
+
+
+class Sellers(Protocol):
+    """Nodes that are known to sell."""
+
+    def of(self, manifest: Manifest) -> tuple[Asked, ...]:
+        """Return who runs this task's engine and says its prices, in any order."""
         ...
 
 

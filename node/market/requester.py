@@ -4,17 +4,20 @@ import math
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 import trio
 
 from node.market import auction_run, comparing, purchase_run
 from node.market.auction_run import AuctionRoom, AuctionRun, auction_machine
+from node.market.auditing import ReceiptAuditor
 from node.market.comparing import COMPARISON, Comparer, ComparisonContext, ComparisonLog, SlotWinners
 from node.market.containment import run_contained
 from node.market.gossip import MarketGossip
-from node.market.ports import NotIntroduced, Peers, Referee
+from node.market.hiring import ThirdNode
+from node.market.ports import NotIntroduced, Peers, Referee, Sellers
 from node.market.purchase_run import (
     ProviderMessage,
     PurchaseContext,
@@ -23,19 +26,20 @@ from node.market.purchase_run import (
     RequesterRoom,
     purchase_machine,
 )
+from node.market.wish import Wish
 from node.operations.clock import Clock
 from node.operations.logs import logging_task
 from node.operations.randomness import RandomSource
-from node.storage.machine_log import Journal, load_machine, open_machine, open_machines
+from node.storage.machine_log import MAX_RECORD_BYTES, Journal, load_machine, open_machine, open_machines
 from node.storage.restoration import latest_restoration
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId
+from protocol.market.auction_states import Decided, Failed
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, MarketMessage, OfferAnnouncement
-from protocol.market.objects import AuctionFormat, Offer
+from protocol.market.objects import Offer
 from protocol.market.offer import check_offer_terms, manifest_digest
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import purchase
-from protocol.task.manifest import Manifest
 from protocol.task.messages import (
     FAILURE_METHOD,
     PROGRESS_METHOD,
@@ -46,15 +50,18 @@ from protocol.task.messages import (
     ReceiptNotice,
     StartNotice,
 )
-from protocol.task.pricing import Rates, check_rates, rates_digest
+from protocol.task.objects import Receipt
+from protocol.task.pricing import check_rates, rates_digest
 from protocol.task.purchase import latest_payment
 from protocol.task.verification import Verification, copies_of, verification_digest
 from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime
-from protocol.wire.codec import decode, encode
+from protocol.wire.codec import decode, decode_as, encode
 
 log = structlog.stdlib.get_logger(__name__)
 
 NOTICE_MAX_BYTES: Final = 8 * 1024
+WATCH_S: Final = 0.1
+"""How often a hired task is looked after."""
 FINISHED_KEPT: Final = 256
 """Tasks that are over but stay in memory, for providers that missed the last payment."""
 
@@ -94,33 +101,6 @@ class MarketTerms:
     resolve_within: Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a user wants of one task.
-
-    Attributes:
-        commit_window_s, reveal_window_s: Least time for commitments and for reveals, seconds.
-        standby_for_s: How long after the reveals standbys may still be hired.
-        hire: Hire this provider directly, at the budget; None to auction.
-    """
-
-    manifest: Manifest
-    rates: Rates
-    verification: Verification
-    budget: Amount
-    max_eta: Seconds
-    format: AuctionFormat
-    w_price: BasisPoints
-    w_reputation: BasisPoints
-    w_speed: BasisPoints
-    max_bidders: int
-    commit_window_s: float
-    reveal_window_s: float
-    start_within: Seconds
-    standby_for_s: int
-    hire: Address | None = None
-
-
 class AwardOver(ProtocolError):
     """A receipt under an award that is not in force any more: the parts are done by somebody else, or not wanted."""
 
@@ -150,7 +130,9 @@ class RequesterParts:
     """What the service is built from.
 
     Attributes:
-        referee: Asked where copies differ.
+        referee: Asked where copies differ, and by audits.
+        sellers: Whom audits may hire where this node finds nothing; None hires nobody.
+        hiring_bps: What they may cost together, of the budget of the task that is audited.
     """
 
     auctions: AuctionRoom
@@ -163,6 +145,8 @@ class RequesterParts:
     clock: Clock
     random: RandomSource
     terms: MarketTerms
+    sellers: Sellers | None = None
+    hiring_bps: BasisPoints = BasisPoints(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +182,13 @@ class Requester:
     """Made by `open_requester`."""
 
     def __init__(self, parts: RequesterParts, nursery: trio.Nursery) -> None:
-        self._parts, self._nursery = parts, nursery
+        self._third: ThirdNode | None = None
+        if parts.sellers is not None and parts.hiring_bps:
+            opinions = parts.auctions.reputations.of
+            self._third = ThirdNode(self, parts.sellers, parts.journal, parts.open_streams, opinions, parts.hiring_bps)
+        auditor = ReceiptAuditor(parts.referee, self._third, parts.purchases.blobs, parts.clock)
+        self._parts, self._nursery = replace(parts, purchases=replace(parts.purchases, auditor=auditor)), nursery
+        self._taken_up = trio.Event()
         self._domain: Domain = parts.purchases.domain
         self._tasks: dict[Digest, TaskRun] = {}
         self._finished: dict[str, PurchaseRun] = {}
@@ -225,6 +215,7 @@ class Requester:
             )
             self._parts.gossip.follow(auction.announcement, own=True)
             await self._take_up(auction)
+        self._taken_up.set()
         peers: Peers = self._parts.purchases.peers
         peers.serve(START_METHOD, self._on_start, max_request=NOTICE_MAX_BYTES)
         peers.serve(PROGRESS_METHOD, self._on_progress, max_request=NOTICE_MAX_BYTES)
@@ -308,14 +299,18 @@ class Requester:
         check_offer_terms(offer)
         return offer
 
-    async def submit(self, wish: Wish) -> Digest:
+    async def submit(self, wish: Wish, offer: Offer | None = None) -> Digest:
         """Open the auction of a task whose blobs are all in the store, and return the task's id.
+
+        Args:
+            wish: What is wanted.
+            offer: What `make_offer` made of it a moment ago; made now if None.
 
         Raises:
             OfferError, InvalidRates: The wish breaks a rule.
             DiskFull: Nothing was begun.
         """
-        offer = await self.make_offer(wish)
+        offer = await self.make_offer(wish) if offer is None else offer
         signed = self._parts.purchases.signing.sign(offer)
         offer_id = digest(self._domain, offer)
         announcement = OfferAnnouncement(
@@ -356,6 +351,40 @@ class Requester:
         for each in task.purchases:
             each.cancel()
 
+    def offer_of(self, offer_id: Digest) -> Offer | None:
+        """See `Buyer`."""
+        task = self._tasks.get(offer_id)
+        return None if task is None else task.auction.announcement.signed.value
+
+    def involved(self, offer_id: Digest) -> frozenset[Address]:
+        """See `Buyer`."""
+        task = self._tasks.get(offer_id)
+        state = None if task is None else task.auction.state
+        awards = state.awards if isinstance(state, Decided | Failed) else ()
+        return frozenset((self._parts.purchases.signing.address, *(each.provider for each in awards)))
+
+    def id_of(self, offer: Offer) -> Digest:
+        """See `Buyer`."""
+        return digest(self._domain, offer)
+
+    async def receipts_of(self, offer_id: Digest) -> tuple[Receipt, ...] | None:
+        """See `Buyer`. A task of one copy."""
+        await self._taken_up.wait()
+        while offer_id in self._tasks:
+            await self._parts.clock.sleep(WATCH_S)
+        records = await self._parts.journal.replay(purchase_run.stream_of(offer_id))
+        if not records:
+            return None
+        hint: Any = purchase.Event
+        kinds = [each for each in records if each.kind == purchase.PartReceived.__name__]
+        found = [decode_as(hint, each.body, max_bytes=MAX_RECORD_BYTES) for each in kinds]
+        return tuple(each.receipt.value for each in found)
+
+    def give_up(self, offer_id: Digest) -> None:
+        """See `Buyer`."""
+        if offer_id in self._tasks:
+            self.cancel(offer_id)
+
     def _spawn(
         self,
         auction: AuctionRun,
@@ -386,7 +415,7 @@ class Requester:
                 async with trio.open_nursery() as nursery:
                     for each in runs:
                         nursery.start_soon(run, each)
-                if all(ended) and await run_contained(task.close, clock, "task"):
+                if all(ended) and await run_contained(partial(self._close, task), clock, "task"):
                     for each in task.purchases:
                         self._remember(each)
                     states = [each.state for each in task.purchases]
@@ -396,6 +425,11 @@ class Requester:
             finally:
                 del self._tasks[offer_id]
                 self.progress.pop(offer_id, None)
+
+    async def _close(self, task: TaskRun) -> None:
+        if self._third is not None:
+            await self._third.close(task.auction.offer_id)
+        await task.close()
 
     async def _on_message(self, message: MarketMessage) -> None:
         if not isinstance(message, CommitmentAnnouncement | BidAnnouncement):

@@ -269,7 +269,7 @@ def _changes(event: purchase.Event, row: Any) -> dict[str, object]:
         case (
             purchase.ProviderFailed(reason=reason)
             | purchase.AuditRefuted(reason=reason)
-            | purchase.CopyContested(reason=reason)
+            | purchase.ReceiptContested(reason=reason)
         ):
             return {"state": "standby", "reason": reason}
         case purchase.AuditDrawn() | purchase.AuditPassed() | purchase.DisputeTaken():

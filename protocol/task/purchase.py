@@ -27,7 +27,7 @@ meanwhile, so an award may begin later than this slot has come, and its attempt 
     Auditing   AuditPassed      Auditing   TakePart
     Auditing   PartReceived     as from Running
     Auditing   AuditRefuted     Seeking    CloseRail, OpenDispute    nothing is paid for this part
-    Auditing   CopyContested    Seeking    CloseRail, OpenDispute    likewise
+    Auditing   ReceiptContested    Seeking    CloseRail, OpenDispute    likewise
     Seeking    DisputeTaken     Seeking    SeekWinner                the court has the case
     Funding .. ProviderFailed   Seeking    CloseRail, SeekWinner
     any open   CancelRequested  Cancelled  CloseRail, TellCancelled
@@ -48,7 +48,6 @@ from protocol.task.purchase_events import (
     AuditPassed,
     AuditRefuted,
     CancelRequested,
-    CopyContested,
     DisputeTaken,
     Event,
     NoWinner,
@@ -57,6 +56,7 @@ from protocol.task.purchase_events import (
     RailFailed,
     RailFunded,
     Reason,
+    ReceiptContested,
     Started,
     WinnerChosen,
 )
@@ -86,7 +86,7 @@ class Case:
         receipt: As the provider signed it.
         receipt_id: Its digest.
         before: Running total due before this part, base units.
-        rerun: What this requester found, or another copy states.
+        rerun: What this requester found, or another provider states.
         reason: What differs, in words.
     """
 
@@ -480,7 +480,7 @@ def _audit(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             after = replace(state, passed=event.finding)
         case Auditing(passed=Finding()), PartReceived() if event.receipt_id == state.receipt_id:
             return _receive(state.running, state.receipt.value, state.receipt_id)
-        case Auditing(passed=None), (AuditRefuted() | CopyContested()) if event.receipt_id == state.receipt_id:
+        case Auditing(passed=None), (AuditRefuted() | ReceiptContested()) if event.receipt_id == state.receipt_id:
             after = _refuted(state, event)
         case Seeking(case=Case() as case), DisputeTaken() if event.receipt_id == case.receipt_id:
             after = replace(state, case=None)
@@ -489,7 +489,7 @@ def _audit(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     return after, outstanding(after)
 
 
-def _refuted(state: Auditing, event: AuditRefuted | CopyContested) -> Seeking:
+def _refuted(state: Auditing, event: AuditRefuted | ReceiptContested) -> Seeking:
     case = Case(
         award=state.award,
         start=state.running.start,

@@ -118,8 +118,8 @@ class DisputeTaken:
 
 @tagged(13)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopyContested:
-    """Copies differ, and nobody could say which is right: none of them is paid. `rerun` is what another one states."""
+class ReceiptContested:
+    """Another provider states something else, `rerun`, and nobody could say who is right: it is not paid."""
 
     receipt_id: Digest
     rerun: Rerun
@@ -139,5 +139,5 @@ Event: TypeAlias = (
     | AuditPassed
     | AuditRefuted
     | DisputeTaken
-    | CopyContested
+    | ReceiptContested
 )

@@ -164,7 +164,7 @@ class TaskHistory:
             case purchase.AuditPassed(finding=finding):
                 copy.passed = finding
                 copy.compared = "equal" if finding is Finding.EQUAL else "undecided"
-            case purchase.AuditRefuted() | purchase.CopyContested():
+            case purchase.AuditRefuted() | purchase.ReceiptContested():
                 copy.compared = "different" if isinstance(event, purchase.AuditRefuted) else "contested"
                 copy.reason = event.reason
                 part = before.progress.paid_parts

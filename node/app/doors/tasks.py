@@ -15,8 +15,8 @@ from node.app.node import Node
 from node.app.selling import rates_of
 from node.config.settings import RequesterSettings
 from node.market import purchase_run
-from node.market.requester import Wish
 from node.market.task_table import TaskRow, find_task, list_tasks
+from node.market.wish import Wish
 from node.operations.logs import logging_task
 from node.storage.machine_log import load_machine
 from protocol.errors import ProtocolError, StoaError
@@ -28,7 +28,7 @@ from protocol.task import purchase
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.task.pricing import price_at_limits
 from protocol.task.verification import Audit, Copies, Trust, Verification, describe_policy
-from protocol.units import Amount, BasisPoints, Seconds, UnixTime, format_amount
+from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -96,6 +96,9 @@ class TaskDoors:
         except StoaError as error:
             reason = str(error)
         sellers = self._sellers(wish.manifest)
+        if isinstance(wish.verification, Audit) and (share := node.settings.requester.third_node_bps):
+            most = format_amount(Amount(wish.budget * share // WHOLE))
+            warnings.append(f"where this node can't run a part again, others are hired for it, for {most} more at most")
         if not sellers and wish.hire is None:
             warnings.append("no node that sells on this engine is known yet")
         return views.TaskPlan(

@@ -81,7 +81,7 @@ class TaskSpans:
             case (
                 purchase.ProviderFailed(reason=reason)
                 | purchase.AuditRefuted(reason=reason)
-                | purchase.CopyContested(reason=reason)
+                | purchase.ReceiptContested(reason=reason)
             ):
                 self._step(key, then="auction", error=reason)
             case purchase.NoWinner(reason=reason) | purchase.RailFailed(reason=reason):

@@ -17,11 +17,12 @@ from node.app.telemetry.witness import Witness
 from node.app.trading import TradingParts, open_trading, projections
 from node.market.delivery_run import DeliveryContext
 from node.market.gossip import MarketGossip
-from node.market.ports import PartRun
+from node.market.ports import PartRun, Sellers
 from node.market.provider import Provider
 from node.market.purchase_run import PurchaseContext
 from node.market.quoting import SellingTerms
-from node.market.requester import MarketTerms, Requester, Wish
+from node.market.requester import MarketTerms, Requester
+from node.market.wish import Wish
 from node.operations.clock import TrioClock
 from node.operations.randomness import SeededRandomSource
 from node.storage.blocking import in_line
@@ -394,6 +395,7 @@ async def open_node(
     witness: Witness | None = None,
     terms: MarketTerms | None = None,
     stakes: FakeStakes | None = None,
+    sellers: Sellers | None = None,
 ) -> AsyncGenerator[LabNode, None]:
     """Run a node until the block ends; `gfuel` is what it asks for fuel, None sells nothing."""
     told = witness or Witness(hub.clock, SeededRandomSource(name))
@@ -419,6 +421,8 @@ async def open_node(
             terms=terms or market_terms(),
             taste=replace(taste(), stakes=stakes is not None),
             stakes=stakes,
+            sellers=sellers,
+            hiring_bps=BasisPoints(10_000),
             selling=None if gfuel is None else selling(gfuel),
             workers=1,
             channel_rail=DOMAIN.verifying_contract,

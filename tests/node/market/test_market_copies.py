@@ -174,7 +174,7 @@ async def test_two_that_differ_without_a_referee_are_both_not_paid_and_neither_i
         assert (row.state, row.paid_parts, row.spent) == ("failed", 0, 0)
         await settle(stage, requester, row)
         assert await count_cases(requester) == 2
-        assert len(events_of(stage, offer_id, purchase.CopyContested)) == 2
+        assert len(events_of(stage, offer_id, purchase.ReceiptContested)) == 2
         for each in (honest, mallory):
             assert await reputation_of(requester, each) == compute_reputation(NEWCOMER)
 
@@ -191,7 +191,7 @@ async def test_a_third_one_breaks_the_tie_of_two(autojump_clock: MockClock, tmp_
         await settle(stage, requester, row)
         assert stage.bank.purses[mallory.wallet] == 0
         assert sum(stage.bank.purses[each.wallet] for each in honest) == row.spent > 0
-        assert len(events_of(stage, offer_id, purchase.CopyContested)) == 2
+        assert len(events_of(stage, offer_id, purchase.ReceiptContested)) == 2
 
 
 async def test_a_copy_that_is_late_is_not_waited_for_too_long_and_judged_by_the_same_finding(
