@@ -1,54 +1,16 @@
 """Audits between real processes: the requester runs real modules again, and pays to the base unit what is right."""
 
-import subprocess
-import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trio
 
-from node.api.client import open_client
-from node.api.errors import ConnectionLost, NodeNotRunning
-from node.devnet.layout import NodePlace
-from tests.system.system_lab import POLL_S, ROOT, Lab, check_output, files_of, make_monte_carlo
+from tests.system.liars import lying
+from tests.system.system_lab import Lab, check_output, files_of, make_monte_carlo
 
 PROVIDERS = 1
 OVERRIDES = {"provider.credit_limit": "10", "requester.pace_s": 240}
 """An audit may take three quarters of the pace: far more than a part takes on the busiest machine."""
-START_TIMEOUT_S = 90.0
 PARTS = 3
-
-
-@asynccontextmanager
-async def lying(lab: Lab, place: NodePlace, lie: str) -> AsyncGenerator[None, None]:
-    """Let a provider lie until the block ends; `lab` starts the honest one again."""
-    await lab.kill(place)
-    command = [sys.executable, "-m", "tests.system.lying_node", lie]
-    command += ["--config", str(place.config), "--debug", "run"]
-    with place.log.open("ab") as out:
-        process = await trio.lowlevel.open_process(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT
-        )
-    try:
-        with trio.fail_after(START_TIMEOUT_S):
-            while not await _answers(place):
-                assert process.returncode is None, lab.last_words()
-                await trio.sleep(POLL_S)
-        yield
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-
-
-async def _answers(place: NodePlace) -> bool:
-    try:
-        async with open_client(place.socket):
-            return True
-    except (NodeNotRunning, ConnectionLost):
-        return False
 
 
 async def test_an_honest_provider_is_audited_at_every_part_and_paid_to_the_base_unit(lab: Lab, tmp_path: Path) -> None:
