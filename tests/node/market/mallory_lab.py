@@ -26,6 +26,7 @@ from protocol.wire.codec import decode, decode_as, encode
 from protocol.wire.topics import topic_name
 from tests.node.market.market_lab import (
     DOMAIN,
+    ENGINE,
     Bank,
     FakePayerRails,
     Hub,
@@ -88,12 +89,15 @@ async def run_for_a_while(
     name: str,
     gfuel: int | None,
     sellers: Sellers | None = None,
+    engine: Digest = ENGINE,
     *,
     task_status: trio.TaskStatus[tuple[LabNode, trio.CancelScope]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until its scope, which is handed out with it, is cancelled: a crash."""
     with trio.CancelScope() as scope:
-        async with open_node(stage.hub, stage.bank, stage.folder, name, gfuel=gfuel, sellers=sellers) as node:
+        async with open_node(
+            stage.hub, stage.bank, stage.folder, name, gfuel=gfuel, sellers=sellers, engine=engine
+        ) as node:
             task_status.started((node, scope))
             await trio.sleep_forever()
 

@@ -396,6 +396,7 @@ async def open_node(
     terms: MarketTerms | None = None,
     stakes: FakeStakes | None = None,
     sellers: Sellers | None = None,
+    engine: Digest = ENGINE,
 ) -> AsyncGenerator[LabNode, None]:
     """Run a node until the block ends; `gfuel` is what it asks for fuel, None sells nothing."""
     told = witness or Witness(hub.clock, SeededRandomSource(name))
@@ -407,6 +408,7 @@ async def open_node(
         peers = FakePeers(hub, signing.address, storage)
         hub.nodes[signing.address] = peers
         sandbox = FakeSandbox(storage, UnixTime(EPOCH + 10**6))
+        sandbox.engine = engine
         payee = FakePayeeRails(bank)
         parts = TradingParts(
             domain=DOMAIN,

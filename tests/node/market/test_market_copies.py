@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from node.market.case_book import PREFIX
+from node.market.comparing import Comparer
 from node.market.task_table import TaskRow, list_copies
 from node.reputation.conduct import Reputations
 from node.storage.machine_log import select_open_streams
@@ -317,3 +318,36 @@ async def test_a_crash_at_any_step_leaves_the_same_end(
         assert sum(stage.bank.purses[each.wallet] for each in stage.honest[1:]) == row.spent
         assert await count_cases(requester) == 1
         assert await holds_outputs(requester, 2)
+
+
+async def test_what_was_found_is_durable_before_any_slot_acts_on_it(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = trio.Event()
+
+    async def never_answer(*_arguments: object) -> None:
+        reached.set()
+        await trio.sleep_forever()
+
+    async with open_stage(tmp_path, prices=PRICES[1:], buys=False) as stage:
+        mallory = await stage.join("mallory", gfuel=PRICES[0])
+        mallory.sandbox.writes = made_up
+        buys = partial(run_for_a_while, stage, "requester", None)
+        requester, scope = await stage.hub.nursery.start(buys)
+        stage.bank.purses[requester.wallet] = PURSE
+        with monkeypatch.context() as patched:
+            patched.setattr(Comparer, "_answer", never_answer)
+            wish = await make_wish(requester, budget=150_000)
+            offer_id = await requester.requester.submit(replace(wish, verification=Copies(count=3)))
+            with trio.fail_after(120):
+                await reached.wait()
+            assert requester.sandbox.runs == [0]
+            scope.cancel()
+            await wait_until(lambda: requester.wallet not in stage.hub.nodes)
+        requester, _ = await stage.hub.nursery.start(buys)
+        row = await finish(requester, offer_id)
+        assert row.state == "done"
+        assert requester.sandbox.runs == [], "the referee is not asked twice"
+        stage.honest.insert(0, requester)
+        await settle(stage, requester, row)
+        assert stage.bank.purses[mallory.wallet] == 0

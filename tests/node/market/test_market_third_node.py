@@ -40,6 +40,7 @@ from tests.node.market.market_lab import LabNode, make_wish, selling
 
 ALWAYS = Audit(rate=BasisPoints(WHOLE))
 PRICE = 100_000
+OTHER_ENGINE = keccak256(b"another engine")
 
 
 @dataclass(kw_only=True)
@@ -74,7 +75,7 @@ async def cast(stage: Stage) -> Cast:
     provider = await stage.join("provider", gfuel=PRICE)
     third = await stage.join("third", gfuel=PRICE)
     stage.honest.extend((provider, third))
-    requester.sandbox.engine = keccak256(b"another engine")
+    requester.sandbox.engine = OTHER_ENGINE
     return Cast(requester=requester, provider=provider, third=third, known=known)
 
 
@@ -195,15 +196,14 @@ async def test_a_crash_while_the_third_node_works_hires_nobody_twice(autojump_cl
     async with open_stage(tmp_path, buys=False) as stage:
         provider, third = await stage.join("provider", gfuel=PRICE), await stage.join("third", gfuel=PRICE)
         known = Known(asked=[(third, PRICE)])
-        requester, scope = await stage.hub.nursery.start(partial(run_for_a_while, stage), "requester", None, known)
+        buys = partial(run_for_a_while, stage, "requester", None, known, OTHER_ENGINE)
+        requester, scope = await stage.hub.nursery.start(buys)
         stage.bank.purses[requester.wallet] = PURSE
-        requester.sandbox.engine = keccak256(b"another engine")
         offer_id = await buy(requester, hire=provider)
         await wait_until(lambda: bool(third.sandbox.runs))
         scope.cancel()
         await wait_until(lambda: requester.wallet not in stage.hub.nodes)
-        requester, _ = await stage.hub.nursery.start(partial(run_for_a_while, stage), "requester", None, known)
-        requester.sandbox.engine = keccak256(b"another engine")
+        requester, _ = await stage.hub.nursery.start(buys)
         stage.honest.extend((requester, provider, third))
         row = await finish(requester, offer_id)
         assert row.state == "done"
