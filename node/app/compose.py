@@ -16,6 +16,7 @@ from node.app.court_chain import ContractCourt, contract_court
 from node.app.disputing import Advocacy, open_advocacy
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
+from node.app.known_sellers import KnownSellers
 from node.app.node import Node
 from node.app.peers import GrantedBlobs, WalletPeers
 from node.app.rerunning import SandboxRunner
@@ -78,7 +79,7 @@ from protocol.errors import ConfigError
 from protocol.identity import Address
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
-from protocol.units import UnixTime
+from protocol.units import BasisPoints, UnixTime
 
 MIB: Final = 2**20
 
@@ -409,7 +410,10 @@ async def _open_market(
                 stakes=payments.stakes,
                 patience_s=settings.requester.patience_s,
                 host=socket.gethostname()[:128],
+                sellers=KnownSellers(directory),
+                hiring_bps=BasisPoints(settings.requester.third_node_bps),
                 on_purchase=witness.on_purchase_event,
+                on_copies_over=witness.on_copies_over,
                 on_delivery=witness.on_delivery_event,
                 on_submitted=witness.on_task_submitted,
                 on_taken=witness.on_award_taken,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from node.market import purchase_run
-from node.market.task_table import find_offer_of_award
+from node.market.task_table import find_purchase_of_award
 from node.operations.clock import Clock
 from node.payments.ports import ChallengedClaim, JudgeClaim
 from node.storage.machine_log import load_machine
@@ -24,19 +24,20 @@ def make_judge(
     """Return the judge: a claim is owed up to what this node accepted, or received and was about to accept.
 
     A claim for work whose output never came here is contested: silence must not pay for what can't be shown. So is one
-    for a receipt that an audit refuted; while the audit is under way, the judge waits for what it finds, as long as
-    there is time to contest.
+    for a receipt that an audit refuted, or that other copies contradict; while it is looked at, the judge waits for
+    what is found, as long as there is time to contest.
 
     Before a claim is contested, `contest` takes it to court. A task that its user cancelled stays out of court: its
     provider may well have done the work, and the escrow's split is what the terms give it.
     """
 
     async def judge(claim: ChallengedClaim) -> bool:
-        offer = await storage.read.query(lambda connection: find_offer_of_award(connection, claim.award_id))
-        if offer is None:
+        stream = await storage.read.query(lambda connection: find_purchase_of_award(connection, claim.award_id))
+        if stream is None:
             return False
+        _, slot = purchase_run.parse_stream(stream)
         while True:
-            machine = await load_machine(storage.journal, purchase_run.PURCHASE, purchase_run.stream_of(offer))
+            machine = await load_machine(storage.journal, purchase_run.purchase_machine(slot), stream)
             state = machine.state
             in_time = clock.now() < claim.dispute_by - claim.award.pace // 4
             if not (isinstance(state, purchase.Auditing) and state.award_id == claim.award_id and in_time):

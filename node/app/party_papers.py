@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from node.arbitration.party_ports import Subject
-from node.market import delivery_run, purchase_run
+from node.market import delivery_run
 from node.market.delivery_run import DeliveryContext
 from node.market.purchase_run import PurchaseContext
-from node.market.task_table import find_offer_of_award
+from node.market.task_table import find_purchase_of_award
 from node.storage.machine_log import CLOSED
 from node.storage.storage import Storage
 from protocol.dispute.messages import Dossier
@@ -127,10 +127,10 @@ class JournalPapers:
         context, events = await self._read(delivery_run.stream_of(award), DeliveryContext, delivery.Event)
         if context is not None:
             return self._delivered(context, events)
-        offer = await self._storage.read.query(lambda connection: find_offer_of_award(connection, award))
-        if offer is None:
+        stream = await self._storage.read.query(lambda connection: find_purchase_of_award(connection, award))
+        if stream is None:
             return None
-        context, events = await self._read(purchase_run.stream_of(offer), PurchaseContext, purchase.Event)
+        context, events = await self._read(stream, PurchaseContext, purchase.Event)
         return None if context is None else _bought(context, events, award)
 
     async def _read(self, stream: str, context: Any, event: Any) -> tuple[Any, Sequence[Any]]:
@@ -171,7 +171,7 @@ def _bought(context: PurchaseContext, events: Sequence[purchase.Event], award_id
                 receipts[event.receipt_id] = receipt
                 value = receipt.value
                 accepted.append(Acceptance(award=award_id, part=value.part, receipt=event.receipt_id, due=value.due))
-            case purchase.AuditRefuted() if event.receipt_id in receipts:
+            case purchase.AuditRefuted() | purchase.ReceiptContested() if event.receipt_id in receipts:
                 rerun, reason = event.rerun, event.reason
             case _:
                 pass

@@ -31,6 +31,8 @@ def keep_s(keep_history_d: int) -> Mapping[str, int]:
         "bidding/": KEEP_BIDS_D * DAY_S,
         "delivery/": history_s,
         "purchase/": history_s,
+        "comparison/": history_s,
+        "hired/": history_s,
         "auction/": history_s + DAY_S,
         "scores/": history_s,
     }

@@ -11,19 +11,19 @@ from typing import Final, Protocol
 import trio
 
 from node.market.auction_run import AuctionRoom
-from node.market.auditing import LocalAuditor
+from node.market.auditing import LocalReferee, ReceiptAuditor
 from node.market.bidding_run import BidderRoom
 from node.market.case_book import CaseBook
 from node.market.delivery_run import DeliveryContext, ProviderRoom
 from node.market.earning_table import EarningTable
 from node.market.gossip import GossipPeers, MarketGossip
 from node.market.misconduct import MisconductBook
-from node.market.ports import Court, PayeeRails, PayerRails, Peers, Sandbox, Signing, Stakes
+from node.market.ports import Court, PayeeRails, PayerRails, Peers, Sandbox, Sellers, Signing, Stakes
 from node.market.provider import Provider, ProviderParts, open_provider
 from node.market.purchase_run import PurchaseContext, RequesterRoom
 from node.market.quoting import SellingTerms
 from node.market.requester import MarketTerms, Requester, RequesterParts, open_requester
-from node.market.task_table import TaskTable, find_offer_of_award
+from node.market.task_table import TaskTable, find_purchase_of_award
 from node.operations.clock import Clock
 from node.operations.randomness import RandomSource
 from node.reputation.conduct import ConductTable, Reputations
@@ -36,6 +36,7 @@ from protocol.market.bidding_states import BiddingState
 from protocol.market.offer import OfferTaste
 from protocol.signing.eip712 import Domain
 from protocol.task import delivery, purchase
+from protocol.units import BasisPoints
 
 
 class TradingPeers(Peers, GossipPeers, Protocol):
@@ -61,9 +62,12 @@ class TradingParts:
         host: What receipts' notes call this machine.
         on_purchase, on_delivery: Told of each step that is durable.
         on_submitted, on_taken: Told of each purchase and delivery that begins, not of those taken up again.
+        on_copies_over: Told how a task in several copies ended.
         on_auction: Told of each step of an auction of ours.
         on_bidding: Told of each state of a bid of ours, with the one before it; None before a new one.
         court: Where refuted receipts are taken to; None keeps them, with their evidence.
+        sellers: Whom audits may hire that this node can't do itself; None hires nobody.
+        hiring_bps: What such hires may cost together, of the budget of the task that is audited.
     """
 
     domain: Domain
@@ -86,10 +90,13 @@ class TradingParts:
     on_purchase: Callable[[PurchaseContext, purchase.Event], None]
     on_delivery: Callable[[DeliveryContext, delivery.Event], None]
     on_submitted: Callable[[PurchaseContext], None] = _unobserved
+    on_copies_over: Callable[[PurchaseContext, type[purchase.State]], None] = _unobserved
     on_taken: Callable[[DeliveryContext], None] = _unobserved
     on_auction: Callable[[auction_events.AuctionEvent], None] = _unobserved
     on_bidding: Callable[[BiddingState | None, BiddingState], None] = _unobserved
     court: Court | None = None
+    sellers: Sellers | None = None
+    hiring_bps: BasisPoints = BasisPoints(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +156,14 @@ def _requester_parts(
 ) -> RequesterParts:
     storage = parts.storage
 
-    async def find_purchase(award_id: Digest) -> Digest | None:
-        return await storage.read.query(lambda connection: find_offer_of_award(connection, award_id))
+    async def find_purchase(award_id: Digest) -> str | None:
+        return await storage.read.query(lambda connection: find_purchase_of_award(connection, award_id))
 
+    referee = LocalReferee(parts.sandbox, parts.clock)
     return RequesterParts(
+        referee=referee,
+        sellers=parts.sellers,
+        hiring_bps=parts.hiring_bps,
         auctions=AuctionRoom(
             signing=parts.signing,
             gossip=gossip,
@@ -170,12 +181,13 @@ def _requester_parts(
             peers=parts.peers,
             blobs=storage.blobs,
             rails=parts.payer,
-            auditor=LocalAuditor(parts.sandbox, storage.blobs, parts.clock),
+            auditor=ReceiptAuditor(referee, None, storage.blobs, parts.clock),
             court=court,
             clock=parts.clock,
             patience_s=parts.patience_s,
             on_event=parts.on_purchase,
             on_opened=parts.on_submitted,
+            on_copies_over=parts.on_copies_over,
         ),
         gossip=gossip,
         journal=storage.journal,

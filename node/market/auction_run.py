@@ -163,6 +163,8 @@ class AuctionRun:
             self.announcement.verification, self.announcement.signed.value.verification
         )
         self._post, self._inbox = trio.open_memory_channel[AuctionMessage](INBOX)
+        self._awarding = trio.Lock()
+        self._undecidable: StoaError | None = None
 
     @property
     def state(self) -> AuctionState:
@@ -187,44 +189,68 @@ class AuctionRun:
         if not isinstance(state, Decided | Failed):
             raise NoWinnerLeft("the auction is not decided yet")
         signing = self._room.signing
+        awards: list[Signed[Award]] = []
+        for award in state.awards:
+            try:
+                awards.append(await signing.sign_award(award))
+            except StoaError as error:  # of another copy, for which a cap leaves no money: nobody was given that award
+                log.warning("auction.award_not_signed", slot=award.slot, reason=str(error))
         return make_transcript(
             state,
             offer=self.announcement.signed,
             roll=signing.sign(state.revealing.roll) if state.revealing else None,
-            awards=tuple([await signing.sign_award(award) for award in state.awards]),
+            awards=tuple(awards),
         )
 
-    async def next_award(self, first_part: int, attempt: int) -> Signed[Award]:
-        """See `Winners`. Asked again after a crash, it gives the same award."""
-        state = self._machine.state
-        if self._was_restored and not _is_made(state, attempt):
+    async def next_award(self, first_part: int, attempt: int, slot: int = 0) -> Signed[Award]:
+        """See `Winners`. Asked again after a crash, it gives the same award.
+
+        Of several copies each slot asks by itself; one at a time, since a standby follows from who serves and who
+        failed in all slots, which its transcript has to show (A5).
+        """
+        async with self._awarding:
+            return await self._next_award(first_part, attempt, slot)
+
+    async def _next_award(self, first_part: int, attempt: int, slot: int) -> Signed[Award]:
+        if self._was_restored and not _is_made(self._machine.state, attempt, slot):
             raise AuctionForgotten
-        await self._decide()
-        state = self._machine.state
-        if isinstance(state, Decided) and len(state.failed) < attempt:
+        if self._undecidable is not None:  # a second try would give fewer copies than were asked for
+            raise self._undecidable
+        try:
+            await self._decide()
+        except StoaError as error:
+            self._undecidable = error
+            raise
+        assignment = _assignment_of(self._machine.state, slot)
+        if assignment.terms.attempt < attempt:
+            assert isinstance(self._machine.state, Decided)
+            for each in self._machine.state.assignments:
+                if each.award is None:
+                    raise NoWinnerLeft(f"copy {each.terms.slot} has no award, so nobody could check who comes next")
+                await self._room.signing.sign_award(each.award)  # likewise where a cap forbids it
             await self._apply(
-                events.BidderFailed(at=self._room.clock.now(), slot=0, attempt=attempt - 1, next_part=first_part)
+                events.BidderFailed(
+                    at=self._room.clock.now(), slot=slot, attempt=assignment.terms.attempt, next_part=first_part
+                )
             )
-            state = self._machine.state
-        if not isinstance(state, Decided):
-            assert isinstance(state, Failed)
-            what, advice = explain_failure(state)
-            raise NoWinnerLeft(what, advice=advice)
-        assignment = state.assignments[0]
-        if assignment.award is None:
-            terms, offer = assignment.terms, state.terms.offer
-            price = build_award(
-                self.offer_id, offer, terms, channel=ZERO_DIGEST, audit_seal=ZERO_DIGEST, at=self._room.clock.now()
-            ).price
-            audit_seal = await self._seal(assignment)
-            channel = await self._room.rails.prepare(terms.provider, price, offer)
-            # A clock that was set back must not date an attempt before the one that it follows: nobody would take it.
-            at = UnixTime(max((self._room.clock.now(), *(awarded_at(offer, each) for each in state.awards))))
-            award = build_award(self.offer_id, offer, terms, channel=channel, audit_seal=audit_seal, at=at)
-            await self._apply(events.AwardMade(at=at, award=award))
-        else:
-            award = assignment.award
+            assignment = _assignment_of(self._machine.state, slot)
+        award = assignment.award or await self._make_award(assignment)
         return await self._room.signing.sign_award(award)
+
+    async def _make_award(self, assignment: Assignment) -> Award:
+        state = self._machine.state
+        assert isinstance(state, Decided)
+        terms, offer = assignment.terms, state.terms.offer
+        price = build_award(
+            self.offer_id, offer, terms, channel=ZERO_DIGEST, audit_seal=ZERO_DIGEST, at=self._room.clock.now()
+        ).price
+        audit_seal = await self._seal(assignment)
+        channel = await self._room.rails.prepare(terms.provider, price, offer)
+        # A clock that was set back must not date an attempt before the one that it follows: nobody would take it.
+        at = UnixTime(max((self._room.clock.now(), *(awarded_at(offer, each) for each in state.awards))))
+        award = build_award(self.offer_id, offer, terms, channel=channel, audit_seal=audit_seal, at=at)
+        await self._apply(events.AwardMade(at=at, award=award))
+        return award
 
     def lot_of(self, award: Award) -> Lot | None:
         """See `Winners`."""
@@ -383,6 +409,27 @@ class AuctionRun:
                     pass
 
 
-def _is_made(state: AuctionState, attempt: int) -> bool:
+def _assignment_of(state: AuctionState, slot: int) -> Assignment:
+    """Return who holds a slot.
+
+    Raises:
+        NoWinnerLeft: Nobody does any more.
+    """
+    if not isinstance(state, Decided):
+        assert isinstance(state, Failed)
+        what, advice = explain_failure(state)
+        raise NoWinnerLeft(what, advice=advice)
+    for each in state.assignments:
+        if each.terms.slot == slot:
+            return each
+    raise NoWinnerLeft(f"no standby is left for copy {slot}", advice="the other copies go on")
+
+
+def _is_made(state: AuctionState, attempt: int, slot: int) -> bool:
     """Tell whether the award of this attempt was made: then asking for it signs nothing that was not signed before."""
-    return isinstance(state, Decided) and len(state.failed) >= attempt and state.assignments[0].award is not None
+    if not isinstance(state, Decided):
+        return False
+    return any(
+        each.terms.slot == slot and each.terms.attempt >= attempt and each.award is not None
+        for each in state.assignments
+    )

@@ -1,54 +1,88 @@
-"""Audits by this node: a part is run again in its own sandbox, and its receipt judged by what comes out."""
+"""Audits: a second result is found for a part, by this node or a third one, and the receipt judged by it."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import trio
 
-from node.market.ports import Blobs, PartRun, Sandbox
+from node.market.ports import Blobs, PartRun, Referee, Sandbox
 from node.operations.clock import Clock
 from protocol.errors import StoaError, TransientError
 from protocol.settlement.deadlines import deadlines_of
 from protocol.task.audit import Finding, Rerun, compare, make_rerun
 from protocol.task.messages import REASON_MAX
+from protocol.task.objects import Receipt
+from protocol.task.outcome import describe, is_judged
 from protocol.task.pricing import Usage
 from protocol.task.purchase import Auditing
-from protocol.task.purchase_events import AuditPassed, AuditRefuted
+from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
 from protocol.task.receipt import Terms
 
 log = structlog.stdlib.get_logger(__name__)
 
 RETRY_S: Final = 1.0
 TRIES: Final = 3
+LOCAL_SHARE: Final = 0.5
+"""Of that patience: how long this node's own run is waited for, if there is a third node to ask instead."""
 PATIENCE_SHARE: Final = 0.75
 """Of `pace`, which is how long a provider waits for its pay: what takes longer would cost us an honest provider."""
 
 
-class LocalAuditor:
-    """Runs parts again in this node's sandbox."""
+class Third(Protocol):
+    """Finds a result by hiring somebody else: evidence, but not proof, since a stranger gives it."""
 
-    def __init__(self, sandbox: Sandbox, blobs: Blobs, clock: Clock) -> None:
-        self._sandbox, self._blobs, self._clock = sandbox, blobs, clock
+    async def find(self, terms: Terms, part: int, *, within_s: float) -> Rerun | str:
+        """See `Referee`; the provider of the award, and whoever else has worked on its task, is never asked."""
+        ...
 
-    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted:
+
+class ReceiptAuditor:
+    """Judges receipts by what this node finds, or a third one where it finds nothing."""
+
+    def __init__(self, local: Referee, third: Third | None, blobs: Blobs, clock: Clock) -> None:
+        self._local, self._third, self._blobs, self._clock = local, third, blobs, clock
+
+    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted | ReceiptContested:
         """See `Auditor`."""
-        receipt = auditing.receipt.value
-        found: Rerun | str = "there was no time to run the part again"
-        with trio.move_on_after(PATIENCE_SHARE * terms.award.pace):
-            found = await self._run_again(terms, receipt.part)
+        receipt, part = auditing.receipt.value, auditing.receipt.value.part
+        until = self._clock.monotonic() + PATIENCE_SHARE * terms.award.pace
+        share = LOCAL_SHARE if self._third is not None else 1.0
+        found = await self._local.find(terms, part, within_s=share * PATIENCE_SHARE * terms.award.pace)
+        by_third = False
+        if isinstance(found, str) and self._third is not None:
+            by_third, why = True, found
+            found = await self._third.find(terms, part, within_s=until - self._clock.monotonic())
+            found = found if isinstance(found, Rerun) else f"{why}; {found}"
         if isinstance(found, str):
             finding, reason = Finding.UNDECIDED, found
         else:
             compared = compare(terms, auditing.running.due, receipt, found)
             finding, reason = compared.finding, compared.reason
         level = log.info if finding is Finding.EQUAL else log.warning
-        level("part.audited", part=receipt.part, finding=finding.name.lower(), reason=reason)
+        level("part.audited", part=part, finding=finding.name.lower(), reason=reason, by_third=by_third)
         if finding is not Finding.DIFFERENT or isinstance(found, str):
             return AuditPassed(receipt_id=auditing.receipt_id, finding=finding, reason=reason[:REASON_MAX])
-        until = deadlines_of(terms.award).latest_resolve_by
-        for blob in (receipt.output, receipt.logs, found.output):
-            await self._blobs.keep(blob, until)
+        await keep_evidence(self._blobs, terms, receipt, found)
+        if by_third:
+            told = f"{reason} by another provider"[:REASON_MAX]
+            return ReceiptContested(receipt_id=auditing.receipt_id, rerun=found, reason=told)
         return AuditRefuted(receipt_id=auditing.receipt_id, rerun=found, reason=reason[:REASON_MAX])
+
+
+class LocalReferee:
+    """Runs parts again in this node's sandbox."""
+
+    def __init__(self, sandbox: Sandbox, clock: Clock) -> None:
+        self._sandbox, self._clock = sandbox, clock
+
+    async def find(self, terms: Terms, part: int, *, within_s: float) -> Rerun | str:
+        """See `Referee`."""
+        found: Rerun | str = "there was no time to run the part again"
+        with trio.move_on_after(within_s):
+            found = await self._run_again(terms, part)
+        if isinstance(found, Rerun) and not is_judged(found.outcome):
+            return f"run again, it ended with: {describe(found.outcome)}"
+        return found
 
     async def _run_again(self, terms: Terms, part: int) -> Rerun | str:
         """Return the second result, or why there is none: then nothing is held against the first."""
@@ -64,6 +98,13 @@ class LocalAuditor:
             except StoaError as error:
                 return f"this node could not run it again: {error}"
         return why
+
+
+async def keep_evidence(blobs: Blobs, terms: Terms, receipt: Receipt, against: Rerun) -> None:
+    """Keep what a receipt states, and what contradicts it, for as long as anybody could judge."""
+    until = deadlines_of(terms.award).latest_resolve_by
+    for blob in (receipt.output, receipt.logs, against.output):
+        await blobs.keep(blob, until)
 
 
 def rerun_of_run(terms: Terms, run: PartRun) -> Rerun:

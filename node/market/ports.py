@@ -10,11 +10,12 @@ from protocol.identity import Address, ContentDigest, Digest, PeerId
 from protocol.market.objects import Award, Offer
 from protocol.settlement.rail import Rail, RailChoice
 from protocol.signing.signed import Signed
+from protocol.task.audit import Rerun
 from protocol.task.manifest import Manifest
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.task.purchase import Auditing, Case
-from protocol.task.purchase_events import AuditPassed, AuditRefuted
+from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
 from protocol.task.receipt import Terms
 from protocol.units import Amount, UnixTime
 
@@ -258,12 +259,36 @@ class Sandbox(Protocol):
 class Auditor(Protocol):
     """Finds second results."""
 
-    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted:
+    async def look_again(self, terms: Terms, auditing: Auditing) -> AuditPassed | AuditRefuted | ReceiptContested:
         """Find a second result for the part, and say what it says of the receipt. Harmless to repeat.
 
         It comes to an end before the provider loses its patience; where there is no second result by then, the receipt
         passes undecided.
         """
+        ...
+
+
+class Referee(Protocol):
+    """Says what a part really gives."""
+
+    async def find(self, terms: Terms, part: int, *, within_s: float) -> Rerun | str:
+        """Return a judged result that no provider of this task has given; in words why there is none in that time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A node that sells, and what it asks for a task at full limits."""
+
+    wallet: Address
+    price: Amount
+
+
+class Sellers(Protocol):
+    """Nodes that are known to sell."""
+
+    def of(self, manifest: Manifest) -> tuple[Asked, ...]:
+        """Return who runs this task's engine and says its prices, in any order."""
         ...
 
 

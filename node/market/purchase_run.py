@@ -68,17 +68,39 @@ class PurchaseContext:
 
 PurchaseLog = MachineLog[PurchaseContext, purchase.State, purchase.Event, purchase.Effect]
 
-PURCHASE: Final[Machine[PurchaseContext, purchase.State, purchase.Event, purchase.Effect]] = Machine(
-    context=PurchaseContext,
-    events=purchase.Event,
-    begin=lambda context: purchase.Seeking(progress=purchase.Progress(parts=context.offer.value.parts)),
-    transition=purchase.transition,
-)
+STREAMS: Final = "purchase/"
 
 
-def stream_of(offer_id: Digest) -> str:
-    """Return the journal stream of a purchase."""
-    return f"purchase/{offer_id.hex()}"
+def purchase_machine(
+    slot: int = 0,
+) -> Machine[PurchaseContext, purchase.State, purchase.Event, purchase.Effect]:
+    """Return the machine of one slot's purchase. What it begins with is the same for all slots of a task."""
+
+    def begin(context: PurchaseContext) -> purchase.State:
+        offer = context.offer.value
+        return purchase.Seeking(progress=purchase.Progress(parts=offer.parts, copies=offer.copies, slot=slot))
+
+    return Machine(context=PurchaseContext, events=purchase.Event, begin=begin, transition=purchase.transition)
+
+
+PURCHASE: Final = purchase_machine()
+
+
+def stream_of(offer_id: Digest, slot: int = 0) -> str:
+    """Return the journal stream of a purchase; the first slot's has no number."""
+    first = f"{STREAMS}{offer_id.hex()}"
+    return f"{first}/{slot}" if slot else first
+
+
+def streams_of(offer: Offer, offer_id: Digest) -> tuple[str, ...]:
+    """Return the streams of all slots, in their order."""
+    return tuple(stream_of(offer_id, slot) for slot in range(offer.copies))
+
+
+def parse_stream(stream: str) -> tuple[Digest, int]:
+    """Return the task and the slot that a stream of ours is about."""
+    offer_id, _, slot = stream.removeprefix(STREAMS).partition("/")
+    return Digest(bytes.fromhex(offer_id)), int(slot or "0")
 
 
 class Winners(Protocol):
@@ -107,7 +129,7 @@ class Winners(Protocol):
         ...
 
 
-def _unobserved(_context: PurchaseContext) -> None:
+def _unobserved(*_told: object) -> None:
     """Nobody watches."""
 
 
@@ -118,7 +140,8 @@ class RequesterRoom:
     Attributes:
         patience_s: How long a provider may be unreachable and silent before a standby takes over.
         on_event: Told of every event once it is durable.
-        on_opened: Told of every purchase that begins, not of those that a restart takes up again.
+        on_opened: Told of every task that begins, not of those that a restart takes up again.
+        on_copies_over: Told of the end of a task in several copies, whose slots end one by one.
     """
 
     domain: Domain
@@ -132,6 +155,7 @@ class RequesterRoom:
     patience_s: float
     on_event: Callable[[PurchaseContext, purchase.Event], None]
     on_opened: Callable[[PurchaseContext], None] = _unobserved
+    on_copies_over: Callable[[PurchaseContext, type[purchase.State]], None] = _unobserved
 
 
 class PurchaseRun:
@@ -362,7 +386,8 @@ class PurchaseRun:
         except ProtocolError as error:
             return purchase.ProviderFailed(award_id=effect.award_id, reason=_reason(error))
         lot = self._winners.lot_of(award)
-        if lot is not None and lot.falls_on(receipt_id):
+        is_compared = self.context.offer.value.copies > 1  # none is accepted before it was held against the others
+        if is_compared or (lot is not None and lot.falls_on(receipt_id)):
             return purchase.AuditDrawn(receipt=notice.receipt, receipt_id=receipt_id)
         return purchase.PartReceived(receipt=notice.receipt, receipt_id=receipt_id)
 

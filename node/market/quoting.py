@@ -10,7 +10,7 @@ from protocol.identity import Address, Digest, format_address
 from protocol.market.objects import Offer
 from protocol.task.manifest import Manifest
 from protocol.task.pricing import Rates, price_at_limits
-from protocol.task.verification import Trust, Verification
+from protocol.task.verification import Copies, Trust, Verification
 from protocol.units import Amount, Seconds, format_amount
 
 ETA_FLOOR_S: Final = 5
@@ -111,8 +111,10 @@ def _waits(terms: SellingTerms, offer: Offer, manifest: Manifest, policy: Verifi
     """Time in which parts but the last may wait for their pay, since the requester looks at them again first (BI15).
 
     Our own pace is taken for the requester's, which nobody knows; after its `pace` it pays without a second result.
+    With copies a part may wait for those of others first.
     """
     if isinstance(policy, Trust):
         return 0
     part_s = math.ceil(manifest.limits.fuel / terms.fuel_per_s) + 1
-    return (len(manifest.parts) - 1) * min(part_s, offer.pace)
+    runs = 2 if isinstance(policy, Copies) else 1
+    return (len(manifest.parts) - 1) * min(runs * part_s, offer.pace)

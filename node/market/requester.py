@@ -1,33 +1,45 @@
 """The requester's side of the market: auctions tasks, and sees each one to its end."""
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 import trio
 
-from node.market import auction_run, purchase_run
+from node.market import auction_run, comparing, purchase_run
 from node.market.auction_run import AuctionRoom, AuctionRun, auction_machine
+from node.market.auditing import ReceiptAuditor
+from node.market.comparing import COMPARISON, Comparer, ComparisonContext, ComparisonLog, SlotWinners
 from node.market.containment import run_contained
 from node.market.gossip import MarketGossip
-from node.market.ports import NotIntroduced, Peers
-from node.market.purchase_run import PURCHASE, ProviderMessage, PurchaseContext, PurchaseRun, RequesterRoom
+from node.market.hiring import ThirdNode
+from node.market.ports import NotIntroduced, Peers, Referee, Sellers
+from node.market.purchase_run import (
+    ProviderMessage,
+    PurchaseContext,
+    PurchaseLog,
+    PurchaseRun,
+    RequesterRoom,
+    purchase_machine,
+)
+from node.market.wish import Wish
 from node.operations.clock import Clock
 from node.operations.logs import logging_task
 from node.operations.randomness import RandomSource
-from node.storage.machine_log import Journal, load_machine, open_machine
+from node.storage.machine_log import MAX_RECORD_BYTES, Journal, load_machine, open_machine, open_machines
 from node.storage.restoration import latest_restoration
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId
+from protocol.market.auction_states import Decided, Failed
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, MarketMessage, OfferAnnouncement
 from protocol.market.objects import AuctionFormat, Offer
 from protocol.market.offer import check_offer_terms, has_court_size, manifest_digest
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import purchase
-from protocol.task.manifest import Manifest
 from protocol.task.messages import (
     FAILURE_METHOD,
     PROGRESS_METHOD,
@@ -38,15 +50,18 @@ from protocol.task.messages import (
     ReceiptNotice,
     StartNotice,
 )
-from protocol.task.pricing import Rates, check_rates, rates_digest
+from protocol.task.objects import Receipt
+from protocol.task.pricing import check_rates, rates_digest
 from protocol.task.purchase import latest_payment
 from protocol.task.verification import Verification, copies_of, verification_digest
 from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime
-from protocol.wire.codec import decode, encode
+from protocol.wire.codec import decode, decode_as, encode
 
 log = structlog.stdlib.get_logger(__name__)
 
 NOTICE_MAX_BYTES: Final = 8 * 1024
+WATCH_S: Final = 0.1
+"""How often a hired task is looked after."""
 FINISHED_KEPT: Final = 256
 """Tasks that are over but stay in memory, for providers that missed the last payment."""
 
@@ -86,39 +101,6 @@ class MarketTerms:
     resolve_within: Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a user wants of one task.
-
-    Attributes:
-        commit_window_s, reveal_window_s: Least time for commitments and for reveals, seconds.
-        standby_for_s: How long after the reveals standbys may still be hired.
-        hire: Hire this provider directly, at the budget; None to auction.
-    """
-
-    manifest: Manifest
-    rates: Rates
-    verification: Verification
-    budget: Amount
-    max_eta: Seconds
-    format: AuctionFormat
-    w_price: BasisPoints
-    w_reputation: BasisPoints
-    w_speed: BasisPoints
-    max_bidders: int
-    commit_window_s: float
-    reveal_window_s: float
-    start_within: Seconds
-    standby_for_s: int
-    hire: Address | None = None
-
-
-class NoCopiesYet(ProtocolError):
-    """A policy that asks for several copies: one requester of this version deals with one provider at a time."""
-
-    advice = "Use audit:100%, which finds the same lies by running every part again on this node."
-
-
 class AwardOver(ProtocolError):
     """A receipt under an award that is not in force any more: the parts are done by somebody else, or not wanted."""
 
@@ -138,17 +120,24 @@ class OpenStreamsOf(Protocol):
 class FindPurchase(Protocol):
     """Finds the task behind an award, also one that is long over."""
 
-    async def __call__(self, award_id: Digest) -> Digest | None:
-        """Return the offer under which the award was made."""
+    async def __call__(self, award_id: Digest) -> str | None:
+        """Return the stream of the purchase, that of one slot, for which the award was made."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequesterParts:
-    """What the service is built from."""
+    """What the service is built from.
+
+    Attributes:
+        referee: Asked where copies differ, and by audits.
+        sellers: Whom audits may hire where this node finds nothing; None hires nobody.
+        hiring_bps: What they may cost together, of the budget of the task that is audited.
+    """
 
     auctions: AuctionRoom
     purchases: RequesterRoom
+    referee: Referee
     gossip: MarketGossip
     journal: Journal
     open_streams: OpenStreamsOf
@@ -156,14 +145,28 @@ class RequesterParts:
     clock: Clock
     random: RandomSource
     terms: MarketTerms
+    sellers: Sellers | None = None
+    hiring_bps: BasisPoints = BasisPoints(0)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """One task: its auction, and what is bought with it."""
+    """One task: its auction, and what is bought with it, one purchase a slot in the order of the slots."""
 
     auction: AuctionRun
-    purchase: PurchaseRun
+    purchases: tuple[PurchaseRun, ...]
+    comparer: Comparer | None = None
+
+    @property
+    def purchase(self) -> PurchaseRun:
+        """That of the first slot: the only one, unless several copies are bought."""
+        return self.purchases[0]
+
+    async def close(self) -> None:
+        """Note that nothing more will come of it. The auction last: what is open of it is found by the auction."""
+        if self.comparer is not None:
+            await self.comparer.close()
+        await self.auction.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +182,16 @@ class Requester:
     """Made by `open_requester`."""
 
     def __init__(self, parts: RequesterParts, nursery: trio.Nursery) -> None:
-        self._parts, self._nursery = parts, nursery
+        self._third: ThirdNode | None = None
+        if parts.sellers is not None and parts.hiring_bps:
+            opinions = parts.auctions.reputations.of
+            self._third = ThirdNode(self, parts.sellers, parts.journal, parts.open_streams, opinions, parts.hiring_bps)
+        auditor = ReceiptAuditor(parts.referee, self._third, parts.purchases.blobs, parts.clock)
+        self._parts, self._nursery = replace(parts, purchases=replace(parts.purchases, auditor=auditor)), nursery
+        self._taken_up = trio.Event()
         self._domain: Domain = parts.purchases.domain
         self._tasks: dict[Digest, TaskRun] = {}
-        self._finished: dict[Digest, PurchaseRun] = {}
+        self._finished: dict[str, PurchaseRun] = {}
         self._paying_again: set[Digest] = set()
         self.progress: dict[Digest, PartProgress] = {}
         """By offer: the part under way."""
@@ -209,14 +218,9 @@ class Requester:
                 was_interrupted=True,
                 was_restored=restoration is not None and opened.seq < restoration.seq,
             )
-            bought = purchase_run.stream_of(auction.offer_id)
             self._parts.gossip.follow(auction.announcement, own=True)
-            if bought in await self._parts.open_streams(bought):
-                machine = await load_machine(self._parts.journal, PURCHASE, bought)
-                auction.hire = machine.context.hire
-                self._spawn(auction, PurchaseRun(self._parts.purchases, machine, auction))
-            else:  # a crash between the two, or between their ends: nothing was promised, or nothing is left to do
-                await auction.close()
+            await self._take_up(auction)
+        self._taken_up.set()
         peers: Peers = self._parts.purchases.peers
         peers.serve(START_METHOD, self._on_start, max_request=NOTICE_MAX_BYTES)
         peers.serve(PROGRESS_METHOD, self._on_progress, max_request=NOTICE_MAX_BYTES)
@@ -224,11 +228,33 @@ class Requester:
         peers.serve(FAILURE_METHOD, self._on_failure, max_request=NOTICE_MAX_BYTES)
         self._parts.gossip.listen(self._on_message)
 
+    async def _take_up(self, auction: AuctionRun) -> None:
+        """Go on with what is bought in an auction that a restart interrupted."""
+        streams = purchase_run.streams_of(auction.announcement.signed.value, auction.offer_id)
+        still_open = await self._parts.open_streams(streams[0])
+        compared = comparing.stream_of(auction.offer_id)
+        if not still_open:  # a crash between the two, or between their ends: nothing was promised, or nothing is left
+            if await self._parts.open_streams(compared):
+                await (await load_machine(self._parts.journal, COMPARISON, compared)).close()
+            await auction.close()
+            return
+        machines = [
+            await load_machine(self._parts.journal, purchase_machine(slot), stream)
+            for slot, stream in enumerate(streams)
+        ]
+        auction.hire = machines[0].context.hire
+        comparison = None
+        if len(streams) > 1:
+            comparison = await load_machine(self._parts.journal, COMPARISON, compared)
+        self._spawn(
+            auction, machines, comparison, running={slot for slot, each in enumerate(streams) if each in still_open}
+        )
+
     async def make_offer(self, wish: Wish) -> Offer:
         """Return the offer that `submit` would sign now. Its rail is the one that can pay the whole budget.
 
         Raises:
-            OfferError, InvalidRates, NoCopiesYet: The wish breaks a rule.
+            OfferError, InvalidRates: The wish breaks a rule.
             NoRail: Neither channel nor escrow can pay it, and why.
         """
         choice = await self._parts.purchases.rails.plan(wish.hire, wish.budget, self.draft(wish))
@@ -237,8 +263,6 @@ class Requester:
 
     def draft(self, wish: Wish) -> Offer:
         """Return the offer but for its rail."""
-        if copies_of(wish.verification) != 1:
-            raise NoCopiesYet("this node can't compare copies yet")
         terms, now = self._parts.terms, self._parts.clock.unix_time()
         # `commit_by` is the last second that counts (C7): the window is open until its end.
         commit_by = math.ceil(now + wish.commit_window_s) - 1
@@ -260,7 +284,7 @@ class Requester:
             verification=verification_digest(wish.verification),
             format=wish.format,
             parts=len(wish.manifest.parts),
-            copies=1,
+            copies=copies_of(wish.verification),
             w_price=wish.w_price,
             w_reputation=wish.w_reputation,
             w_speed=wish.w_speed,
@@ -283,14 +307,18 @@ class Requester:
         check_offer_terms(offer)
         return offer
 
-    async def submit(self, wish: Wish) -> Digest:
+    async def submit(self, wish: Wish, offer: Offer | None = None) -> Digest:
         """Open the auction of a task whose blobs are all in the store, and return the task's id.
+
+        Args:
+            wish: What is wanted.
+            offer: What `make_offer` made of it a moment ago; made now if None.
 
         Raises:
             OfferError, InvalidRates: The wish breaks a rule.
             DiskFull: Nothing was begun.
         """
-        offer = await self.make_offer(wish)
+        offer = await self.make_offer(wish) if offer is None else offer
         signed = self._parts.purchases.signing.sign(offer)
         offer_id = digest(self._domain, offer)
         announcement = OfferAnnouncement(
@@ -306,12 +334,17 @@ class Requester:
         auctioned = await open_machine(
             journal, auction_machine(self._domain), auction_run.stream_of(offer_id), announcement
         )
-        bought = await open_machine(journal, PURCHASE, purchase_run.stream_of(offer_id), context)
+        comparison = None
+        if offer.copies > 1:
+            begun = ComparisonContext(offer_id=offer_id)
+            comparison = await open_machine(journal, COMPARISON, comparing.stream_of(offer_id), begun)
+        slots = {stream: purchase_machine(slot) for slot, stream in enumerate(purchase_run.streams_of(offer, offer_id))}
+        machines = await open_machines(journal, slots, context)
         auction = AuctionRun(self._parts.auctions, auctioned, hire=wish.hire)
         self._parts.purchases.on_opened(context)
-        self._spawn(auction, PurchaseRun(self._parts.purchases, bought, auction))
+        self._spawn(auction, machines, comparison)
         with logging_task(offer_id):
-            log.info("task.submitted", budget=offer.budget, parts=offer.parts)
+            log.info("task.submitted", budget=offer.budget, parts=offer.parts, copies=offer.copies)
         return offer_id
 
     def cancel(self, offer_id: Digest) -> None:
@@ -323,23 +356,88 @@ class Requester:
         task = self._tasks.get(offer_id)
         if task is None:
             raise UnknownTask("no open task has that id", advice="see `stoa task list`")
-        task.purchase.cancel()
+        for each in task.purchases:
+            each.cancel()
 
-    def _spawn(self, auction: AuctionRun, bought: PurchaseRun) -> None:
-        self._tasks[auction.offer_id] = TaskRun(auction, bought)
-        self._nursery.start_soon(self._run, auction, bought)
+    def offer_of(self, offer_id: Digest) -> Offer | None:
+        """See `Buyer`."""
+        task = self._tasks.get(offer_id)
+        return None if task is None else task.auction.announcement.signed.value
 
-    async def _run(self, auction: AuctionRun, bought: PurchaseRun) -> None:
-        offer_id = auction.offer_id
+    def involved(self, offer_id: Digest) -> frozenset[Address]:
+        """See `Buyer`."""
+        task = self._tasks.get(offer_id)
+        state = None if task is None else task.auction.state
+        awards = state.awards if isinstance(state, Decided | Failed) else ()
+        return frozenset((self._parts.purchases.signing.address, *(each.provider for each in awards)))
+
+    def id_of(self, offer: Offer) -> Digest:
+        """See `Buyer`."""
+        return digest(self._domain, offer)
+
+    async def receipts_of(self, offer_id: Digest) -> tuple[Receipt, ...] | None:
+        """See `Buyer`. A task of one copy."""
+        await self._taken_up.wait()
+        while offer_id in self._tasks:
+            await self._parts.clock.sleep(WATCH_S)
+        records = await self._parts.journal.replay(purchase_run.stream_of(offer_id))
+        if not records:
+            return None
+        hint: Any = purchase.Event
+        kinds = [each for each in records if each.kind == purchase.PartReceived.__name__]
+        found = [decode_as(hint, each.body, max_bytes=MAX_RECORD_BYTES) for each in kinds]
+        return tuple(each.receipt.value for each in found)
+
+    def give_up(self, offer_id: Digest) -> None:
+        """See `Buyer`."""
+        if offer_id in self._tasks:
+            self.cancel(offer_id)
+
+    def _spawn(
+        self,
+        auction: AuctionRun,
+        machines: Sequence[PurchaseLog],
+        comparison: ComparisonLog | None,
+        *,
+        running: Collection[int] | None = None,
+    ) -> None:
+        """Begin, or go on with, the slots `running`; None means all."""
+        room = self._parts.purchases
+        if comparison is None:
+            task = TaskRun(auction, tuple(PurchaseRun(room, each, auction) for each in machines))
+        else:
+            task = _compared(room, self._parts.referee, auction, machines, comparison)
+        self._tasks[auction.offer_id] = task
+        runs = [each for slot, each in enumerate(task.purchases) if running is None or slot in running]
+        self._nursery.start_soon(self._run, task, runs)
+
+    async def _run(self, task: TaskRun, runs: Sequence[PurchaseRun]) -> None:
+        offer_id, clock = task.auction.offer_id, self._parts.clock
+        ended: list[bool] = []
+
+        async def run(each: PurchaseRun) -> None:
+            ended.append(await run_contained(each.run, clock, "task"))
+
         with logging_task(offer_id):
             try:
-                clock = self._parts.clock
-                if await run_contained(bought.run, clock, "task") and await run_contained(auction.close, clock, "task"):
-                    self._remember(bought)
-                    log.info("task.over", state=type(bought.state).__name__)
+                async with trio.open_nursery() as nursery:
+                    for each in runs:
+                        nursery.start_soon(run, each)
+                if all(ended) and await run_contained(partial(self._close, task), clock, "task"):
+                    for each in task.purchases:
+                        self._remember(each)
+                    states = [each.state for each in task.purchases]
+                    log.info("task.over", state=", ".join(type(each).__name__ for each in states))
+                    if task.comparer is not None:
+                        self._parts.purchases.on_copies_over(task.purchase.context, purchase.end_of(states))
             finally:
                 del self._tasks[offer_id]
                 self.progress.pop(offer_id, None)
+
+    async def _close(self, task: TaskRun) -> None:
+        if self._third is not None:
+            await self._third.close(task.auction.offer_id)
+        await task.close()
 
     async def _on_message(self, message: MarketMessage) -> None:
         if not isinstance(message, CommitmentAnnouncement | BidAnnouncement):
@@ -401,13 +499,14 @@ class Requester:
 
     async def _find_over(self, award_id: Digest) -> PurchaseRun:
         """Return the purchase behind an award that is not in force, also of a task that is long over."""
-        offer_id = await self._parts.find_purchase(award_id)
-        if offer_id is None:
+        stream = await self._parts.find_purchase(award_id)
+        if stream is None:
             raise UnknownTask("this node never made that award")
+        offer_id, slot = purchase_run.parse_stream(stream)
         task = self._tasks.get(offer_id)
-        run = task.purchase if task is not None else self._finished.get(offer_id)
+        run = task.purchases[slot] if task is not None else self._finished.get(stream)
         if run is None:
-            machine = await load_machine(self._parts.journal, PURCHASE, purchase_run.stream_of(offer_id))
+            machine = await load_machine(self._parts.journal, purchase_machine(slot), stream)
             auction = await load_machine(
                 self._parts.journal, auction_machine(self._domain), auction_run.stream_of(offer_id)
             )
@@ -417,15 +516,16 @@ class Requester:
         return run
 
     def _remember(self, bought: PurchaseRun) -> None:
-        self._finished[bought.context.offer_id] = bought
+        self._finished[purchase_run.stream_of(bought.context.offer_id, bought.state.progress.slot)] = bought
         if len(self._finished) > FINISHED_KEPT:
             del self._finished[next(iter(self._finished))]
 
     def _find_running(self, award_id: Digest) -> PurchaseRun | None:
         for task in self._tasks.values():
-            state = task.purchase.state
-            if isinstance(state, _UnderAward) and state.award_id == award_id:
-                return task.purchase
+            for each in task.purchases:
+                state = each.state
+                if isinstance(state, _UnderAward) and state.award_id == award_id:
+                    return each
         return None
 
     def _running(self, peer: PeerId, award_id: Digest) -> PurchaseRun:
@@ -454,6 +554,29 @@ def _provider_of(run: PurchaseRun) -> Address | None:
     if isinstance(state, _UnderAward):
         return state.award.value.provider
     return None
+
+
+def _compared(
+    room: RequesterRoom,
+    referee: Referee,
+    auction: AuctionRun,
+    machines: Sequence[PurchaseLog],
+    comparison: ComparisonLog,
+) -> TaskRun:
+    """Let every slot ask what becomes of its receipts, and see what the others do."""
+    comparer = Comparer(comparison, referee, room.blobs)
+
+    def on_event(context: PurchaseContext, event: purchase.Event) -> None:
+        room.on_event(context, event)
+        comparer.note()
+
+    slots = replace(room, auditor=comparer, on_event=on_event)
+    runs = tuple(
+        PurchaseRun(slots, machine, SlotWinners(auction, slot, comparer)) for slot, machine in enumerate(machines)
+    )
+    for slot, run in enumerate(runs):
+        comparer.add(slot, run)
+    return TaskRun(auction, runs, comparer)
 
 
 @asynccontextmanager

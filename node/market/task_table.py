@@ -1,11 +1,16 @@
-"""Projection: one row a task that this node bought, for lists and for finding a task by its award."""
+"""Projection: one row a task that this node bought, for lists and for finding a purchase by its award.
 
+A task in several copies has a row for each slot besides, and its own says how they stand together: the parts that any
+of them has shown, what all of them cost, and how far the foremost is that is not over.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table, delete, insert, select, update
 
-from node.market.purchase_run import PurchaseContext
+from node.market.purchase_run import STREAMS, PurchaseContext, parse_stream, stream_of
 from node.storage.chain import Record
 from node.storage.engine import new_metadata
 from node.storage.machine_log import CLOSED, OPENED
@@ -15,7 +20,6 @@ from protocol.task import purchase
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import decode_as
 
-STREAMS: Final = "purchase/"
 _MAX_RECORD: Final = 1 << 20
 
 _metadata = new_metadata()
@@ -37,13 +41,34 @@ tasks = Table(
     Column("attempt", BIG, nullable=False),
     Column("provider", LargeBinary(20)),
     Column("channel", LargeBinary(32)),
+    Column("copies", BIG, nullable=False),
+)
+task_copies = Table(
+    "task_copy",
+    _metadata,
+    Column("offer", LargeBinary(32), primary_key=True),
+    Column("slot", BIG, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", ForeignText(512), nullable=False, default=""),
+    Column("spent", String(40), nullable=False),
+    Column("due", String(40), nullable=False),
+    Column("parts", BIG, nullable=False),
+    Column("paid_parts", BIG, nullable=False),
+    Column("attempt", BIG, nullable=False),
+    Column("provider", LargeBinary(20)),
+    Column("channel", LargeBinary(32)),
 )
 task_awards = Table(
     "task_award",
     _metadata,
     Column("award", LargeBinary(32), primary_key=True),
     Column("offer", LargeBinary(32), nullable=False, index=True),
+    Column("slot", BIG, nullable=False),
 )
+
+_OVER: Final = ("done", "failed", "cancelled")
+_ORDER: Final = ("bidding", "standby", "funding", "awarded", "running")
+"""How far a slot is that is not over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +88,7 @@ class TaskRow:
     attempt: int
     provider: Address | None
     channel: Digest | None
+    copies: int = 1
 
     @property
     def is_escrow(self) -> bool:
@@ -70,41 +96,66 @@ class TaskRow:
         return self.channel == ZERO_DIGEST
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRow:
+    """One slot of a task in several copies. `provider` is the one at work, or the last that was."""
+
+    slot: int
+    state: str
+    reason: str
+    spent: Amount
+    paid_parts: int
+    provider: Address | None
+
+
 class TaskTable:
-    """Keeps `tasks` and `task_awards`."""
+    """Keeps `tasks`, `task_copies` and `task_awards`."""
 
     name = "task"
-    version = 1
-    tables = (tasks, task_awards)
+    version = 2
+    tables = (tasks, task_copies, task_awards)
 
     def apply(self, connection: Connection, record: Record) -> None:
         """Write what one record of a purchase changes."""
         if not record.stream.startswith(STREAMS) or record.kind == CLOSED:
             return
+        offer, slot = parse_stream(record.stream)
         if record.kind == OPENED:
-            connection.execute(insert(tasks).values(_opened(record)))
+            opened = _opened(record)
+            if slot == 0:
+                connection.execute(insert(tasks).values(opened))
+            if opened["copies"] != 1:
+                shared = {each.name: opened[each.name] for each in task_copies.columns if each.name in opened}
+                connection.execute(insert(task_copies).values(slot=slot, **shared))
             return
-        offer = bytes.fromhex(record.stream.removeprefix(STREAMS))
-        row = connection.execute(select(tasks).where(tasks.c.offer == offer)).one()
         event: purchase.Event = decode_as(_events(), record.body, max_bytes=_MAX_RECORD)
         if isinstance(event, purchase.WinnerChosen):
-            connection.execute(insert(task_awards).values(award=event.award_id, offer=offer))
-        changes = {"changed_at": record.at, **_changes(event, row)}
-        connection.execute(update(tasks).where(tasks.c.offer == offer).values(changes))
+            connection.execute(insert(task_awards).values(award=event.award_id, offer=offer, slot=slot))
+        row = connection.execute(select(tasks).where(tasks.c.offer == offer)).one_or_none()
+        if row is None:  # made again from what is left while the slots of a task that is over are pruned
+            return
+        if row.copies == 1:
+            changes = _changes(event, row)
+        else:
+            mine = (task_copies.c.offer == offer) & (task_copies.c.slot == slot)
+            copy = connection.execute(select(task_copies).where(mine)).one()
+            connection.execute(update(task_copies).where(mine).values({"offer": offer, **_changes(event, copy)}))
+            changes = _together(_copies_of(connection, offer))
+        connection.execute(update(tasks).where(tasks.c.offer == offer).values({"changed_at": record.at, **changes}))
 
     def forget(self, connection: Connection, stream: str) -> None:
-        """Drop the task and its awards: what they lead to is gone."""
+        """Drop the task, its copies and its awards: what they lead to is gone."""
         if stream.startswith(STREAMS):
-            offer = bytes.fromhex(stream.removeprefix(STREAMS))
-            connection.execute(delete(task_awards).where(task_awards.c.offer == offer))
-            connection.execute(delete(tasks).where(tasks.c.offer == offer))
+            offer, _ = parse_stream(stream)
+            for table in (task_awards, task_copies, tasks):
+                connection.execute(delete(table).where(table.c.offer == offer))
 
 
 def list_tasks(connection: Connection, *, limit: int, open_only: bool) -> tuple[TaskRow, ...]:
     """Return the newest tasks first."""
     query = select(tasks).order_by(tasks.c.submitted_at.desc()).limit(limit)
     if open_only:
-        query = query.where(tasks.c.state.not_in(("done", "failed", "cancelled")))
+        query = query.where(tasks.c.state.not_in(_OVER))
     return tuple(_row(row) for row in connection.execute(query))
 
 
@@ -116,9 +167,53 @@ def find_task(connection: Connection, prefix: str) -> tuple[TaskRow, ...]:
     return tuple(_row(row) for row in connection.execute(query))
 
 
-def find_offer_of_award(connection: Connection, award_id: Digest) -> Digest | None:
-    """Return the task under which an award was made."""
-    return connection.execute(select(task_awards.c.offer).where(task_awards.c.award == award_id)).scalar_one_or_none()
+def list_copies(connection: Connection, offer: Digest) -> tuple[CopyRow, ...]:
+    """Return the slots of a task in several copies; none if it has one only."""
+    return tuple(
+        CopyRow(
+            slot=row.slot,
+            state=row.state,
+            reason=row.reason,
+            spent=Amount(int(row.spent)),
+            paid_parts=row.paid_parts,
+            provider=None if row.provider is None else Address(row.provider),
+        )
+        for row in _copies_of(connection, offer)
+    )
+
+
+def find_purchase_of_award(connection: Connection, award_id: Digest) -> str | None:
+    """Return the stream of the purchase for which an award was made."""
+    row = connection.execute(select(task_awards).where(task_awards.c.award == award_id)).one_or_none()
+    return None if row is None else stream_of(Digest(row.offer), row.slot)
+
+
+def _copies_of(connection: Connection, offer: bytes) -> Sequence[Any]:
+    query = select(task_copies).where(task_copies.c.offer == offer).order_by(task_copies.c.slot)
+    return connection.execute(query).all()
+
+
+def _together(copies: Sequence[Any]) -> dict[str, object]:
+    """Say of a task what its slots say together."""
+    working = [each for each in copies if each.state not in _OVER]
+    foremost = max(working or copies, key=lambda each: (each.paid_parts, each.provider is not None))
+    shown = max(each.paid_parts for each in copies)
+    states = {each.state for each in copies}
+    if working:
+        state = max((each.state for each in working), key=_ORDER.index)
+    elif shown == foremost.parts:
+        state = "done"
+    else:
+        state = "cancelled" if "cancelled" in states else "failed"
+    return {
+        "state": state,
+        "reason": "" if state == "done" else next((each.reason for each in copies if each.reason), ""),
+        "spent": str(sum(int(each.spent) for each in copies)),
+        "paid_parts": shown,
+        "attempt": max(each.attempt for each in copies),
+        "provider": foremost.provider,
+        "channel": foremost.channel,
+    }
 
 
 def _events() -> Any:
@@ -141,6 +236,7 @@ def _opened(record: Record) -> dict[str, object]:
         "parts": offer.parts,
         "paid_parts": 0,
         "attempt": 0,
+        "copies": offer.copies,
     }
 
 
@@ -154,6 +250,7 @@ def _changes(event: purchase.Event, row: Any) -> dict[str, object]:
                 "channel": value.channel,
                 "attempt": value.attempt,
                 "due": "0",
+                "paid_parts": value.first_part,
             }
         case purchase.RailFunded():
             return {"state": "awarded"}
@@ -169,7 +266,11 @@ def _changes(event: purchase.Event, row: Any) -> dict[str, object]:
             }
         case purchase.NoWinner(reason=reason) | purchase.RailFailed(reason=reason):
             return {"state": "failed", "reason": reason}
-        case purchase.ProviderFailed(reason=reason) | purchase.AuditRefuted(reason=reason):
+        case (
+            purchase.ProviderFailed(reason=reason)
+            | purchase.AuditRefuted(reason=reason)
+            | purchase.ReceiptContested(reason=reason)
+        ):
             return {"state": "standby", "reason": reason}
         case purchase.AuditDrawn() | purchase.AuditPassed() | purchase.DisputeTaken():
             return {}
@@ -192,4 +293,5 @@ def _row(row: Any) -> TaskRow:
         attempt=row.attempt,
         provider=None if row.provider is None else Address(row.provider),
         channel=None if row.channel is None else Digest(row.channel),
+        copies=row.copies,
     )

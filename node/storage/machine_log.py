@@ -133,6 +133,21 @@ async def open_machine(
     return MachineLog(journal, machine, stream, context)
 
 
+async def open_machines(
+    journal: Journal, machines: Mapping[str, Machine[C, S, E, F]], context: C
+) -> tuple[MachineLog[C, S, E, F], ...]:
+    """Begin several new streams with `context`, durably all of them or none.
+
+    Raises:
+        ConcurrentAppend: One of the streams exists.
+    """
+    entries = [
+        Entry(stream=stream, kind=OPENED, body=encode(context, each.context)) for stream, each in machines.items()
+    ]
+    await journal.append(entries, expected_versions=dict.fromkeys(machines, 0))
+    return tuple(MachineLog(journal, each, stream, context) for stream, each in machines.items())
+
+
 async def load_machine(journal: Journal, machine: Machine[C, S, E, F], stream: str) -> MachineLog[C, S, E, F]:
     """Replay a stream that exists. The caller then asks the machine what is outstanding in `state`.
 

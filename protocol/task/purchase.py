@@ -10,6 +10,10 @@ receipt has passed `verify_receipt`.
 What the policy has looked at again (docs/spec/bill.md, section 4) is in nobody's power meanwhile: neither cancelling
 nor a failure of the provider ends it, so that a receipt once held is either paid or refuted.
 
+Of a task in several copies, each slot is a purchase of its own, whose every receipt is looked at again: it is compared
+with those of the others (section 5). A slot that lost its provider goes on after the parts that others have shown
+meanwhile, so an award may begin later than this slot has come, and its attempt counts the failures of all slots (A5).
+
     state      event            next       effects
     Seeking    WinnerChosen     Funding    SendAward, FundRail
     Seeking    NoWinner         Failed     -
@@ -23,11 +27,13 @@ nor a failure of the provider ends it, so that a receipt once held is either pai
     Auditing   AuditPassed      Auditing   TakePart
     Auditing   PartReceived     as from Running
     Auditing   AuditRefuted     Seeking    CloseRail, OpenDispute    nothing is paid for this part
+    Auditing   ReceiptContested    Seeking    CloseRail, OpenDispute    likewise
     Seeking    DisputeTaken     Seeking    SeekWinner                the court has the case
     Funding .. ProviderFailed   Seeking    CloseRail, SeekWinner
     any open   CancelRequested  Cancelled  CloseRail, TellCancelled
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeAlias
 
@@ -50,6 +56,7 @@ from protocol.task.purchase_events import (
     RailFailed,
     RailFunded,
     Reason,
+    ReceiptContested,
     Started,
     WinnerChosen,
 )
@@ -79,7 +86,7 @@ class Case:
         receipt: As the provider signed it.
         receipt_id: Its digest.
         before: Running total due before this part, base units.
-        rerun: What this requester found.
+        rerun: What this requester found, or another provider states.
         reason: What differs, in words.
     """
 
@@ -98,14 +105,18 @@ class Progress:
 
     Attributes:
         parts: How many parts the task has.
-        paid_parts: Parts received and accepted, from the first on.
-        spent: What all accepted parts cost, base units.
-        attempt: How many awards there were before the one in force.
+        copies: How many slots there are; of several, others may show parts that are missing here.
+        slot: Which of them this is.
+        paid_parts: Parts received and accepted, from the first on; those that others have shown count as well.
+        spent: What all parts accepted here cost, base units.
+        attempt: How many awards there were before the one in force, in all slots.
         failed: Providers that failed, in order; they are not asked again.
         accepted: The last acceptance under each award that had one, in order.
     """
 
     parts: Uint32
+    copies: Uint16 = 1
+    slot: Uint16 = 0
     paid_parts: Uint32 = 0
     spent: Amount = Amount(0)
     attempt: Uint16 = 0
@@ -336,7 +347,8 @@ def transition(  # noqa: C901 - the table above, one case a row
     match state, event:
         case Seeking(progress=progress, case=None), WinnerChosen(award=award, award_id=award_id):
             _check_award(progress, award.value)
-            funding = Funding(progress=progress, award=award, award_id=award_id)
+            begun = replace(progress, paid_parts=award.value.first_part, attempt=award.value.attempt)
+            funding = Funding(progress=begun, award=award, award_id=award_id)
             return funding, outstanding(funding)
         case Seeking(progress=progress, case=None), NoWinner(reason=reason):
             return Failed(progress=progress, reason=reason), ()
@@ -390,6 +402,13 @@ def outstanding(state: State) -> tuple[Effect, ...]:
             return ()
 
 
+def end_of(slots: Sequence[State]) -> type[Done] | type[Failed] | type[Cancelled]:
+    """Say how a task ended whose slots are all over: well, if any of them has come to the last part."""
+    if any(each.progress.paid_parts == each.progress.parts for each in slots):
+        return Done
+    return Cancelled if any(isinstance(each, Cancelled) for each in slots) else Failed
+
+
 def latest_payment(state: State, award_id: Digest) -> PayPart | None:
     """Return the last payment under an award, also one that is over: its provider may have missed it."""
     for each in state.progress.accepted:
@@ -400,11 +419,17 @@ def latest_payment(state: State, award_id: Digest) -> PayPart | None:
 
 
 def _check_award(progress: Progress, award: Award) -> None:
-    missing = progress.parts - progress.paid_parts
-    if (award.first_part, award.parts, award.attempt) != (progress.paid_parts, missing, progress.attempt):
+    wanted, given = (progress.paid_parts, progress.attempt), (award.first_part, award.attempt)
+    fits = (
+        given == wanted
+        if progress.copies == 1
+        else all(each >= least for each, least in zip(given, wanted, strict=True))
+    )
+    if not fits or award.slot != progress.slot or award.first_part + award.parts != progress.parts:
         raise UnexpectedEvent(
-            f"award {award.attempt} covers {award.parts} parts from {award.first_part}; "
-            f"missing are {missing} from {progress.paid_parts} in attempt {progress.attempt}"
+            f"award {award.attempt} of slot {award.slot} covers {award.parts} parts from {award.first_part}; "
+            f"missing are {progress.parts - progress.paid_parts} from {progress.paid_parts} "
+            f"in attempt {progress.attempt} of slot {progress.slot}"
         )
 
 
@@ -455,7 +480,7 @@ def _audit(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             after = replace(state, passed=event.finding)
         case Auditing(passed=Finding()), PartReceived() if event.receipt_id == state.receipt_id:
             return _receive(state.running, state.receipt.value, state.receipt_id)
-        case Auditing(passed=None), AuditRefuted() if event.receipt_id == state.receipt_id:
+        case Auditing(passed=None), (AuditRefuted() | ReceiptContested()) if event.receipt_id == state.receipt_id:
             after = _refuted(state, event)
         case Seeking(case=Case() as case), DisputeTaken() if event.receipt_id == case.receipt_id:
             after = replace(state, case=None)
@@ -464,7 +489,7 @@ def _audit(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     return after, outstanding(after)
 
 
-def _refuted(state: Auditing, event: AuditRefuted) -> Seeking:
+def _refuted(state: Auditing, event: AuditRefuted | ReceiptContested) -> Seeking:
     case = Case(
         award=state.award,
         start=state.running.start,

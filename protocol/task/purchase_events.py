@@ -116,6 +116,16 @@ class DisputeTaken:
     receipt_id: Digest
 
 
+@tagged(13)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptContested:
+    """Another provider states something else, `rerun`, and nobody could say who is right: it is not paid."""
+
+    receipt_id: Digest
+    rerun: Rerun
+    reason: Reason
+
+
 Event: TypeAlias = (
     WinnerChosen
     | NoWinner
@@ -129,4 +139,5 @@ Event: TypeAlias = (
     | AuditPassed
     | AuditRefuted
     | DisputeTaken
+    | ReceiptContested
 )

@@ -18,7 +18,7 @@ from typing import Final
 import trio
 from blake3 import blake3
 
-from node.market.requester import Wish
+from node.market.wish import Wish
 from node.operations.clock import TrioClock
 from node.storage.writer import WriterClosed
 from protocol.errors import StoaError

@@ -11,6 +11,7 @@ from node.api.views.money import ChannelView, EarningsReport, EarningView, Escro
 from node.api.views.names import (
     AuctionFormatName,
     AuditName,
+    ComparedName,
     FinalState,
     RailName,
     TaskFilter,
@@ -50,6 +51,7 @@ from node.api.views.task_events import (
 from node.api.views.tasks import (
     AwardView,
     CancelQuote,
+    CopyView,
     PartView,
     RefutedView,
     TaskDetail,
@@ -78,6 +80,8 @@ __all__ = [
     "CancelQuote",
     "CapView",
     "ChannelView",
+    "ComparedName",
+    "CopyView",
     "CountView",
     "CoverView",
     "DisputeState",

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 AuctionFormatName: TypeAlias = Literal["second-price", "first-price", "open"]
 VerificationName: TypeAlias = Literal["trust", "audit", "copies"]
 AuditName: TypeAlias = Literal["", "not drawn", "equal", "undecided"]
+ComparedName: TypeAlias = Literal["", "equal", "undecided", "different", "contested"]
 RailName: TypeAlias = Literal["channel", "escrow"]
 TaskFilter: TypeAlias = Literal["all", "open"]
 TaskState: TypeAlias = Literal["bidding", "funding", "awarded", "running", "standby", "done", "failed", "cancelled"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node.api.views.names import AuctionFormatName, AuditName, RailName, TaskState, VerificationName
+from node.api.views.names import AuctionFormatName, AuditName, ComparedName, RailName, TaskState, VerificationName
 from node.api.views.status import CapView
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.units import Amount, UnixTime
@@ -43,7 +43,8 @@ class TaskPlan:
 
     Attributes:
         estimate: Least price at full limits by the records of known sellers; at this node's own rates if none has one.
-        cap: The most that can be paid: the budget, and fees that a dispute could cost.
+        budget: The most for one copy.
+        cap: The most that can be paid, for all copies: the budgets, and fees that a dispute could cost.
         rail: How it would be paid; None if it can't be.
         rail_reason: Why.
         top_up: What the channel would need first.
@@ -67,6 +68,7 @@ class TaskPlan:
     verification: str
     caps: tuple[CapView, ...]
     warnings: tuple[str, ...]
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,9 @@ class TaskView:
     Attributes:
         task: Digest of its offer.
         reason: Why it failed or changed its provider.
-        provider: Of the award in force.
+        budget: The most for one copy.
+        spent: For all copies.
+        provider: Of the award in force; of several copies, of the one that has come farthest.
         rail: Of the award in force.
     """
 
@@ -93,6 +97,7 @@ class TaskView:
     attempt: int
     provider: Address | None
     rail: RailName | None
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +151,34 @@ class RefutedView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyView:
+    """One of several copies of a task.
+
+    Attributes:
+        copy: Number, from 0.
+        provider: Who works on it, or did last.
+        compared: What came of comparing its last receipt with the other copies; empty before.
+        reason: Why it changed its provider, or ended.
+    """
+
+    copy: int
+    state: TaskState
+    provider: Address | None
+    paid_parts: int
+    spent: Amount
+    compared: ComparedName
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDetail:
     """Everything about a task.
 
     Attributes:
         verification: How its results are checked, in words.
         warning: Why nothing deters a provider from cheating; empty if something does.
+        parts: One result a part, also if several copies gave it.
+        copies: The copies, if several were asked for.
     """
 
     task: TaskView
@@ -163,6 +190,7 @@ class TaskDetail:
     awards: tuple[AwardView, ...]
     parts: tuple[PartView, ...]
     refuted: tuple[RefutedView, ...]
+    copies: tuple[CopyView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
-"""What happened to a task, from the journal's records of its auction and its purchase: once for all that watch it."""
+"""What happened to a task, from the journal's records of its auction and its purchases: once for all that watch it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from node.api import views
@@ -28,29 +29,51 @@ def warn_of(policy: Verification, offer: Offer) -> str:
     return "" if judged.deters else judged.reason
 
 
-class TaskHistory:
-    """Turns records into events, in the order of the journal. Feed it every record of the two streams."""
+@dataclass(slots=True, kw_only=True)
+class _Copy:
+    """One slot as its records have told it so far."""
 
-    def __init__(self, offer_id: Digest) -> None:
+    state: purchase.State
+    award: Award | None = None
+    due: Amount = Amount(0)
+    passed: Finding | None = None
+    compared: views.ComparedName = ""
+    reason: str = ""
+
+
+class TaskHistory:
+    """Turns records into events, in the order of the journal. Feed it every record of its streams."""
+
+    def __init__(self, offer_id: Digest, copies: int) -> None:
         self._auction = auction_run.stream_of(offer_id)
-        self._purchase = purchase_run.stream_of(offer_id)
+        self._purchases = {purchase_run.stream_of(offer_id, slot): slot for slot in range(copies)}
+        self._several = copies > 1
+        self._slots: dict[int, _Copy] = {}
+        self._parts: dict[int, views.PartView] = {}
         self.fuel_limit = 0
-        self.parts: list[views.PartView] = []
         self.awards: list[views.AwardView] = []
         self.refuted: list[views.RefutedView] = []
         self.verification = self.warning = ""
         self.is_over = False
         self._is_audited = False
-        self._passed: Finding | None = None
         self._committed: set[Address] = set()
-        self._award: Award | None = None
-        self._state: purchase.State | None = None
-        self._due = Amount(0)
 
     @property
-    def streams(self) -> frozenset[str]:
-        """The streams whose records matter."""
-        return frozenset((self._auction, self._purchase))
+    def streams(self) -> tuple[str, ...]:
+        """The streams whose records matter; the auction's first, since it names the policy."""
+        return (self._auction, *self._purchases)
+
+    @property
+    def parts(self) -> tuple[views.PartView, ...]:
+        """One result for each part that was delivered."""
+        return tuple(part for _, part in sorted(self._parts.items()))
+
+    @property
+    def copies(self) -> tuple[views.CopyView, ...]:
+        """How each of several copies stands; none if there is one only."""
+        if not self._several:
+            return ()
+        return tuple(_copy_view(slot, each) for slot, each in sorted(self._slots.items()))
 
     def take(self, record: Record) -> Iterator[views.TaskEvent]:
         """Return what one record tells people."""
@@ -58,8 +81,8 @@ class TaskHistory:
             return
         if record.stream == self._auction:
             yield from self._take_auction(record)
-        elif record.stream == self._purchase:
-            yield from self._take_purchase(record)
+        elif record.stream in self._purchases:
+            yield from self._take_purchase(record, self._purchases[record.stream])
 
     def _take_auction(self, record: Record) -> Iterator[views.TaskEvent]:
         if record.kind == OPENED:
@@ -96,56 +119,77 @@ class TaskHistory:
             case _:
                 return
 
-    def _take_purchase(self, record: Record) -> Iterator[views.TaskEvent]:
+    def _take_purchase(self, record: Record, slot: int) -> Iterator[views.TaskEvent]:
         if record.kind == OPENED:
             context: PurchaseContext = decode_as(PurchaseContext, record.body, max_bytes=MAX_RECORD)
             self.fuel_limit = context.manifest.limits.fuel
-            self._state = purchase.Seeking(progress=purchase.Progress(parts=context.offer.value.parts))
+            self._slots[slot] = _Copy(state=purchase_run.purchase_machine(slot).begin(context))
             return
         hint: Any = purchase.Event
         event: purchase.Event = decode_as(hint, record.body, max_bytes=MAX_RECORD)
-        assert self._state is not None
-        before = self._state
-        self._state, _ = purchase.transition(before, event)
-        yield from self._tell(record.at, before, event)
-        if isinstance(self._state, purchase.Done | purchase.Failed | purchase.Cancelled):
+        copy = self._slots[slot]
+        before = copy.state
+        copy.state, _ = purchase.transition(before, event)
+        yield from self._tell(record.at, copy, before, event)
+        if isinstance(event, purchase.NoWinner | purchase.RailFailed):
+            copy.reason = event.reason
+        states = [each.state for each in self._slots.values()]
+        if all(isinstance(each, purchase.Done | purchase.Failed | purchase.Cancelled) for each in states):
             self.is_over = True
-            yield self._ended(record.at, self._state, event)
+            yield self._ended(record.at, states)
 
-    def _tell(self, at: UnixTime, before: purchase.State, event: purchase.Event) -> Iterator[views.TaskEvent]:
+    def _tell(
+        self, at: UnixTime, copy: _Copy, before: purchase.State, event: purchase.Event
+    ) -> Iterator[views.TaskEvent]:
+        if isinstance(event, purchase.WinnerChosen):
+            copy.award, copy.due = event.award.value, Amount(0)
+            yield self._winner(at, event.award.value, event.award_id)
+        award = copy.award
+        if award is None:
+            return
+        missing = before.progress.parts - before.progress.paid_parts
         match event:
-            case purchase.WinnerChosen(award=award, award_id=award_id):
-                self._award, self._due = award.value, Amount(0)
-                yield self._winner(at, award.value, award_id)
-            case purchase.RailFunded() if self._award is not None:
-                amount = Amount(self._award.price + self._award.dispute_fee)
-                yield views.RailFunded(at=at, rail=rail_of(self._award.channel), amount=amount)
-            case purchase.Started() if self._award is not None:
-                yield views.WorkStarted(at=at, provider=self._award.provider)
-            case purchase.PartReceived(receipt=receipt, receipt_id=receipt_id) if self._award is not None:
-                cost = Amount(receipt.value.due - self._due)
-                self._due = receipt.value.due
-                part = part_view(receipt.value, receipt_id, self._award.provider, cost, self._take_audit())
-                self.parts.append(part)
-                assert self._state is not None
-                yield views.PartDelivered(at=at, part=part, spent=self._state.progress.spent)
-            case purchase.ProviderFailed(reason=reason) if self._award is not None:
-                missing = before.progress.parts - before.progress.paid_parts
-                yield views.ProviderFailed(at=at, provider=self._award.provider, reason=reason, missing_parts=missing)
+            case purchase.RailFunded():
+                amount = Amount(award.price + award.dispute_fee)
+                yield views.RailFunded(at=at, rail=rail_of(award.channel), amount=amount)
+            case purchase.Started():
+                yield views.WorkStarted(at=at, provider=award.provider)
+            case purchase.PartReceived(receipt=receipt, receipt_id=receipt_id):
+                cost, copy.due = Amount(receipt.value.due - copy.due), receipt.value.due
+                part = part_view(receipt.value, receipt_id, award.provider, cost, self._take_audit(copy))
+                yield from self._delivered(at, part)
+            case purchase.ProviderFailed(reason=reason):
+                copy.reason = reason
+                yield views.ProviderFailed(at=at, provider=award.provider, reason=reason, missing_parts=missing)
             case purchase.AuditPassed(finding=finding):
-                self._passed = finding
-            case purchase.AuditRefuted(receipt_id=receipt_id, reason=reason) if self._award is not None:
-                missing = before.progress.parts - before.progress.paid_parts
+                copy.passed = finding
+                copy.compared = "equal" if finding is Finding.EQUAL else "undecided"
+            case purchase.AuditRefuted() | purchase.ReceiptContested():
+                copy.compared = "different" if isinstance(event, purchase.AuditRefuted) else "contested"
+                copy.reason = event.reason
                 part = before.progress.paid_parts
-                refuted = views.RefutedView(part=part, provider=self._award.provider, receipt=receipt_id, reason=reason)
+                refuted = views.RefutedView(
+                    part=part, provider=award.provider, receipt=event.receipt_id, reason=event.reason
+                )
                 self.refuted.append(refuted)
                 yield views.ReceiptRefuted(at=at, refuted=refuted, missing_parts=missing)
             case _:
                 return
 
-    def _take_audit(self) -> views.AuditName:
-        """Return what the audit of the part that is delivered now has found."""
-        passed, self._passed = self._passed, None
+    def _delivered(self, at: UnixTime, part: views.PartView) -> Iterator[views.TaskEvent]:
+        """Tell of a part's first result; of another one only if more speaks for it."""
+        known = self._parts.get(part.part)
+        if known is None or (known.audit == "undecided" and part.audit == "equal"):
+            self._parts[part.part] = part
+        if known is None:
+            yield views.PartDelivered(at=at, part=part, spent=self._spent())
+
+    def _spent(self) -> Amount:
+        return Amount(sum(each.state.progress.spent for each in self._slots.values()))
+
+    def _take_audit(self, copy: _Copy) -> views.AuditName:
+        """Return what was found when the part that is delivered now was looked at."""
+        passed, copy.passed = copy.passed, None
         if passed is None:
             return "not drawn" if self._is_audited else ""
         return "equal" if passed is Finding.EQUAL else "undecided"
@@ -164,7 +208,9 @@ class TaskHistory:
                 deliver_by=award.deliver_by,
             )
         )
-        if award.attempt:
+        if self._several:
+            reason = f"copy {award.slot + 1} of {len(self._purchases)}"
+        elif award.attempt:
             reason = f"standby {award.attempt}, for the {award.parts} missing parts"
         else:
             reason = "the best score of price, reputation and speed"
@@ -180,26 +226,58 @@ class TaskHistory:
             reason=reason,
         )
 
-    def _ended(self, at: UnixTime, state: purchase.State, event: purchase.Event) -> views.TaskEnded:
+    def _ended(self, at: UnixTime, states: Sequence[purchase.State]) -> views.TaskEnded:
+        end = purchase.end_of(states)
         reason = ""
-        if isinstance(event, purchase.NoWinner | purchase.RailFailed):
-            reason = event.reason
+        if end is purchase.Failed:
+            reason = next((each.reason for each in states if isinstance(each, purchase.Failed)), "")
         return views.TaskEnded(
             at=at,
-            state=_final_name(state),
+            state=_FINAL_NAMES[end],
             reason=reason,
             advice=_advice(reason),
-            spent=state.progress.spent,
-            paid_parts=state.progress.paid_parts,
+            spent=self._spent(),
+            paid_parts=max(each.progress.paid_parts for each in states),
             sellers_heard=len(self._committed),
             refusals=(),
         )
 
 
-def _final_name(state: purchase.State) -> views.FinalState:
-    if isinstance(state, purchase.Done):
-        return "done"
-    return "failed" if isinstance(state, purchase.Failed) else "cancelled"
+_FINAL_NAMES: Final[dict[type[purchase.State], views.FinalState]] = {
+    purchase.Done: "done",
+    purchase.Failed: "failed",
+    purchase.Cancelled: "cancelled",
+}
+
+
+def _copy_view(slot: int, copy: _Copy) -> views.CopyView:
+    return views.CopyView(
+        copy=slot,
+        state=_state_name(copy.state),
+        provider=copy.award.provider if copy.award else None,
+        paid_parts=copy.state.progress.paid_parts,
+        spent=copy.state.progress.spent,
+        compared=copy.compared,
+        reason="" if isinstance(copy.state, purchase.Done) else copy.reason,
+    )
+
+
+def _state_name(state: purchase.State) -> views.TaskState:
+    match state:
+        case purchase.Seeking():
+            return "standby" if state.progress.attempt else "bidding"
+        case purchase.Funding():
+            return "funding"
+        case purchase.Awaiting():
+            return "awarded"
+        case purchase.Running() | purchase.Auditing():
+            return "running"
+        case purchase.Done():
+            return "done"
+        case purchase.Failed():
+            return "failed"
+        case purchase.Cancelled():
+            return "cancelled"
 
 
 def _advice(reason: str) -> str:

@@ -15,8 +15,8 @@ from node.app.node import Node
 from node.app.selling import rates_of
 from node.config.settings import RequesterSettings
 from node.market import purchase_run
-from node.market.requester import Wish
 from node.market.task_table import TaskRow, find_task, list_tasks
+from node.market.wish import Wish
 from node.operations.logs import logging_task
 from node.storage.machine_log import load_machine
 from protocol.errors import ProtocolError, StoaError
@@ -28,7 +28,7 @@ from protocol.task import purchase
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.task.pricing import price_at_limits
 from protocol.task.verification import Audit, Copies, Trust, Verification, describe_policy
-from protocol.units import Amount, BasisPoints, Seconds, UnixTime, format_amount
+from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -47,6 +47,10 @@ class NoSuchTask(ProtocolError):
 
 class BlobsMissing(ProtocolError):
     """A task whose module or inputs are not in the node's store."""
+
+
+class CopiesAboveCap(ProtocolError):
+    """More copies than the spending caps leave money for."""
 
 
 class TaskDoors:
@@ -95,6 +99,9 @@ class TaskDoors:
         except StoaError as error:
             reason = str(error)
         sellers = self._sellers(wish.manifest)
+        if isinstance(wish.verification, Audit) and (share := node.settings.requester.third_node_bps):
+            most = format_amount(Amount(wish.budget * share // WHOLE))
+            warnings.append(f"where this node can't run a part again, others are hired for it, for {most} more at most")
         if not sellers and wish.hire is None:
             warnings.append("no node that sells on this engine is known yet")
         return views.TaskPlan(
@@ -103,7 +110,8 @@ class TaskDoors:
             format=own_format_name(wish.format) if wish.hire is None else "second-price",
             budget=wish.budget,
             estimate=estimate,
-            cap=Amount(offer.budget + offer.dispute_fee),
+            cap=_most(offer),
+            copies=offer.copies,
             rail=rail,
             rail_reason=reason,
             top_up=top_up,
@@ -124,6 +132,7 @@ class TaskDoors:
             raise BlobsMissing(
                 f"the node's store lacks {', '.join(missing)}", advice="use `stoa task submit`, which sends them first"
             )
+        self._check_cap(node.requester.draft(wish))
         # A module that no sandbox takes would only find out at the providers, one after the other.
         await node.sandbox.prepare(wish.manifest)
         keep = UnixTime(node.clock.now() + node.settings.storage.keep_results_h * 3600 + wish.standby_for_s)
@@ -147,8 +156,8 @@ class TaskDoors:
         row = await self._find_task(task)
         journal = self._node.storage.journal
         bought = await load_machine(journal, purchase_run.PURCHASE, purchase_run.stream_of(row.offer))
-        history = TaskHistory(row.offer)
-        for stream in sorted(history.streams):  # the auction first: it names the policy
+        history = TaskHistory(row.offer, row.copies)
+        for stream in history.streams:
             for record in await journal.replay(stream):
                 for _ in history.take(record):
                     pass
@@ -163,12 +172,13 @@ class TaskDoors:
             awards=tuple(history.awards),
             parts=tuple([await self._with_sizes(part) for part in history.parts]),
             refuted=tuple(history.refuted),
+            copies=history.copies,
         )
 
     async def task_watch(self, task: str) -> AsyncGenerator[views.TaskEvent, None]:
         """See `NodeFacade`."""
         row = await self._find_task(task)
-        history, journal = TaskHistory(row.offer), self._node.storage.journal
+        history, journal = TaskHistory(row.offer, row.copies), self._node.storage.journal
         seen = journal.head.seq  # first: what is appended while the streams are replayed is followed below
         past = [record for stream in history.streams for record in await journal.replay(stream) if record.seq <= seen]
         for record in sorted(past, key=lambda each: each.seq):
@@ -200,12 +210,7 @@ class TaskDoors:
         run = self._node.requester.tasks.get(row.offer)
         if run is None:
             raise NoSuchTask(f"the task is {row.state}; there is nothing to cancel")
-        released = Amount(0)
-        state = run.purchase.state
-        if isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Auditing):
-            award, bound = state.award.value, state.running if isinstance(state, purchase.Auditing) else state
-            due = bound.due if isinstance(bound, purchase.Running) else 0
-            released = Amount(award.price + award.dispute_fee - due)
+        released = Amount(sum(_released(each.state) for each in run.purchases))
         explanation = (
             f"{row.paid_parts} of {row.parts} parts are delivered and paid with {format_amount(row.spent)}; nothing "
             "more is paid. A part that is under way is given up."
@@ -252,6 +257,19 @@ class TaskDoors:
             standby_for_s=settings.standby_for_s,
             hire=order.hire,
         )
+
+    def _check_cap(self, offer: Offer) -> None:
+        """Refuse copies whose prices together can't be promised: some would be left out, and fewer be compared."""
+        if offer.copies == 1:
+            return  # the price may turn out lower than the budget
+        left = self._node.signer.remaining()
+        for cap, name in ((Cap.TASK, "task"), (Cap.HOUR, "hour"), (Cap.DAY, "day")):
+            if cap in left and _most(offer) > left[cap]:
+                raise CopiesAboveCap(
+                    f"{offer.copies} copies may cost {format_amount(_most(offer))} together; the spending cap per"
+                    f" {name} leaves {format_amount(left[cap])}",
+                    advice="lower --budget, which is for one copy, ask for fewer copies, or raise wallet.caps",
+                )
 
     def _keep_upload(self) -> UnixTime:
         return UnixTime(self._node.clock.now() + UPLOAD_KEPT_S)
@@ -313,6 +331,11 @@ class TaskDoors:
         return replace(part, output_bytes=sizes[0], log_bytes=sizes[1])
 
 
+def _most(offer: Offer) -> Amount:
+    """Return the most that may be paid for a task: each copy costs its own price, and a dispute its fee."""
+    return Amount(offer.copies * (offer.budget + offer.dispute_fee))
+
+
 def cap_views(node: Node) -> tuple[views.CapView, ...]:
     """Return the spending caps and what they leave now."""
     caps = node.settings.wallet.caps
@@ -350,6 +373,14 @@ def _warnings(wish: Wish, offer: Offer, estimate: Amount) -> Iterator[str]:
         yield warning
 
 
+def _released(state: purchase.State) -> int:
+    """Return how much of what is promised comes back if nothing more is bought."""
+    if not isinstance(state, purchase.Funding | purchase.Awaiting | purchase.Running | purchase.Auditing):
+        return 0
+    award, bound = state.award.value, state.running if isinstance(state, purchase.Auditing) else state
+    return award.price + award.dispute_fee - (bound.due if isinstance(bound, purchase.Running) else 0)
+
+
 def _task_view(row: TaskRow) -> views.TaskView:
     return views.TaskView(
         task=row.offer,
@@ -365,4 +396,5 @@ def _task_view(row: TaskRow) -> views.TaskView:
         attempt=row.attempt,
         provider=row.provider,
         rail=None if row.channel is None else rail_of(row.channel),
+        copies=row.copies,
     )

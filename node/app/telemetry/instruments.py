@@ -118,14 +118,8 @@ class Instruments:
     def on_purchase_event(self, context: PurchaseContext, event: purchase.Event) -> None:
         """Count what happens to a task of ours."""
         match event:
-            case purchase.PartReceived(receipt=receipt):
+            case purchase.PartReceived():
                 self._parts_bought.inc()
-                if receipt.value.part == context.offer.value.parts - 1:
-                    self._task_ends.labels("done").inc()
-            case purchase.NoWinner() | purchase.RailFailed():
-                self._task_ends.labels("failed").inc()
-            case purchase.CancelRequested():
-                self._task_ends.labels("cancelled").inc()
             case purchase.ProviderFailed():
                 self._provider_faults.inc()
             case purchase.AuditPassed(finding=finding):
@@ -133,6 +127,23 @@ class Instruments:
             case purchase.AuditRefuted():
                 self._audits.labels(describe_finding(Finding.DIFFERENT)).inc()
                 self._provider_faults.inc()
+            case _:
+                pass
+        if context.offer.value.copies == 1:
+            self._count_end(context, event)
+
+    def on_copies_over(self, end: type[purchase.State]) -> None:
+        """Count the end of a task in several copies."""
+        self._task_ends.labels(end.__name__.lower()).inc()
+
+    def _count_end(self, context: PurchaseContext, event: purchase.Event) -> None:
+        match event:
+            case purchase.PartReceived(receipt=receipt) if receipt.value.part == context.offer.value.parts - 1:
+                self._task_ends.labels("done").inc()
+            case purchase.NoWinner() | purchase.RailFailed():
+                self._task_ends.labels("failed").inc()
+            case purchase.CancelRequested():
+                self._task_ends.labels("cancelled").inc()
             case _:
                 pass
 

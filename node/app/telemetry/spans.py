@@ -78,7 +78,11 @@ class TaskSpans:
                     self._end(key, "task")
             case purchase.AuditDrawn():
                 self._step(key, then="audit")
-            case purchase.ProviderFailed(reason=reason) | purchase.AuditRefuted(reason=reason):
+            case (
+                purchase.ProviderFailed(reason=reason)
+                | purchase.AuditRefuted(reason=reason)
+                | purchase.ReceiptContested(reason=reason)
+            ):
                 self._step(key, then="auction", error=reason)
             case purchase.NoWinner(reason=reason) | purchase.RailFailed(reason=reason):
                 self._step(key, error=reason)
@@ -88,6 +92,10 @@ class TaskSpans:
                 self._end(key, "task", error="cancelled")
             case purchase.RailFunded() | purchase.AuditPassed() | purchase.DisputeTaken():
                 pass
+
+    def on_copies_over(self, context: PurchaseContext, end: type[purchase.State]) -> None:
+        """Make the span of a task in several copies."""
+        self._end(context.offer_id, "task", error="" if end is purchase.Done else end.__name__.lower())
 
     def on_award_taken(self, context: DeliveryContext) -> None:
         """Begin a delivery's span."""

@@ -31,8 +31,14 @@ class Witness:
         """A task went one step on. Its id is on every line of its run."""
         log.info("task.step", step=type(event).__name__)
         self.instruments.on_purchase_event(context, event)
-        if self._spans is not None:
+        if self._spans is not None and context.offer.value.copies == 1:  # copies are no steps, one after the other
             self._spans.on_purchase_event(context, event)
+
+    def on_copies_over(self, context: PurchaseContext, end: type[purchase.State]) -> None:
+        """All copies of a task came to their ends."""
+        self.instruments.on_copies_over(end)
+        if self._spans is not None:
+            self._spans.on_copies_over(context, end)
 
     def on_award_taken(self, context: DeliveryContext) -> None:
         """This node took on an award."""

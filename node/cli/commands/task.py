@@ -35,7 +35,7 @@ from node.cli.results import prepare_destination, read_logs, save_results
 from node.cli.session import ask
 from node.cli.task_file import OfferSpec, TaskFile, load_task_file
 from node.cli.terms import merge_offer
-from protocol.units import format_amount
+from protocol.units import Amount, format_amount
 
 app = new_app("Buy computation: plan, submit and follow tasks.")
 
@@ -328,7 +328,7 @@ def _render_plan(plan: TaskPlan) -> RenderableType:
             ("task", f"{plan.name}, {parts}"),
             ("auction", f"{plan.format}, {plan.window_s:.1f} s for bids, delivery within {plan.max_eta_s} s"),
             ("estimate", f"{dollars(plan.estimate)} at full limits, as the cheapest known seller asks"),
-            ("at most", f"{dollars(plan.cap)} (budget {dollars(plan.budget)})"),
+            ("at most", f"{dollars(plan.cap)} (budget {_describe_budget(plan.budget, plan.copies)})"),
             ("paid", f"{rail}: {plan.rail_reason}{top_up}"),
             ("checked", plan.verification),
             ("sellers", f"{plan.sellers} known nodes run this engine"),
@@ -403,17 +403,48 @@ def _render_detail(detail: TaskDetail) -> RenderableType:
             ("state", Text.assemble(state(task.state), f"  {task.reason}" if task.reason else "")),
             ("submitted", moment(task.submitted_at)),
             ("parts", f"{task.paid_parts} of {task.parts} delivered and paid"),
-            ("money", f"{dollars(task.spent)} spent of {dollars(task.budget)}"),
+            ("money", f"{dollars(task.spent)} spent of {_describe_budget(task.budget, task.copies)}"),
             ("checked", _describe_check(detail)),
             ("module", detail.module.hex()),
             ("limits", f"fuel {fuel(detail.fuel_limit)}, {detail.memory_limit_mib} MiB a part"),
         ),
+        *((_render_copies(detail),) if detail.copies else ()),
         awards,
         _render_parts(detail),
         *(
             Text(f"Part {each.part} of {short_address(each.provider)} was refuted: {each.reason}", style="yellow")
             for each in detail.refuted
         ),
+    )
+
+
+def _describe_budget(budget: Amount, copies: int) -> str:
+    return dollars(budget) + (f" for each of {copies} copies" if copies > 1 else "")
+
+
+def _render_copies(detail: TaskDetail) -> RenderableType:
+    return table(
+        "\nCopies",
+        "copy",
+        "provider",
+        "state",
+        "compared",
+        ">parts",
+        ">spent",
+        "reason",
+        rows=(
+            (
+                str(each.copy + 1),
+                short_address(each.provider),
+                state(each.state),
+                each.compared or "-",
+                f"{each.paid_parts}/{detail.task.parts}",
+                dollars(each.spent),
+                each.reason,
+            )
+            for each in detail.copies
+        ),
+        empty="",
     )
 
 

@@ -5,13 +5,13 @@ from typing import get_args
 from node.app.terms import LONGEST_OFFER_S
 from node.app.tidying import DAY_S, KEEP_BIDS_D, keep_s
 from node.config.settings import RequesterSettings, StorageSettings
-from node.market import auction_run, bidding_run, delivery_run, purchase_run
+from node.market import auction_run, bidding_run, comparing, delivery_run, hiring, purchase_run
 from node.payments import channel_payee, channel_payer, escrow_payee, escrow_payer
 from node.reputation import anchoring
 from protocol.identity import Digest
 
 ID = Digest(bytes(32))
-ROOMS = (auction_run, bidding_run, delivery_run, purchase_run)
+ROOMS = (auction_run, bidding_run, comparing, delivery_run, hiring, purchase_run)
 
 
 def most(model: type, name: str) -> int:

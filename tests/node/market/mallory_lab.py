@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import trio
 from blake3 import blake3
 
+from node.market.ports import Sellers
 from node.market.task_table import TaskRow, list_tasks
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.market.messages import MarketMessage, encode_message, topic_of
@@ -25,6 +26,7 @@ from protocol.wire.codec import decode, decode_as, encode
 from protocol.wire.topics import topic_name
 from tests.node.market.market_lab import (
     DOMAIN,
+    ENGINE,
     Bank,
     FakePayerRails,
     Hub,
@@ -53,11 +55,17 @@ class Stage:
     honest: list[LabNode] = field(default_factory=list[LabNode])
 
     async def join(
-        self, name: str, *, gfuel: int | None = None, purse: int = 0, payer: FakePayerRails | None = None
+        self,
+        name: str,
+        *,
+        gfuel: int | None = None,
+        purse: int = 0,
+        payer: FakePayerRails | None = None,
+        sellers: Sellers | None = None,
     ) -> LabNode:
         """Run a node until the stage ends."""
         node = await self.stack.enter_async_context(
-            open_node(self.hub, self.bank, self.folder, name, gfuel=gfuel, payer=payer)
+            open_node(self.hub, self.bank, self.folder, name, gfuel=gfuel, payer=payer, sellers=sellers)
         )
         self.bank.purses[node.wallet] += purse
         return node
@@ -80,12 +88,16 @@ async def run_for_a_while(
     stage: Stage,
     name: str,
     gfuel: int | None,
+    sellers: Sellers | None = None,
+    engine: Digest = ENGINE,
     *,
     task_status: trio.TaskStatus[tuple[LabNode, trio.CancelScope]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until its scope, which is handed out with it, is cancelled: a crash."""
     with trio.CancelScope() as scope:
-        async with open_node(stage.hub, stage.bank, stage.folder, name, gfuel=gfuel) as node:
+        async with open_node(
+            stage.hub, stage.bank, stage.folder, name, gfuel=gfuel, sellers=sellers, engine=engine
+        ) as node:
             task_status.started((node, scope))
             await trio.sleep_forever()
 

@@ -17,11 +17,12 @@ from node.app.telemetry.witness import Witness
 from node.app.trading import TradingParts, open_trading, projections
 from node.market.delivery_run import DeliveryContext
 from node.market.gossip import MarketGossip
-from node.market.ports import PartRun
+from node.market.ports import PartRun, Sellers
 from node.market.provider import Provider
 from node.market.purchase_run import PurchaseContext
 from node.market.quoting import SellingTerms
-from node.market.requester import MarketTerms, Requester, Wish
+from node.market.requester import MarketTerms, Requester
+from node.market.wish import Wish
 from node.operations.clock import TrioClock
 from node.operations.randomness import SeededRandomSource
 from node.storage.blocking import in_line
@@ -319,6 +320,7 @@ class FakeSandbox:
         self.writes: Callable[[int], bytes] = output_of
         self.fuel = 600_000_000
         self.fails: StoaError | None = None
+        self.part_s = PART_S
 
     async def prepare(self, manifest: Manifest) -> None:
         assert await self._storage.blobs.has(manifest.module.digest)
@@ -328,7 +330,7 @@ class FakeSandbox:
         for blob in (manifest.module, *manifest.inputs_of(part)):
             assert await self._storage.blobs.has(blob.digest)
         for step in range(4):
-            await trio.sleep(PART_S / 4)
+            await trio.sleep(self.part_s / 4)
             on_progress(step, 0)
         if self.fails is not None:
             raise self.fails
@@ -343,8 +345,8 @@ class FakeSandbox:
             peak_mib=2,
             bytes_in=sum(blob.size for blob in manifest.inputs_of(part)),
             bytes_out=len(output),
-            cpu_s=PART_S,
-            wall_s=PART_S,
+            cpu_s=self.part_s,
+            wall_s=self.part_s,
         )
 
     def free_workers(self) -> int:
@@ -393,6 +395,8 @@ async def open_node(
     witness: Witness | None = None,
     terms: MarketTerms | None = None,
     stakes: FakeStakes | None = None,
+    sellers: Sellers | None = None,
+    engine: Digest = ENGINE,
 ) -> AsyncGenerator[LabNode, None]:
     """Run a node until the block ends; `gfuel` is what it asks for fuel, None sells nothing."""
     told = witness or Witness(hub.clock, SeededRandomSource(name))
@@ -404,6 +408,7 @@ async def open_node(
         peers = FakePeers(hub, signing.address, storage)
         hub.nodes[signing.address] = peers
         sandbox = FakeSandbox(storage, UnixTime(EPOCH + 10**6))
+        sandbox.engine = engine
         payee = FakePayeeRails(bank)
         parts = TradingParts(
             domain=DOMAIN,
@@ -418,6 +423,8 @@ async def open_node(
             terms=terms or market_terms(),
             taste=replace(taste(), stakes=stakes is not None),
             stakes=stakes,
+            sellers=sellers,
+            hiring_bps=BasisPoints(10_000),
             selling=None if gfuel is None else selling(gfuel),
             workers=1,
             channel_rail=DOMAIN.verifying_contract,
@@ -426,6 +433,7 @@ async def open_node(
             on_purchase=both(hub.note_purchase, told.on_purchase_event),
             on_delivery=both(hub.note_delivery, told.on_delivery_event),
             on_submitted=told.on_task_submitted,
+            on_copies_over=told.on_copies_over,
             on_taken=told.on_award_taken,
             on_auction=told.instruments.on_auction_event,
             on_bidding=told.instruments.on_bidding_step,

@@ -36,7 +36,7 @@ from protocol.task.messages import (
     SealNotice,
 )
 from protocol.task.outcome import Outcome
-from protocol.task.verification import Audit, Copies, Trust, Verification, adapt_rate, is_audited, seal
+from protocol.task.verification import Audit, Trust, Verification, adapt_rate, is_audited, seal
 from protocol.units import WHOLE, BasisPoints
 from protocol.wire.codec import encode
 from tests.node.market.mallory_lab import (
@@ -365,14 +365,6 @@ async def test_receipts_that_are_sent_again_during_an_audit_are_answered_and_not
         assert (await finish(requester, offer_id)).state == "done"
         stored = (await load_machine(requester.storage.journal, PURCHASE, purchase_stream(offer_id))).state
         assert isinstance(stored, purchase.Done)
-
-
-async def test_copies_are_refused_before_anything_is_promised(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with open_stage(tmp_path, prices=(100_000,)) as stage:
-        with pytest.raises(ProtocolError, match="copies"):
-            await buy(stage, Copies(count=2))
-        assert not stage.honest[0].requester.tasks
-        await trade_honestly(stage)
 
 
 async def test_a_market_trades_on_after_an_audit(autojump_clock: MockClock, tmp_path: Path) -> None:

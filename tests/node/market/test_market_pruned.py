@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from node.app.tidying import keep_s
 from node.market.earning_table import list_earnings
 from node.market.purchase_run import PURCHASE, stream_of
-from node.market.task_table import find_offer_of_award, list_tasks
+from node.market.task_table import find_purchase_of_award, list_tasks
 from node.reputation.conduct import Reputations
 from node.storage import pruning
 from node.storage.chain import Entry
@@ -49,7 +49,9 @@ async def test_a_pruned_task_leaves_no_row_and_no_record_and_its_providers_keep_
             await wait_over(requester, offer_id)
         await trio.sleep(2 * 3600)  # bids wait for as long as standbys may be hired
         (earned,) = await winner.storage.read.query(lambda c: list_earnings(c, since=UnixTime(0), limit=9))
-        assert await requester.storage.read.query(lambda c: find_offer_of_award(c, earned.award)) == offer_id
+        assert await requester.storage.read.query(lambda c: find_purchase_of_award(c, earned.award)) == stream_of(
+            offer_id
+        )
         opinion = await Reputations(requester.storage.journal, requester.storage.read).of([winner.wallet])
 
         assert await prune_now(requester.storage) == 2  # its auction and its purchase
@@ -58,7 +60,7 @@ async def test_a_pruned_task_leaves_no_row_and_no_record_and_its_providers_keep_
 
         storage = requester.storage
         assert await Reputations(storage.journal, storage.read).of([winner.wallet]) == opinion
-        assert await storage.read.query(lambda c: find_offer_of_award(c, earned.award)) is None
+        assert await storage.read.query(lambda c: find_purchase_of_award(c, earned.award)) is None
         with pytest.raises(HistoryPruned):
             await load_machine(storage.journal, PURCHASE, stream_of(offer_id))
         for each in (requester, winner, loser):

@@ -37,6 +37,7 @@ from protocol.task.purchase import (
     RailFunded,
     Running,
     Seeking,
+    SeekWinner,
     Started,
     State,
     WinnerChosen,
@@ -254,6 +255,25 @@ def test_an_award_that_skips_or_repeats_a_part_is_refused() -> None:
     ):
         with pytest.raises(UnexpectedEvent, match="missing are"):
             transition(walk.state, chosen(award_after(walk.offer, walk.ranked, wrong)))
+
+
+def test_a_slot_of_several_goes_on_after_parts_that_others_showed_and_counts_their_failures() -> None:
+    walk = Walk(parts=3)
+    slot = Seeking(progress=Progress(parts=3, copies=2, paid_parts=1, attempt=1))
+    ahead = Progress(parts=3, paid_parts=2, attempt=4)
+    funding, _ = transition(slot, chosen(award_after(walk.offer, walk.ranked, ahead)))
+    assert (funding.progress.paid_parts, funding.progress.attempt) == (2, 4)
+    seeking, effects = transition(
+        funding, ProviderFailed(award_id=digest(DOMAIN, award_after(walk.offer, walk.ranked, ahead).value), reason="")
+    )
+    assert seeking.progress.attempt == 5
+    assert effects[-1] == SeekWinner(first_part=2, attempt=5, failed=seeking.progress.failed)
+    for wrong in (Progress(parts=3, attempt=1), Progress(parts=3, paid_parts=1)):
+        with pytest.raises(UnexpectedEvent, match="missing are"):
+            transition(slot, chosen(award_after(walk.offer, walk.ranked, wrong)))
+    other = Seeking(progress=Progress(parts=3, copies=2, slot=1))
+    with pytest.raises(UnexpectedEvent, match="slot 1"):
+        transition(other, chosen(award_after(walk.offer, walk.ranked, Progress(parts=3))))
 
 
 def test_an_acceptance_that_was_signed_is_found_again_after_the_provider_is_replaced_or_the_task_cancelled() -> None:
