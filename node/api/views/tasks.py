@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from node.api.views.disputes import DisputeView
 from node.api.views.names import AuctionFormatName, AuditName, RailName, TaskState, VerificationName
 from node.api.views.status import CapView
 from protocol.identity import Address, ContentDigest, Digest
@@ -152,6 +153,7 @@ class TaskDetail:
     Attributes:
         verification: How its results are checked, in words.
         warning: Why nothing deters a provider from cheating; empty if something does.
+        disputes: Cases about its awards.
     """
 
     task: TaskView
@@ -163,6 +165,7 @@ class TaskDetail:
     awards: tuple[AwardView, ...]
     parts: tuple[PartView, ...]
     refuted: tuple[RefutedView, ...]
+    disputes: tuple[DisputeView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
