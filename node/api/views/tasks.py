@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from node.api.views.names import AuctionFormatName, AuditName, ComparedName, RailName, TaskState, VerificationName
+from node.api.views.disputes import DisputeView
 from node.api.views.status import CapView
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.units import Amount, UnixTime
@@ -179,6 +180,7 @@ class TaskDetail:
         warning: Why nothing deters a provider from cheating; empty if something does.
         parts: One result a part, also if several copies gave it.
         copies: The copies, if several were asked for.
+        disputes: Cases about its awards.
     """
 
     task: TaskView
@@ -190,6 +192,7 @@ class TaskDetail:
     awards: tuple[AwardView, ...]
     parts: tuple[PartView, ...]
     refuted: tuple[RefutedView, ...]
+    disputes: tuple[DisputeView, ...]
     copies: tuple[CopyView, ...] = ()
 
 

@@ -1,7 +1,7 @@
 """The doors to what this node buys."""
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterator
 from dataclasses import replace
 from typing import Final, cast
 
@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from node.api import views
+from node.app.doors.disputes import dispute_view
 from node.app.doors.names import FORMATS, own_format_name, rail_of
 from node.app.doors.task_history import TaskHistory, warn_of
 from node.app.node import Node
@@ -173,7 +174,13 @@ class TaskDoors:
             parts=tuple([await self._with_sizes(part) for part in history.parts]),
             refuted=tuple(history.refuted),
             copies=history.copies,
+            disputes=await self._disputes_of({each.award for each in history.awards}),
         )
+
+    async def _disputes_of(self, awards: Container[Digest]) -> tuple[views.DisputeView, ...]:
+        party = self._node.party
+        cases = () if party is None else await party.views()
+        return tuple(dispute_view(each) for each in cases if each.file.brief.award_id in awards)
 
     async def task_watch(self, task: str) -> AsyncGenerator[views.TaskEvent, None]:
         """See `NodeFacade`."""

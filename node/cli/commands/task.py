@@ -10,6 +10,7 @@ from rich.text import Text
 from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import CancelQuote, TaskDetail, TaskFilter, TaskPlan, TaskView
+from node.cli.commands.disputes import describe_dispute
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.following import follow, interruptible, submit_and_follow
 from node.cli.lazy import StoaCommand, new_app
@@ -415,6 +416,7 @@ def _render_detail(detail: TaskDetail) -> RenderableType:
             Text(f"Part {each.part} of {short_address(each.provider)} was refuted: {each.reason}", style="yellow")
             for each in detail.refuted
         ),
+        *(Text(describe_dispute(each), style="yellow") for each in detail.disputes),
     )
 
 

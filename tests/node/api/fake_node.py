@@ -335,6 +335,7 @@ class FakeNode:
             awards=(fake.award(),) if fake.view.provider else (),
             parts=tuple(fake.parts),
             refuted=(),
+            disputes=(DISPUTE,),
         )
 
     async def task_watch(self, task: str) -> AsyncGenerator[TaskEvent, None]:

@@ -286,6 +286,30 @@ async def test_a_crash_after_any_durable_step_or_transaction_changes_nothing(
         assert court.acts == [("open", BUYER), ("appeal", BUYER), ("close", BUYER)]
 
 
+async def test_a_case_that_was_given_up_right_before_a_crash_is_not_taken_up_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_court() as court:
+        with trio.CancelScope() as scope:
+            closed = FakeEscrows(sight=EscrowSight(resolve_by=None, is_over=True))
+            steps = 0
+
+            def crash() -> None:
+                nonlocal steps
+                steps += 1
+                if steps == 2:  # the reason was held, then given up
+                    scope.cancel()
+
+            async with open_lab_party(court, tmp_path, BUYER, escrows=closed, on_step=crash) as buyer:
+                await buyer.files.hold(refuted(ON_ESCROW))
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        async with open_lab_party(court, tmp_path, BUYER) as buyer:
+            assert not buyer.files.open
+            (view,) = await buyer.party.views()
+            assert isinstance(view.file.state, GivenUp)
+
+
 async def vote_at_once(court: FakeCourt) -> None:
     """Be a committee that is wrong in the first round and right from then on."""
     while True:

@@ -151,7 +151,9 @@ def test_show_result_and_logs(tmp_path: Path) -> None:
         assert detail["task"]["task"] == task
         assert detail["parts"][0]["output"] == blake3(b"the result\n").hexdigest()
         assert detail["parts"][0]["cost"] == "20001"
-        assert task in place.stoa("task", "show", task).stdout
+        told = place.stoa("task", "show", task).stdout
+        assert task in told
+        assert "Dispute over part 3: open, round 2, wrong result" in told
         assert place.stoa("task", "result", task, "-o", "-").stdout == "the result\n"
         assert place.json("task", "result", task, "-o", str(tmp_path / "r"))["saved"] == [str(tmp_path / "r")]
         assert place.stoa("task", "logs", task).stdout == "a log line\n"
@@ -226,6 +228,7 @@ def test_a_dispute_is_shown_with_its_reason_its_money_and_what_is_in_the_way(tmp
         for said in ("wrong result", "states another output", "part 3", "1.50", "0.80", "the cap per day is reached"):
             assert said in told
         assert place.stoa("disputes", "show", "ffff").exit_code == ExitCode.REFUSED
+        assert place.stoa("disputes", "list").stdout.strip()
 
 
 def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
