@@ -22,7 +22,17 @@ from benchmarks.figures import Figure, Goal, Of
 from benchmarks.machine import describe_machine
 from benchmarks.table import render_goals, render_markdown, render_text
 
-BENCHMARKS: Final = ("market", "network", "vouchers", "execution", "kernels", "journal", "auction", "connections")
+BENCHMARKS: Final = (
+    "market",
+    "network",
+    "vouchers",
+    "execution",
+    "kernels",
+    "journal",
+    "auction",
+    "connections",
+    "watchtower",
+)
 PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN: Final = "<!-- figures: written by `make bench-page` -->"
 END: Final = "<!-- end of figures -->"
