@@ -14,6 +14,7 @@ from typing import Protocol
 
 from node.api.views import (
     AccusationView,
+    AgentView,
     AuctionDetail,
     AuctionVerdict,
     AuctionView,
@@ -23,6 +24,7 @@ from node.api.views import (
     ChannelView,
     EarningsReport,
     EscrowView,
+    FeedbackView,
     NodeStatus,
     PeerView,
     ProvideOrder,
@@ -185,6 +187,14 @@ class NodeFacade(Protocol):
             subject: About whom.
             epoch: Of which epoch; 0 for the newest.
         """
+        ...
+
+    async def feedback_list(self, limit: int) -> tuple[FeedbackView, ...]:
+        """Return the paid awards and the feedback about them, newest first."""
+        ...
+
+    async def feedback_agent(self, agent: str) -> AgentView:
+        """Return what the registry of ERC-8004 says of an agent: its number, or the wallet of a node that is asked."""
         ...
 
     async def wallet_show(self) -> WalletView:

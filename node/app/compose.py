@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from node.app.contract_chain import ContractChain
+from node.app.feedback_chain import ContractFeedback, registry_of
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
 from node.app.node import Node
@@ -22,11 +23,21 @@ from node.app.stake_chain import contract_stakes
 from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
-from node.app.terms import anchor_terms, chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.terms import (
+    anchor_terms,
+    chain_profile,
+    execution_settings,
+    feedback_terms,
+    market_terms,
+    offer_taste,
+    payment_settings,
+)
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
+from node.chain.abi import Abi
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
+from node.chain.erc8004 import REPUTATION_ABI, FeedbackRegistry
 from node.chain.event_index import open_event_index
 from node.chain.event_store import SqlEventStore
 from node.chain.gateway import Gateway, abis_of, open_gateway
@@ -34,6 +45,7 @@ from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
+from node.feedback.writing import FeedbackWriter
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
 from node.networking.lookup.finder import open_lookup
@@ -58,7 +70,7 @@ from node.wallet.host_key import HostKey, open_host_key
 from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
-from protocol.identity import Address
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import UnixTime
@@ -91,6 +103,15 @@ class _Money:
     contracts: ContractChain
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Records:
+    """What this node says of others in public; None where the network, or the operator, has no place for it."""
+
+    anchors: Anchors | None
+    feedback: FeedbackWriter | None
+    registry: FeedbackRegistry | None
+
+
 @asynccontextmanager
 async def open_node(settings: Settings, password: str, *, stop: Callable[[], None]) -> AsyncGenerator[Node, None]:
     """Run a node until the block ends.
@@ -119,8 +140,8 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
         )
         seller = await load_seller(settings, pool)
         money = await _open_payments(stack, base, peers)
-        anchors = await _open_anchors(stack, base, peers, money)
-        node = await _open_market(stack, base, network, directory, peers, pool, seller, money, anchors, stop)
+        records = await _open_records(stack, base, peers, money)
+        node = await _open_market(stack, base, network, directory, peers, pool, seller, money, records, stop)
         await stack.enter_async_context(open_observation(node, witness.instruments, tracer))
         yield node
 
@@ -163,6 +184,7 @@ async def _open_base(
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
         reputation=deployment.reputation,
+        feedback=registry_of(settings, deployment),
     )
     signer = await stack.enter_async_context(
         open_signer(
@@ -249,7 +271,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             chain,
             signer,
             JournaledTransactionLog(journal, base.deployment.chain_id, signer.address),
-            abis_of(base.deployment),
+            {**abis_of(base.deployment), **_foreign(base)},
         )
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
@@ -270,6 +292,34 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
         )
     )
     return _Money(payments=payments, transactor=transactor, gateway=gateway, contracts=contracts)
+
+
+def _foreign(base: _Base) -> Mapping[Address, Abi]:
+    """Return the contracts of others that this node sends to."""
+    registry = base.signer.scope.feedback
+    return {} if registry == ZERO_ADDRESS else {registry: REPUTATION_ABI}
+
+
+async def _open_records(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> _Records:
+    """Open what this node says of others in public."""
+    anchors = await _open_anchors(stack, base, peers, money)
+    address = base.signer.scope.feedback
+    if address == ZERO_ADDRESS:
+        return _Records(anchors=anchors, feedback=None, registry=None)
+    registry = FeedbackRegistry(base.chain, address, money.transactor)
+    feedback = FeedbackWriter(
+        domain=base.deployment.market_domain,
+        journal=base.storage.journal,
+        reader=base.storage.read,
+        registry=ContractFeedback(registry, money.contracts.is_gas_cheap),
+        peers=peers,
+        clock=base.clock,
+        terms=feedback_terms(base.settings, address),
+    )
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    stack.callback(nursery.cancel_scope.cancel)
+    nursery.start_soon(feedback.run)
+    return _Records(anchors=anchors, feedback=feedback, registry=registry)
 
 
 async def _open_anchors(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> Anchors | None:
@@ -311,7 +361,7 @@ async def _open_market(
     pool: WorkerPool,
     seller: Seller,
     money: _Money,
-    anchors: Anchors | None,
+    records: _Records,
     stop: Callable[[], None],
 ) -> Node:
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
@@ -370,7 +420,9 @@ async def _open_market(
         signer=signer,
         chain=base.chain,
         transactor=money.transactor,
-        anchors=anchors,
+        anchors=records.anchors,
+        feedback=records.feedback,
+        registry=records.registry,
         network=network,
         directory=directory,
         pool=pool,

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.chain.chain import Chain
+from node.chain.erc8004 import FeedbackRegistry
 from node.chain.transactor import Transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool
+from node.feedback.writing import FeedbackWriter
 from node.market.gossip import MarketGossip
 from node.market.provider import Provider
 from node.market.requester import Requester
@@ -26,7 +28,10 @@ from protocol.units import UnixTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Made by `open_node`; good until its block ends. `anchors` is None on a network without stakes."""
+    """Made by `open_node`; good until its block ends.
+
+    `anchors` is None on a network without stakes; `feedback` and `registry` are None if no registry of ERC-8004 is set.
+    """
 
     settings: Settings
     started_at: UnixTime
@@ -38,6 +43,8 @@ class Node:
     chain: Chain
     transactor: Transactor
     anchors: Anchors | None
+    feedback: FeedbackWriter | None
+    registry: FeedbackRegistry | None
     network: Network
     directory: Directory
     pool: WorkerPool

@@ -37,7 +37,7 @@ StoaGroup.branches = {
         ("wallet", "commands.wallet", "Balances and caps; export and import the key.", _MONEY),
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
-        ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify.", _MONEY),
+        ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify, feedback.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
         (
             "chain",

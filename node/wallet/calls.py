@@ -4,7 +4,7 @@ The caps bind what callers declare; this is the check that they declare it. The 
 contracts of its deployment and nothing else: no native money, no deployments, no approvals of strangers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +21,18 @@ _WORD: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningScope:
-    """The one chain and the contracts that a wallet signs for; `reputation` is zero on a network without stakes."""
+    """The one chain and the contracts that a wallet signs for.
+
+    `reputation` is zero on a network without stakes. `feedback` is a registry of ERC-8004, a stranger's contract that
+    gets feedback and nothing else; zero for none.
+    """
 
     chain_id: int
     token: Address
     escrow: Address
     payment_channel: Address
     reputation: Address = ZERO_ADDRESS
+    feedback: Address = ZERO_ADDRESS
 
     @property
     def market_domain(self) -> Domain:
@@ -49,20 +54,61 @@ def check_call(scope: SigningScope, wallet: Address, to: Address, value: int, da
     if value:
         raise UndeclaredSpend(f"the transaction sends {value} wei; this wallet pays fees but sends no native money")
     if to == scope.token:
-        check = _TOKEN_CALLS.get(data[:4])
-        if check is None:
-            raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the token")
-        check(scope, data[4:], spend)
+        _check_token(scope, data, spend)
     elif to == scope.escrow:
-        if data[:4] == _FUND:
-            _check_fund(scope, data[4:], spend)
+        _check_escrow(scope, data, spend)
     elif to == scope.reputation != ZERO_ADDRESS:
-        if data[:4] == _STAKE:
-            _check_stake(wallet, data[4:])
-        elif data[:4] == _DEPOSIT_BONUS:
-            _check_bonus(scope, data[4:], spend)
+        _check_reputation(scope, wallet, data, spend)
+    elif to == scope.feedback != ZERO_ADDRESS:
+        if data[:4] != _GIVE_FEEDBACK:
+            raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the registry of feedback")
     elif to != scope.payment_channel:
         raise UndeclaredSpend(f"{format_address(to)} is no contract of this deployment")
+
+
+def _check_token(scope: SigningScope, data: bytes, spend: Spend | None) -> None:
+    check = _TOKEN_CALLS.get(data[:4])
+    if check is None:
+        raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the token")
+    check(scope, data[4:], spend)
+
+
+def _check_escrow(scope: SigningScope, data: bytes, spend: Spend | None) -> None:
+    if data[:4] == _FUND:
+        _check_fund(scope, data[4:], spend)
+    elif data[:4] in _FUNDS_UNSEEN:
+        raise UndeclaredSpend(f"this wallet funds escrows by fund and fundMany, not by 0x{data[:4].hex()}")
+
+
+def _check_reputation(scope: SigningScope, wallet: Address, data: bytes, spend: Spend | None) -> None:
+    if data[:4] == _STAKE:
+        _check_stake(wallet, data[4:])
+    elif data[:4] == _DEPOSIT_BONUS:
+        _check_bonus(scope, data[4:], spend)
+    elif data[:4] == _MULTICALL:
+        for call in _calls_in(data[4:]):
+            if call[:4] not in _FREEING:
+                raise UndeclaredSpend(f"a batch frees locks and does nothing else; this one calls 0x{call[:4].hex()}")
+
+
+def _calls_in(arguments: bytes) -> Iterator[bytes]:
+    """Return the calls of a `multicall(bytes[])`, as the contract's decoder finds them."""
+    start = _place_in(arguments, 0)
+    array = arguments[start + _WORD :]
+    for index in range(_uint_at(arguments[start:], 0)):
+        place = _place_in(array, index)
+        length = _uint_at(array[place:], 0)
+        call = array[place + _WORD : place + _WORD + length]
+        if len(call) != length:
+            raise UndeclaredSpend("the call data are cut short")
+        yield call
+
+
+def _place_in(words: bytes, index: int) -> int:
+    place = _uint_at(words, index)
+    if place > len(words):
+        raise UndeclaredSpend("the call data are cut short")
+    return place
 
 
 def _check_transfer(_: SigningScope, arguments: bytes, spend: Spend | None) -> None:
@@ -142,6 +188,22 @@ _AWARD_TUPLE: Final = f"({','.join(kind for kind, _ in _AWARD_FIELDS)})"
 _FUND: Final = _selector(f"fund({_AWARD_TUPLE},bytes)")
 _STAKE: Final = _selector("stake(address,uint128)")
 _DEPOSIT_BONUS: Final = _selector(f"depositBonus({_AWARD_TUPLE})")
+_MULTICALL: Final = _selector("multicall(bytes[])")
+_ACCEPTANCE_TUPLE: Final = "(bytes32,uint32,bytes32,uint128)"
+_FREEING: Final = frozenset(
+    {_selector(f"free({_AWARD_TUPLE})"), _selector(f"freeAccepted({_AWARD_TUPLE},{_ACCEPTANCE_TUPLE},bytes)")}
+)
+_FUNDS_UNSEEN: Final = frozenset(
+    {
+        _MULTICALL,
+        _selector(f"fundByAuthorization({_AWARD_TUPLE},bytes,address,(uint256,uint256,uint8,bytes32,bytes32))"),
+    }
+)
+"""Entries of the escrow that take money in ways which are not read here, and which this node has no use for.
+
+`fundMany` is not read either: its awards counted when they were signed, and no service of the node calls it (ADR 1627).
+"""
+_GIVE_FEEDBACK: Final = _selector("giveFeedback(uint256,int128,uint8,string,string,string,string,bytes32)")
 _TOKEN_CALLS: Final[Mapping[bytes, Callable[[SigningScope, bytes, Spend | None], None]]] = {
     _selector("transfer(address,uint256)"): _check_transfer,
     _selector("approve(address,uint256)"): _check_approve,

@@ -29,6 +29,7 @@ from protocol.identity import PeerId
 from protocol.market.messages import MarketMessage
 from protocol.market.objects import Award, Bid, Commitment, Offer, Roll, RollLeaf, SealedBid
 from protocol.node_record import NodeRecord
+from protocol.reputation.feedback import AgentAnswer, AgentRequest
 from protocol.reputation.scores import ScoreProof, ScoreRequest
 from protocol.scalars import find_scalar
 from protocol.signing.ecdsa import Signature
@@ -68,6 +69,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
     ReleaseRequest,
     ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
+    AgentRequest, AgentAnswer,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""
 

@@ -15,7 +15,15 @@ from node.api.views.names import (
     TaskState,
     VerificationName,
 )
-from node.api.views.reputation import OpinionView, ReputationReport, ScoreView, SheetView
+from node.api.views.reputation import (
+    AgentView,
+    FeedbackView,
+    OpinionView,
+    ReputationReport,
+    ScoreView,
+    SheetView,
+    SummaryView,
+)
 from node.api.views.stakes import AccusationView, StakedAwardView, StakeReport
 from node.api.views.status import (
     CalibrationView,
@@ -58,6 +66,7 @@ from node.api.views.tasks import (
 
 __all__ = [
     "AccusationView",
+    "AgentView",
     "AuctionDetail",
     "AuctionFormatName",
     "AuctionOpened",
@@ -78,6 +87,7 @@ __all__ = [
     "EarningView",
     "EarningsReport",
     "EscrowView",
+    "FeedbackView",
     "FinalState",
     "HealthView",
     "KernelView",
@@ -101,6 +111,7 @@ __all__ = [
     "SheetView",
     "StakeReport",
     "StakedAwardView",
+    "SummaryView",
     "TaskDetail",
     "TaskEnded",
     "TaskEvent",

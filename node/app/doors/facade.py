@@ -2,6 +2,7 @@
 
 from node.app.doors.auctions import AuctionDoors
 from node.app.doors.backup import BackupDoors
+from node.app.doors.feedback import FeedbackDoors
 from node.app.doors.money import MoneyDoors
 from node.app.doors.reputation import ReputationDoors
 from node.app.doors.stakes import StakeDoors
@@ -10,7 +11,7 @@ from node.app.doors.tasks import TaskDoors
 from node.app.node import Node
 
 
-class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ReputationDoors, BackupDoors, StatusDoors):
+class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ReputationDoors, FeedbackDoors, BackupDoors, StatusDoors):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:

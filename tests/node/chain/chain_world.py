@@ -21,7 +21,7 @@ from node.wallet.calls import SigningScope
 from node.wallet.keystore import WalletKey
 from node.wallet.secret import Secret
 from node.wallet.signer import Signer, open_signer
-from protocol.identity import Address
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.signing.ecdsa import address_of
 from protocol.signing.keccak import keccak256
 from protocol.spending import SpendingCaps, SpendingEvent
@@ -72,13 +72,16 @@ class Records:
 
 
 @asynccontextmanager
-async def signer_for(deployment: Deployment, number: int, caps: SpendingCaps = NO_CAPS) -> AsyncGenerator[Signer, None]:
+async def signer_for(
+    deployment: Deployment, number: int, caps: SpendingCaps = NO_CAPS, feedback: Address = ZERO_ADDRESS
+) -> AsyncGenerator[Signer, None]:
     scope = SigningScope(
         chain_id=deployment.chain_id,
         token=deployment.token,
         escrow=deployment.escrow,
         payment_channel=deployment.payment_channel,
         reputation=deployment.reputation,
+        feedback=feedback,
     )
     key = WalletKey(address_of(KEYS[number]), Secret(KEYS[number]))
     async with open_signer(key, scope=scope, caps=caps, ledger=Ledger(), now=lambda: UnixTime(1)) as signer:
@@ -98,8 +101,10 @@ class World:
         return address_of(KEYS[number])
 
     @asynccontextmanager
-    async def signer(self, number: int = 0, caps: SpendingCaps = NO_CAPS) -> AsyncGenerator[Signer, None]:
-        async with signer_for(self.deployment, number, caps) as signer:
+    async def signer(
+        self, number: int = 0, caps: SpendingCaps = NO_CAPS, *, feedback: Address = ZERO_ADDRESS
+    ) -> AsyncGenerator[Signer, None]:
+        async with signer_for(self.deployment, number, caps, feedback) as signer:
             yield signer
 
     @asynccontextmanager

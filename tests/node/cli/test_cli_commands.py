@@ -241,6 +241,9 @@ def test_opinions_are_shown_anchored_and_proved(tmp_path: Path) -> None:
         assert (proof["subject"], proof["score"]) == (about, 8_400)
         assert place.json("reputation", "prove", about, "--of", SOMEBODY)["publisher"] == SOMEBODY
         assert place.stoa("reputation", "prove", SOMEBODY).exit_code == ExitCode.REFUSED
+        assert place.json("reputation", "feedback")[0]["transaction"] == "06" * 32
+        assert "75.00" in place.stoa("reputation", "agent", "22").stdout
+        assert place.stoa("reputation", "agent", "x").exit_code == ExitCode.REFUSED
         too_long = json.dumps(proof | {"siblings": ["00" * 32] * 33})
         for text in ("", "[]", "{}", json.dumps(proof | {"score": "1"}), too_long):
             file.write_text(text)
@@ -254,6 +257,7 @@ def test_opinions_are_shown_anchored_and_proved(tmp_path: Path) -> None:
         ("status",),
         ("stake", "status"),
         ("reputation", "show"),
+        ("reputation", "feedback"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
@@ -393,6 +397,7 @@ def test_help_and_completion_load_none_of_the_node(tmp_path: Path) -> None:
 COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
     "reputation show", "reputation anchor", "reputation prove", "reputation verify",
+    "reputation feedback", "reputation agent",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
     "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
