@@ -138,10 +138,9 @@ def list_feedback(connection: Connection, limit: int) -> tuple[FeedbackRow, ...]
 
 
 def _apply(connection: Connection, record: Record, event: purchase.Event) -> None:
-    in_force = (_paid.c.stream == record.stream) & (_paid.c.ended_at == 0)
     match event:
         case purchase.WinnerChosen(award=award, award_id=award_id):
-            _end(connection, record)
+            connection.execute(delete(_paid).where(_paid.c.award == award_id))
             connection.execute(
                 insert(_paid).values(
                     award=award_id,
@@ -162,9 +161,10 @@ def _apply(connection: Connection, record: Record, event: purchase.Event) -> Non
                 )
             )
         case purchase.PartReceived(receipt=receipt, receipt_id=receipt_id):
+            mine = (_paid.c.award == receipt.value.award) & (_paid.c.ended_at == 0)
             connection.execute(
                 update(_paid)
-                .where(in_force)
+                .where(mine)
                 .values(
                     paid_parts=_paid.c.paid_parts + 1,
                     last_part=receipt.value.part,
@@ -173,16 +173,19 @@ def _apply(connection: Connection, record: Record, event: purchase.Event) -> Non
                 )
             )
             connection.execute(
-                update(_paid).where(in_force, _paid.c.paid_parts == _paid.c.parts).values(ended_at=record.at)
+                update(_paid).where(mine, _paid.c.paid_parts == _paid.c.parts).values(ended_at=record.at)
             )
-        case purchase.ProviderFailed() | purchase.AuditRefuted() | purchase.RailFailed() | purchase.CancelRequested():
+        case purchase.ProviderFailed(award_id=award_id) | purchase.RailFailed(award_id=award_id):
+            mine = (_paid.c.award == award_id) & (_paid.c.ended_at == 0)
+            connection.execute(update(_paid).where(mine).values(ended_at=record.at))
+        case purchase.AuditRefuted() | purchase.CancelRequested():
             _end(connection, record)
         case _:
             pass
 
 
 def _end(connection: Connection, record: Record) -> None:
-    """Nothing more comes of the award that was in force."""
+    """Nothing more comes of what was in force in this purchase."""
     in_force = (_paid.c.stream == record.stream) & (_paid.c.ended_at == 0)
     connection.execute(update(_paid).where(in_force).values(ended_at=record.at))
 
