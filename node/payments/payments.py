@@ -120,6 +120,8 @@ async def open_payments(
         await nursery.start(room.feed.run, deliver, on_block)
         channel_payer, channel_payee, escrow_payer, escrow_payee = rails
         nursery.start_soon(channel_payee.desk.run)
+        if stakes is not None:
+            nursery.start_soon(stakes.desk.run)
         yield Payments(
             payer=Payer(room, channel_payer, escrow_payer, stakes),
             payee=Payee(room, channel_payee, escrow_payee, stakes),
