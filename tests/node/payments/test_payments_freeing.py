@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-import pytest
 import trio
 from trio.testing import MockClock
 
@@ -101,7 +100,7 @@ async def test_what_is_asked_for_in_a_moment_goes_out_together(autojump_clock: M
     async with open_desk(chain) as desk:
         began = trio.current_time()
         assert await free(desk, (1, 2, 3)) == {1: 41, 2: 41, 3: 41}
-        assert trio.current_time() - began == pytest.approx(GATHER_S + 1)
+        assert abs(trio.current_time() - began - GATHER_S - 1) < 0.01  # on the test's own clock
         assert await free(desk, (4,)) == {4: 42}
     assert chain.sent == [(1, 2, 3), (4,)]
 
