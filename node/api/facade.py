@@ -14,6 +14,7 @@ from typing import Protocol
 
 from node.api.views import (
     AccusationView,
+    AgentView,
     ArbiterReport,
     AuctionDetail,
     AuctionVerdict,
@@ -25,6 +26,7 @@ from node.api.views import (
     DisputeView,
     EarningsReport,
     EscrowView,
+    FeedbackView,
     NodeStatus,
     PeerView,
     ProvideOrder,
@@ -236,6 +238,14 @@ class NodeFacade(Protocol):
 
     async def arbiter_collect(self) -> ArbiterReport:
         """Take earnings and free stake from the bench, and return when that is confirmed."""
+        ...
+
+    async def feedback_list(self, limit: int) -> tuple[FeedbackView, ...]:
+        """Return the paid awards and the feedback about them, newest first."""
+        ...
+
+    async def feedback_agent(self, agent: str) -> AgentView:
+        """Return what the registry of ERC-8004 says of an agent: its number, or the wallet of a node that is asked."""
         ...
 
     async def wallet_show(self) -> WalletView:

@@ -14,6 +14,7 @@ from node.app.bench_desk import BenchDesk, bench_desk
 from node.app.contract_chain import ContractChain
 from node.app.court_chain import ContractCourt, contract_court
 from node.app.disputing import Advocacy, open_advocacy
+from node.app.feedback_chain import ContractFeedback, registry_of
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
 from node.app.known_sellers import KnownSellers
@@ -31,6 +32,7 @@ from node.app.terms import (
     anchor_terms,
     chain_profile,
     execution_settings,
+    feedback_terms,
     market_terms,
     offer_taste,
     party_attitude,
@@ -42,8 +44,10 @@ from node.app.watch_chain import watch_parts
 from node.arbitration.arbiter import Arbiter, open_arbiter
 from node.arbitration.party import Party, open_party
 from node.arbitration.room import ArbiterRoom
+from node.chain.abi import Abi
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
+from node.chain.erc8004 import REPUTATION_ABI, FeedbackRegistry
 from node.chain.event_index import open_event_index
 from node.chain.event_store import SqlEventStore
 from node.chain.gateway import Gateway, abis_of, open_gateway
@@ -51,6 +55,7 @@ from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool, open_worker_pool
+from node.feedback.writing import FeedbackWriter
 from node.networking.directory import Directory
 from node.networking.discovery import DiscoverySettings, open_discovery
 from node.networking.lookup.finder import open_lookup
@@ -76,7 +81,7 @@ from node.wallet.keystore import open_wallet
 from node.wallet.signer import Signer, open_signer
 from node.wallet.spend_ledger import JournaledSpendLedger
 from protocol.errors import ConfigError
-from protocol.identity import Address
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.node_record import NodeBody
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.units import BasisPoints, UnixTime
@@ -111,6 +116,15 @@ class _Money:
     bench: BenchDesk | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Records:
+    """What this node says of others in public; None where the network, or the operator, has no place for it."""
+
+    anchors: Anchors | None
+    feedback: FeedbackWriter | None
+    registry: FeedbackRegistry | None
+
+
 @asynccontextmanager
 async def open_node(settings: Settings, password: str, *, stop: Callable[[], None]) -> AsyncGenerator[Node, None]:
     """Run a node until the block ends.
@@ -139,8 +153,8 @@ async def open_node(settings: Settings, password: str, *, stop: Callable[[], Non
         )
         seller = await load_seller(settings, pool)
         money = await _open_payments(stack, base, peers)
-        anchors = await _open_anchors(stack, base, peers, money)
-        node = await _open_market(stack, base, network, directory, peers, pool, seller, money, anchors, stop)
+        records = await _open_records(stack, base, peers, money)
+        node = await _open_market(stack, base, network, directory, peers, pool, seller, money, records, stop)
         await stack.enter_async_context(open_observation(node, witness.instruments, tracer))
         yield node
 
@@ -185,6 +199,7 @@ async def _open_base(
         reputation=deployment.reputation,
         court=deployment.court,
         bench=deployment.bench,
+        feedback=registry_of(settings, deployment),
     )
     signer = await stack.enter_async_context(
         open_signer(
@@ -271,7 +286,7 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             chain,
             signer,
             JournaledTransactionLog(journal, base.deployment.chain_id, signer.address),
-            abis_of(base.deployment),
+            {**abis_of(base.deployment), **_foreign(base)},
         )
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
@@ -305,6 +320,34 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
         advocacy=advocacy,
         bench=bench_desk(chain, index, gateway, signer.address, timeout_s=timeout_s),
     )
+
+
+def _foreign(base: _Base) -> Mapping[Address, Abi]:
+    """Return the contracts of others that this node sends to."""
+    registry = base.signer.scope.feedback
+    return {} if registry == ZERO_ADDRESS else {registry: REPUTATION_ABI}
+
+
+async def _open_records(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> _Records:
+    """Open what this node says of others in public."""
+    anchors = await _open_anchors(stack, base, peers, money)
+    address = base.signer.scope.feedback
+    if address == ZERO_ADDRESS:
+        return _Records(anchors=anchors, feedback=None, registry=None)
+    registry = FeedbackRegistry(base.chain, address, money.transactor)
+    feedback = FeedbackWriter(
+        domain=base.deployment.market_domain,
+        journal=base.storage.journal,
+        reader=base.storage.read,
+        registry=ContractFeedback(registry, money.contracts.is_gas_cheap),
+        peers=peers,
+        clock=base.clock,
+        terms=feedback_terms(base.settings, address),
+    )
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    stack.callback(nursery.cancel_scope.cancel)
+    nursery.start_soon(feedback.run)
+    return _Records(anchors=anchors, feedback=feedback, registry=registry)
 
 
 async def _open_anchors(stack: AsyncExitStack, base: _Base, peers: WalletPeers, money: _Money) -> Anchors | None:
@@ -374,7 +417,7 @@ async def _open_market(
     pool: WorkerPool,
     seller: Seller,
     money: _Money,
-    anchors: Anchors | None,
+    records: _Records,
     stop: Callable[[], None],
 ) -> Node:
     payments, advocacy = money.payments, money.advocacy
@@ -445,7 +488,9 @@ async def _open_market(
         signer=signer,
         chain=base.chain,
         transactor=money.transactor,
-        anchors=anchors,
+        anchors=records.anchors,
+        feedback=records.feedback,
+        registry=records.registry,
         network=network,
         directory=directory,
         pool=pool,

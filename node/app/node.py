@@ -9,9 +9,11 @@ from node.app.selling import Seller
 from node.arbitration.arbiter import Arbiter
 from node.arbitration.party import Party
 from node.chain.chain import Chain
+from node.chain.erc8004 import FeedbackRegistry
 from node.chain.transactor import Transactor
 from node.config.settings import Settings
 from node.execution.pool import WorkerPool
+from node.feedback.writing import FeedbackWriter
 from node.market.gossip import MarketGossip
 from node.market.provider import Provider
 from node.market.requester import Requester
@@ -36,6 +38,7 @@ class Node:
         bench: None on a network without a court.
         arbiter: None unless this node judges.
         party: None on a network without a court.
+        feedback, registry: None if no registry of ERC-8004 is set.
     """
 
     settings: Settings
@@ -48,6 +51,8 @@ class Node:
     chain: Chain
     transactor: Transactor
     anchors: Anchors | None
+    feedback: FeedbackWriter | None
+    registry: FeedbackRegistry | None
     network: Network
     directory: Directory
     pool: WorkerPool

@@ -1,5 +1,7 @@
 """The payments room's `StakeChain` over `node/chain`."""
 
+from collections.abc import Sequence
+
 from node.chain import events as seen
 from node.chain.chain import Chain
 from node.chain.contract import Sent
@@ -79,6 +81,10 @@ class ContractStakes:
         if acceptance is None:
             return _block(await self._reputation.free(award))
         return _block(await self._reputation.free_accepted(award, acceptance))
+
+    async def free_batch(self, ended: Sequence[tuple[Award, Signed[Acceptance] | None]]) -> int:
+        """See `StakeChain`."""
+        return _block(await self._reputation.free_many(ended))
 
     async def punish(self, offer: Offer, conflict: Conflict) -> Punished:
         """See `StakeChain`."""

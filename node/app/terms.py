@@ -9,12 +9,13 @@ from node.chain.chain import Chain
 from node.chain.profile import GWEI, ChainProfile, profile_named
 from node.config.settings import Settings
 from node.execution.settings import ExecutionSettings
+from node.feedback.writing import FeedbackTerms
 from node.market.requester import MarketTerms
 from node.payments.settings import PaymentSettings
 from node.reputation.anchoring import AnchorTerms
 from protocol.dispute.party import Attitude
 from protocol.errors import ConfigError
-from protocol.identity import ZERO_ADDRESS
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.market.offer import CourtBounds, OfferTaste
 from protocol.units import Amount, BasisPoints, Seconds, format_amount
 
@@ -136,6 +137,18 @@ def anchor_terms(settings: Settings) -> AnchorTerms:
     every = Seconds(int(settings.reputation.epoch_h * 3_600))
     patience = payment_settings(settings).claim_patience
     return AnchorTerms(unasked=settings.reputation.anchor, every=every, patience=Seconds(min(patience, every // 2)))
+
+
+def feedback_terms(settings: Settings, registry: Address) -> FeedbackTerms:
+    """Return what this node writes into a registry of feedback."""
+    chosen = settings.reputation.erc8004
+    return FeedbackTerms(
+        registry=registry,
+        write=chosen.write,
+        least=chosen.write_from,
+        agent=chosen.agent_id,
+        patience=payment_settings(settings).claim_patience,
+    )
 
 
 def payment_settings(settings: Settings) -> PaymentSettings:

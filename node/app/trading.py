@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import trio
 
+from node.feedback.paid_table import PaidAwards
 from node.market.auction_run import AuctionRoom
 from node.market.auditing import LocalReferee, ReceiptAuditor
 from node.market.bidding_run import BidderRoom
@@ -108,7 +109,7 @@ class Trading:
     provider: Provider
 
 
-_PROJECTIONS: Final[tuple[type[Projection], ...]] = (OpenStreams, TaskTable, EarningTable, ConductTable)
+_PROJECTIONS: Final[tuple[type[Projection], ...]] = (OpenStreams, TaskTable, EarningTable, ConductTable, PaidAwards)
 
 
 def projections() -> tuple[Projection, ...]:

@@ -1,5 +1,6 @@
 """The reputation contract, typed (contracts/interfaces/IReputation.sol, docs/spec/law.md section 1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import cast
@@ -146,6 +147,16 @@ class Reputation(Contract):
         """The same, because the last part is accepted."""
         title = f"free the stake behind award {self._short(award)}, whose last part is accepted"
         return await self._send(title, "freeAccepted", award, acceptance.value, acceptance.signature)
+
+    async def free_many(self, ended: Sequence[tuple[Award, Signed[Acceptance] | None]]) -> Sent:
+        """End several awards in one transaction: by their last acceptance, or because they are over. All or none."""
+        calls = [
+            self._abi.encode_call("free", award)
+            if accepted is None
+            else self._abi.encode_call("freeAccepted", award, accepted.value, accepted.signature)
+            for award, accepted in ended
+        ]
+        return await self._send(f"free the stake behind {len(calls)} awards", "multicall", calls)
 
     async def deposit_bonus(self, award: Award) -> Sent:
         """Deposit the bonus. Needs an allowance; counts against the caps beside the award's price."""

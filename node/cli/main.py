@@ -37,7 +37,7 @@ StoaGroup.branches = {
         ("wallet", "commands.wallet", "Balances and caps; export and import the key.", _MONEY),
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
-        ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify.", _MONEY),
+        ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify, feedback.", _MONEY),
         ("watch", "commands.watch", "Watchtowers: list, add, remove, allow, disallow, drop.", _MONEY),
         ("arbiter", "commands.arbiter", "Decide disputes for fees: status, enlist, resign, collect.", _SELL),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),

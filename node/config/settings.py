@@ -18,6 +18,7 @@ from node.config.values import (
     PeerAddresses,
     PostgresUrl,
     RpcUrl,
+    WalletAddress,
 )
 from protocol.spending import SpendingCaps
 from protocol.units import Amount
@@ -379,6 +380,36 @@ class PaymentSettings(Section):
     )
 
 
+class Erc8004Settings(Section):
+    """Feedback in a registry of ERC-8004, "Trustless Agents": shown, and written about what was paid."""
+
+    registry: WalletAddress | None = Field(
+        default=None,
+        description="Address of the chain's Reputation Registry. Default: none.",
+        examples=["0x8004BAa17C55a88189AE136b182e5fdA19dE9b63"],
+    )
+    write: bool = Field(
+        default=False, description="Write feedback about each award that this node paid; costs a fee each."
+    )
+    write_from: Dollars = Field(
+        default=Amount(10_000_000), description="Least that an award must have cost for that, in dollars."
+    )
+    agent_id: int | None = Field(
+        default=None, ge=0, lt=2**256, description="This node's own agent there, told to who asks.", examples=[22]
+    )
+    clients: Addresses = Field(
+        default=(),
+        description="Whose feedback is shown beside our own.",
+        examples=[["0x52908400098527886E0F7030069857D2E4169EE7"]],
+    )
+
+    @model_validator(mode="after")
+    def _writing_has_a_place(self) -> "Erc8004Settings":
+        if self.write and self.registry is None:
+            raise ValueError("write is set, and registry is not: there is nothing to write to")
+        return self
+
+
 class ReputationSettings(Section):
     """What this node says of others. Opinions: no node takes another's for true."""
 
@@ -387,6 +418,7 @@ class ReputationSettings(Section):
         description="Once an epoch, put the root of this node's opinions on the chain, if they changed; costs a fee.",
     )
     epoch_h: float = Field(default=24.0, ge=0.01, le=24 * 366, description="Hours of an epoch.")
+    erc8004: Erc8004Settings = Field(default_factory=Erc8004Settings)
 
 
 class WatchtowerSettings(Section):

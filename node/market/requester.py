@@ -36,7 +36,7 @@ from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId
 from protocol.market.auction_states import Decided, Failed
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, MarketMessage, OfferAnnouncement
-from protocol.market.objects import AuctionFormat, Offer
+from protocol.market.objects import Offer
 from protocol.market.offer import check_offer_terms, has_court_size, manifest_digest
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import purchase

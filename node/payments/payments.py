@@ -137,6 +137,8 @@ async def open_payments(
         nursery.start_soon(channel_payee.desk.run)
         if handover is not None:
             await handover.start()
+        if stakes is not None:
+            nursery.start_soon(stakes.desk.run)
         yield Payments(
             payer=Payer(room, channel_payer, escrow_payer, stakes),
             payee=Payee(room, channel_payee, escrow_payee, stakes),

@@ -1,5 +1,6 @@
 """What the stakes need of the chain. `node/app` hands it in; a network without stakes has none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -116,6 +117,10 @@ class StakeChain(Protocol):
 
     async def free(self, award: Award, acceptance: Signed[Acceptance] | None) -> int:
         """End the award there: by its last acceptance if one is given, else because it is over."""
+        ...
+
+    async def free_batch(self, ended: Sequence[tuple[Award, Signed[Acceptance] | None]]) -> int:
+        """End several awards in one transaction: all of them, or it is refused and none is."""
         ...
 
     async def punish(self, offer: Offer, conflict: Conflict) -> Punished:

@@ -8,6 +8,7 @@ import trio
 
 from node.payments.account import FACT_INDEX_MOST, Account, keep, write_down
 from node.payments.errors import NotSeenYet
+from node.payments.freeing import FreeDesk
 from node.payments.ports import Fact
 from node.payments.room import Ledger, Room
 from node.payments.stake_book import StakeContext, stake_context
@@ -49,8 +50,8 @@ ProviderStakeAccount = Account[StakeContext, ProviderStake, ProviderStakeEvent]
 class ProviderStakes:
     """Locks before a start, frees when that is worth it."""
 
-    def __init__(self, room: Room, chain: StakeChain) -> None:
-        self._room, self._chain = room, chain
+    def __init__(self, room: Room, chain: StakeChain, desk: FreeDesk) -> None:
+        self._room, self._chain, self._desk = room, chain, desk
         machine = Machine[StakeContext, Tracked[ProviderStake], Step[ProviderStakeEvent], Any](
             context=StakeContext,
             events=Step[ProviderStakeEvent],
@@ -174,7 +175,7 @@ class ProviderStakes:
             case SubmitLock():
                 await self._submit_lock(award_id, account)
             case SubmitFree(acceptance=acceptance):
-                await self._room.feed.wait_reached(await self._chain.free(award, acceptance))
+                await self._room.feed.wait_reached(await self._desk.free(award, acceptance))
 
     async def _submit_lock(self, award_id: Digest, account: ProviderStakeAccount) -> None:
         """Lock. What is refused was never sent, or was done before a crash: who waits is told once that is certain."""

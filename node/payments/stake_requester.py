@@ -7,6 +7,7 @@ import structlog
 import trio
 
 from node.payments.account import FACT_INDEX_MOST, Account, keep, write_down
+from node.payments.freeing import FreeDesk
 from node.payments.ports import Fact
 from node.payments.room import Ledger, Room
 from node.payments.stake_book import StakeContext, stake_context
@@ -45,8 +46,8 @@ RequesterStakeAccount = Account[StakeContext, RequesterStake, RequesterStakeEven
 class RequesterStakes:
     """Sees that providers lock, deposits bonuses, takes back those that nobody earned."""
 
-    def __init__(self, room: Room, chain: StakeChain) -> None:
-        self._room, self._chain = room, chain
+    def __init__(self, room: Room, chain: StakeChain, desk: FreeDesk) -> None:
+        self._room, self._chain, self._desk = room, chain, desk
         machine = Machine[StakeContext, Tracked[RequesterStake], Step[RequesterStakeEvent], Any](
             context=StakeContext,
             events=Step[RequesterStakeEvent],
@@ -141,7 +142,7 @@ class RequesterStakes:
             case SubmitBonus():
                 await self._room.feed.wait_reached(await self._chain.deposit_bonus(award))
             case SubmitFree():
-                await self._room.feed.wait_reached(await self._chain.free(award, None))
+                await self._room.feed.wait_reached(await self._desk.free(award, None))
 
 
 def _begin(context: StakeContext) -> RequesterStake:

@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 
+from node.payments.freeing import FreeDesk
 from node.payments.room import Room
 from node.payments.stake_ports import Punished, StakeChain, StakeFigures
 from node.payments.stake_provider import ProviderStakes
@@ -20,12 +21,13 @@ OWNERS_KEPT: Final = 1_024
 
 
 class Stakes:
-    """The open stakes: `provider` and `requester` are the two sides."""
+    """The open stakes: `provider` and `requester` are the two sides, `desk` frees for both and must run."""
 
     def __init__(self, room: Room, chain: StakeChain) -> None:
         self._room, self._chain = room, chain
-        self.provider: Final = ProviderStakes(room, chain)
-        self.requester: Final = RequesterStakes(room, chain)
+        self.desk: Final = FreeDesk(chain, room.clock)
+        self.provider: Final = ProviderStakes(room, chain, self.desk)
+        self.requester: Final = RequesterStakes(room, chain, self.desk)
         self._known: OrderedDict[Address, tuple[int, Amount]] = OrderedDict()
         self._asking = trio.CapacityLimiter(8)
 

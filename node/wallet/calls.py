@@ -4,7 +4,7 @@ The caps bind what callers declare; this is the check that they declare it. The 
 contracts of its deployment and nothing else: no native money, no deployments, no approvals of strangers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ class SigningScope:
     """The one chain and the contracts that a wallet signs for.
 
     `reputation` is zero on a network without stakes, `court` and `bench` on one without a court.
+    `feedback` is a registry of ERC-8004, a stranger's contract that gets feedback and nothing else; zero for none.
     """
 
     chain_id: int
@@ -37,6 +38,7 @@ class SigningScope:
     reputation: Address = ZERO_ADDRESS
     court: Address = ZERO_ADDRESS
     bench: Address = ZERO_ADDRESS
+    feedback: Address = ZERO_ADDRESS
 
     @property
     def market_domain(self) -> Domain:
@@ -66,6 +68,7 @@ def check_call(scope: SigningScope, wallet: Address, to: Address, value: int, da
         scope.escrow: _check_escrow,
         scope.payment_channel: _check_nothing,
         scope.reputation: _check_stakes,
+        scope.feedback: _check_feedback,
         scope.court: _check_court,
         scope.bench: _check_bench,
         scope.token: _check_token,
@@ -91,6 +94,13 @@ def _check_token(scope: SigningScope, _: Address, data: bytes, spend: Spend | No
 def _check_escrow(scope: SigningScope, _: Address, data: bytes, spend: Spend | None) -> None:
     if data[:4] == _FUND:
         _check_fund(scope, data[4:], spend)
+    elif data[:4] in _FUNDS_UNSEEN:
+        raise UndeclaredSpend(f"this wallet funds escrows by fund and fundMany, not by 0x{data[:4].hex()}")
+
+
+def _check_feedback(_scope: SigningScope, _wallet: Address, data: bytes, _spend: Spend | None) -> None:
+    if data[:4] != _GIVE_FEEDBACK:
+        raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the registry of feedback")
 
 
 def _check_stakes(scope: SigningScope, wallet: Address, data: bytes, spend: Spend | None) -> None:
@@ -98,6 +108,10 @@ def _check_stakes(scope: SigningScope, wallet: Address, data: bytes, spend: Spen
         _check_stake(wallet, data[4:])
     elif data[:4] == _DEPOSIT_BONUS:
         _check_bonus(scope, data[4:], spend)
+    elif data[:4] == _MULTICALL:
+        for call in _calls_in(data[4:]):
+            if call[:4] not in _FREEING:
+                raise UndeclaredSpend(f"a batch frees locks and does nothing else; this one calls 0x{call[:4].hex()}")
 
 
 def _check_court(scope: SigningScope, wallet: Address, data: bytes, spend: Spend | None) -> None:
@@ -111,6 +125,26 @@ def _check_bench(_scope: SigningScope, _wallet: Address, data: bytes, _spend: Sp
     # Tickets are always the caller's own, so their stake stays its money.
     if data[:4] not in _BENCH_CALLS:
         raise UndeclaredSpend(f"no transaction may call 0x{data[:4].hex()} of the bench")
+
+
+def _calls_in(arguments: bytes) -> Iterator[bytes]:
+    """Return the calls of a `multicall(bytes[])`, as the contract's decoder finds them."""
+    start = _place_in(arguments, 0)
+    array = arguments[start + _WORD :]
+    for index in range(_uint_at(arguments[start:], 0)):
+        place = _place_in(array, index)
+        length = _uint_at(array[place:], 0)
+        call = array[place + _WORD : place + _WORD + length]
+        if len(call) != length:
+            raise UndeclaredSpend("the call data are cut short")
+        yield call
+
+
+def _place_in(words: bytes, index: int) -> int:
+    place = _uint_at(words, index)
+    if place > len(words):
+        raise UndeclaredSpend("the call data are cut short")
+    return place
 
 
 def _check_transfer(_: SigningScope, arguments: bytes, spend: Spend | None) -> None:
@@ -239,6 +273,22 @@ _BENCH_CALLS: Final = frozenset(
         _selector("withdrawCredit(address,address)"),
     )
 )
+_MULTICALL: Final = _selector("multicall(bytes[])")
+_ACCEPTANCE_TUPLE: Final = "(bytes32,uint32,bytes32,uint128)"
+_FREEING: Final = frozenset(
+    {_selector(f"free({_AWARD_TUPLE})"), _selector(f"freeAccepted({_AWARD_TUPLE},{_ACCEPTANCE_TUPLE},bytes)")}
+)
+_FUNDS_UNSEEN: Final = frozenset(
+    {
+        _MULTICALL,
+        _selector(f"fundByAuthorization({_AWARD_TUPLE},bytes,address,(uint256,uint256,uint8,bytes32,bytes32))"),
+    }
+)
+"""Entries of the escrow that take money in ways which are not read here, and which this node has no use for.
+
+`fundMany` is not read either: its awards counted when they were signed, and no service of the node calls it (ADR 1627).
+"""
+_GIVE_FEEDBACK: Final = _selector("giveFeedback(uint256,int128,uint8,string,string,string,string,bytes32)")
 _TOKEN_CALLS: Final[Mapping[bytes, Callable[[SigningScope, bytes, Spend | None], None]]] = {
     _selector("transfer(address,uint256)"): _check_transfer,
     _selector("approve(address,uint256)"): _check_approve,

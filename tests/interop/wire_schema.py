@@ -38,6 +38,7 @@ from protocol.identity import PeerId
 from protocol.market.messages import MarketMessage
 from protocol.market.objects import Award, Bid, Commitment, Offer, Roll, RollLeaf, SealedBid
 from protocol.node_record import NodeRecord
+from protocol.reputation.feedback import AgentAnswer, AgentRequest
 from protocol.reputation.scores import ScoreProof, ScoreRequest
 from protocol.scalars import find_scalar
 from protocol.signing.ecdsa import Signature
@@ -79,6 +80,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
     DossierRequest, Dossier, SealsNotice, OpeningsNotice,
     HandRequest, HandAnswer, WatchStateRequest, WatchStateAnswer, KeptRequest, KeptAnswer,
+    AgentRequest, AgentAnswer,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""
 

@@ -18,7 +18,15 @@ from node.api.views.names import (
     TaskState,
     VerificationName,
 )
-from node.api.views.reputation import OpinionView, ReputationReport, ScoreView, SheetView
+from node.api.views.reputation import (
+    AgentView,
+    FeedbackView,
+    OpinionView,
+    ReputationReport,
+    ScoreView,
+    SheetView,
+    SummaryView,
+)
 from node.api.views.stakes import AccusationView, StakedAwardView, StakeReport
 from node.api.views.status import (
     CalibrationView,
@@ -63,6 +71,7 @@ from node.api.views.watch import CoverView, HeldView, TowerView, WatchClientView
 
 __all__ = [
     "AccusationView",
+    "AgentView",
     "ArbiterReport",
     "AuctionDetail",
     "AuctionFormatName",
@@ -89,6 +98,7 @@ __all__ = [
     "EarningView",
     "EarningsReport",
     "EscrowView",
+    "FeedbackView",
     "FinalState",
     "HealthView",
     "HeldView",
@@ -113,6 +123,7 @@ __all__ = [
     "SheetView",
     "StakeReport",
     "StakedAwardView",
+    "SummaryView",
     "TaskDetail",
     "TaskEnded",
     "TaskEvent",

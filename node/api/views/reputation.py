@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from protocol.identity import Address, Digest
-from protocol.units import Uint16, Uint64, UnixTime
+from protocol.units import Amount, Uint16, Uint64, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +63,49 @@ class ScoreView:
     subject: Address
     score: Uint16
     siblings: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackView:
+    """A paid award and the feedback about its provider in a registry of ERC-8004.
+
+    Attributes:
+        due: What was paid, base units.
+        ended_at: When the award was over.
+        fate: waiting, intended (on its way), written or skipped.
+        reason: Why it was skipped.
+        agent: The provider's number in the registry, decimal; None while it isn't known.
+        index: The registry's number of the feedback for this agent and this wallet; 0 before it is written.
+        transaction: In which it was written; None before.
+    """
+
+    award: Digest
+    provider: Address
+    parts: Uint64
+    paid_parts: Uint64
+    due: Amount
+    ended_at: UnixTime
+    fate: str
+    reason: str
+    agent: str | None
+    index: Uint64
+    transaction: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryView:
+    """The mean of some feedback: `clients` gave `count`, `value` is decimal; None if there is none."""
+
+    whose: str
+    clients: Uint64
+    count: Uint64
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentView:
+    """What a registry of ERC-8004 says of an agent. For display: nothing in the market follows from it."""
+
+    agent: str
+    registry: Address
+    summaries: tuple[SummaryView, ...]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from node.api.views.names import AuctionFormatName, AuditName, ComparedName, RailName, TaskState, VerificationName
 from node.api.views.disputes import DisputeView
+from node.api.views.names import AuctionFormatName, AuditName, ComparedName, RailName, TaskState, VerificationName
 from node.api.views.status import CapView
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.units import Amount, UnixTime

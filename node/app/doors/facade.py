@@ -4,6 +4,7 @@ from node.app.doors.arbiters import ArbiterDoors
 from node.app.doors.auctions import AuctionDoors
 from node.app.doors.backup import BackupDoors
 from node.app.doors.disputes import DisputeDoors
+from node.app.doors.feedback import FeedbackDoors
 from node.app.doors.money import MoneyDoors
 from node.app.doors.reputation import ReputationDoors
 from node.app.doors.stakes import StakeDoors
@@ -21,6 +22,7 @@ class Doors(
     ArbiterDoors,
     DisputeDoors,
     ReputationDoors,
+    FeedbackDoors,
     WatchDoors,
     BackupDoors,
     StatusDoors,

@@ -11,12 +11,12 @@ from rich.console import Group, RenderableType
 from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.json_codec import from_json, to_json
-from node.api.views import ReputationReport, ScoreView, SheetView
+from node.api.views import AgentView, FeedbackView, ReputationReport, ScoreView, SheetView
 from node.app.score_tools import is_anchored
 from node.cli.failures import FoundWrong, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
-from node.cli.output import facts, long_address, moment, print_document, show, table
+from node.cli.output import dollars, facts, long_address, moment, print_document, short_id, show, table
 from node.cli.session import ask
 from node.cli.setup import settings_of
 from node.cli.terms import read_address
@@ -126,6 +126,49 @@ def verify(
     show(options, score, lambda: _render_score(score))
 
 
+@app.command("feedback", cls=StoaCommand)
+def feedback(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most awards to list.")] = 20,
+) -> None:
+    """Show the awards that you paid, and the feedback about each in a registry of ERC-8004.
+
+    The node writes it if reputation.erc8004.write is set: one transaction an award that cost at least
+    reputation.erc8004.write_from.
+
+    Example:
+      stoa reputation feedback
+    """
+    options = options_of(context)
+
+    async def work(client: NodeClient) -> tuple[FeedbackView, ...]:
+        return await client.call(NodeFacade.feedback_list, limit=limit)
+
+    rows = ask(options, work)
+    show(options, rows, lambda: _render_feedback(rows), hint=tuple[FeedbackView, ...])
+
+
+@app.command("agent", cls=StoaCommand)
+def agent(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Its number, or the wallet of its node.", show_default=False)],
+) -> None:
+    """Show what a registry of ERC-8004 says of an agent. Anybody can write there: for display, nothing follows from it.
+
+    Examples:
+      stoa reputation agent 22
+      stoa reputation agent 0x52908400098527886E0F7030069857D2E4169EE7
+    """
+    options = options_of(context)
+
+    async def work(client: NodeClient) -> AgentView:
+        return await client.call(NodeFacade.feedback_agent, agent=name)
+
+    found = ask(options, work)
+    show(options, found, lambda: _render_agent(found))
+
+
 def _read_proof(path: Path) -> ScoreView:
     try:
         with path.open("rb") as file:
@@ -177,6 +220,36 @@ def _render_sheets(sheets: tuple[SheetView, ...]) -> RenderableType:
             for each in sheets
         ),
         empty="Nothing is anchored.",
+    )  # fmt: skip
+
+
+def _render_feedback(rows: tuple[FeedbackView, ...]) -> RenderableType:
+    return table(
+        "Feedback on paid awards",
+        "award", "provider", ">parts", ">paid", "ended", "feedback", "agent", "transaction",
+        rows=(
+            (
+                short_id(each.award),
+                long_address(each.provider),
+                f"{each.paid_parts}/{each.parts}",
+                dollars(each.due),
+                moment(each.ended_at),
+                f"{each.fate}: {each.reason}" if each.reason else each.fate,
+                each.agent or "-",
+                each.transaction.hex() if each.transaction is not None else "-",
+            )
+            for each in rows
+        ),
+        empty="Nothing was paid yet.",
+    )  # fmt: skip
+
+
+def _render_agent(found: AgentView) -> RenderableType:
+    return table(
+        f"Agent {found.agent} in {long_address(found.registry)}",
+        "feedback of", ">clients", ">given", ">mean",
+        rows=((each.whose, str(each.clients), str(each.count), each.value or "-") for each in found.summaries),
+        empty="",
     )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def collect(context: typer.Context) -> None:
 
 @app.command("free", cls=StoaCommand)
 def free(context: typer.Context) -> None:
-    """Free the locks of awards that are over, and take their bonuses; one transaction each.
+    """Free the locks of awards that are over, and take their bonuses; one transaction for up to 50 of them.
 
     The node does so by itself when it comes to payments.free_at, or when a new task needs the stake.
 

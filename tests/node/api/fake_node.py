@@ -13,6 +13,7 @@ from node.api.json_codec import Wei
 from node.api.lines import CHUNK_BYTES
 from node.api.views import (
     AccusationView,
+    AgentView,
     ArbiterReport,
     AuctionDetail,
     AuctionVerdict,
@@ -30,6 +31,7 @@ from node.api.views import (
     EarningsReport,
     EarningView,
     EscrowView,
+    FeedbackView,
     HealthView,
     HeldView,
     KernelView,
@@ -45,6 +47,7 @@ from node.api.views import (
     SheetView,
     StakedAwardView,
     StakeReport,
+    SummaryView,
     TaskDetail,
     TaskEnded,
     TaskEvent,
@@ -168,6 +171,19 @@ class UnknownTask(ProtocolError):
 
 
 SHEET = SheetView(epoch=UnixTime(NOW), scores=1, root=Digest(b"\x07" * 32), block=42)
+FEEDBACK = FeedbackView(
+    award=Digest(b"\x05" * 32),
+    provider=ANN,
+    parts=4,
+    paid_parts=3,
+    due=Amount(15_000_000),
+    ended_at=UnixTime(NOW),
+    fate="written",
+    reason="",
+    agent="22",
+    index=1,
+    transaction=Digest(b"\x06" * 32),
+)
 REPUTATION = ReputationReport(
     publisher=OWN,
     anchors=False,
@@ -588,6 +604,15 @@ class FakeNode:
         return ScoreView(
             publisher=publisher or OWN, epoch=SHEET.epoch, subject=subject, score=8_400, siblings=(Digest(bytes(32)),)
         )
+
+    async def feedback_list(self, limit: int) -> tuple[FeedbackView, ...]:
+        return (FEEDBACK,)[:limit]
+
+    async def feedback_agent(self, agent: str) -> AgentView:
+        if agent != "22":
+            raise ProtocolError(f"{agent!r} is no agent", advice="give its number, or the wallet of its node")
+        mean = SummaryView(whose="this wallet", clients=1, count=2, value="75.00")
+        return AgentView(agent=agent, registry=BOB, summaries=(mean,))
 
     async def wallet_show(self) -> WalletView:
         return WalletView(

@@ -21,7 +21,7 @@ from node.wallet.calls import SigningScope
 from node.wallet.keystore import WalletKey
 from node.wallet.secret import Secret
 from node.wallet.signer import Signer, open_signer
-from protocol.identity import Address
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.signing.ecdsa import address_of
 from protocol.signing.keccak import keccak256
 from protocol.spending import SpendingCaps, SpendingEvent
@@ -72,7 +72,9 @@ class Records:
 
 
 @asynccontextmanager
-async def signer_for(deployment: Deployment, number: int, caps: SpendingCaps = NO_CAPS) -> AsyncGenerator[Signer, None]:
+async def signer_for(
+    deployment: Deployment, number: int, caps: SpendingCaps = NO_CAPS, feedback: Address = ZERO_ADDRESS
+) -> AsyncGenerator[Signer, None]:
     scope = SigningScope(
         chain_id=deployment.chain_id,
         token=deployment.token,
@@ -81,6 +83,7 @@ async def signer_for(deployment: Deployment, number: int, caps: SpendingCaps = N
         reputation=deployment.reputation,
         court=deployment.court,
         bench=deployment.bench,
+        feedback=feedback,
     )
     key = WalletKey(address_of(KEYS[number]), Secret(KEYS[number]))
     async with open_signer(key, scope=scope, caps=caps, ledger=Ledger(), now=lambda: UnixTime(1)) as signer:
@@ -100,8 +103,10 @@ class World:
         return address_of(KEYS[number])
 
     @asynccontextmanager
-    async def signer(self, number: int = 0, caps: SpendingCaps = NO_CAPS) -> AsyncGenerator[Signer, None]:
-        async with signer_for(self.deployment, number, caps) as signer:
+    async def signer(
+        self, number: int = 0, caps: SpendingCaps = NO_CAPS, *, feedback: Address = ZERO_ADDRESS
+    ) -> AsyncGenerator[Signer, None]:
+        async with signer_for(self.deployment, number, caps, feedback) as signer:
             yield signer
 
     @asynccontextmanager

@@ -15,7 +15,7 @@ from node.chain.local import POOL, deploy_local
 from node.chain.reputation import LockState, Reputation, StakeAccount, StakeLock
 from node.wallet.errors import UndeclaredSpend
 from protocol.errors import ConfigError
-from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, ContentDigest, Digest
+from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, ContentDigest, Digest
 from protocol.market.objects import AuctionFormat, Award, Commitment, Offer
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed
@@ -139,6 +139,74 @@ async def test_a_lock_is_made_and_freed_by_the_acceptance_with_the_bonus(world: 
         assert (await stakes(sells).lock_of(name)).state is LockState.FREED
     assert await world.chain.token_balance(world.address(1)) == EACH - STAKE + ONE_TOKEN
     assert await total(world) == before
+
+
+async def test_locks_of_many_awards_are_freed_in_one_transaction_or_none_is(world: World) -> None:
+    async with world.transactor(number=1) as seller, world.signer(0) as signer:
+        ours = open_gateway(world.chain, seller)
+        await add(world, ours, STAKE)
+        ended: list[tuple[Award, Signed[Acceptance] | None]] = []
+        for slot in range(4):
+            terms = replace(await award(world), slot=slot, liability=Amount(ONE_TOKEN * (slot + 1)))
+            await stakes(ours).lock(terms)
+            name = digest(world.deployment.market_domain, terms)
+            accepted = Acceptance(award=name, part=0, receipt=Digest(b"r" * 32), due=terms.price)
+            ended.append((terms, await signer.sign_acceptance(accepted, terms)))
+        running, no_proof = ended[3][0], None
+        with pytest.raises(Reverted) as caught:
+            await stakes(ours).free_many([*ended[:3], (running, no_proof)])
+        assert caught.value.error == "NotOver"
+        assert (await stakes(ours).account_of(world.address(1))).locked == 10 * ONE_TOKEN, "all or none"
+        sent = await stakes(ours).free_many(ended[:3])
+        freed = [event.amount for event in sent.events if isinstance(event, LiabilityFreed)]
+        assert freed == [ONE_TOKEN, 2 * ONE_TOKEN, 3 * ONE_TOKEN]
+        assert (await stakes(ours).account_of(world.address(1))).locked == 4 * ONE_TOKEN
+        await world.rpc.call("evm_increaseTime", hex(10_000))
+        await world.mine()
+        assert (await stakes(ours).free_many([(running, None)])).the(LiabilityFreed).amount == 4 * ONE_TOKEN
+
+
+async def test_a_batch_frees_and_does_nothing_else_and_escrows_are_funded_one_by_one(world: World) -> None:
+    deployment, terms = world.deployment, await award(world)
+    abi, escrow = load_artifact("Reputation").abi, load_artifact("Escrow").abi
+    free, stake = abi.encode_call("free", terms), abi.encode_call("stake", world.address(2), 1)
+    nested = abi.encode_call("multicall", [stake])
+    batch = abi.encode_call("multicall", [free, free])
+    async with world.signer(1) as signer:
+
+        async def sign(to: Address, data: bytes) -> None:
+            await signer.sign_transaction(
+                chain_id=deployment.chain_id,
+                nonce=0,
+                max_priority_fee=1,
+                max_fee=1,
+                gas=1,
+                to=to,
+                value=0,
+                data=data,
+                spend=None,
+            )
+
+        await sign(deployment.reputation, batch)
+        await sign(deployment.reputation, abi.encode_call("multicall", []))
+        for data in (
+            abi.encode_call("multicall", [free, stake]),
+            abi.encode_call("multicall", [nested]),
+            abi.encode_call("multicall", [abi.encode_call("depositBonus", terms)]),
+            abi.encode_call("multicall", [b""]),
+            batch[:-32],
+            batch[:40],
+            batch[:4] + (2**200).to_bytes(32) + batch[36:],
+            batch[:36] + (2**60).to_bytes(32) + batch[68:],
+        ):
+            with pytest.raises(UndeclaredSpend):
+                await sign(deployment.reputation, data)
+        for data in (
+            escrow.encode_call("multicall", []),
+            escrow.encode_call("fundByAuthorization", terms, b"", world.address(2), (0, 0, 27, bytes(32), bytes(32))),
+        ):
+            with pytest.raises(UndeclaredSpend, match="by fund and fundMany"):
+                await sign(deployment.escrow, data)
 
 
 async def test_stake_leaves_after_its_cooldown_and_not_before(world: World) -> None:

@@ -258,6 +258,9 @@ def test_opinions_are_shown_anchored_and_proved(tmp_path: Path) -> None:
         assert (proof["subject"], proof["score"]) == (about, 8_400)
         assert place.json("reputation", "prove", about, "--of", SOMEBODY)["publisher"] == SOMEBODY
         assert place.stoa("reputation", "prove", SOMEBODY).exit_code == ExitCode.REFUSED
+        assert place.json("reputation", "feedback")[0]["transaction"] == "06" * 32
+        assert "75.00" in place.stoa("reputation", "agent", "22").stdout
+        assert place.stoa("reputation", "agent", "x").exit_code == ExitCode.REFUSED
         too_long = json.dumps(proof | {"siblings": ["00" * 32] * 33})
         for text in ("", "[]", "{}", json.dumps(proof | {"score": "1"}), too_long):
             file.write_text(text)
@@ -312,6 +315,7 @@ def test_an_arbiters_tickets_are_bought_given_up_and_paid_back(tmp_path: Path) -
         ("reputation", "show"),
         ("watch", "list"),
         ("arbiter", "status"),
+        ("reputation", "feedback"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
@@ -454,6 +458,7 @@ COMMANDS = (
     "reputation show", "reputation anchor", "reputation prove", "reputation verify",
     "watch list", "watch add", "watch remove", "watch allow", "watch disallow", "watch drop",
     "disputes list", "disputes show",
+    "reputation feedback", "reputation agent",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "arbiter status", "arbiter enlist", "arbiter resign", "arbiter collect",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",
