@@ -11,9 +11,7 @@ from node.app.doors.tasks import TaskDoors
 from node.app.node import Node
 
 
-class Doors(
-    TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ArbiterDoors, ReputationDoors, BackupDoors, StatusDoors
-):
+class Doors(TaskDoors, AuctionDoors, MoneyDoors, StakeDoors, ArbiterDoors, ReputationDoors, BackupDoors, StatusDoors):
     """What the control server calls."""
 
     def __init__(self, node: Node) -> None:
