@@ -16,10 +16,14 @@ GREAT_CROWDS ?= 100
 # Hours of the soak of `make assurance`.
 HOURS ?= 2
 
+# Mutants of the contracts in `make assurance`, some five seconds each; 0 for all 3,000. SEED makes the same choice again.
+MUTANTS ?= 300
+SEED ?=
+
 # Minutes of attacks in `make assurance`, all classes together.
 ASSAULT_MINUTES ?= 10
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance proofs slither soak bench bench-page clean
+.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance proofs slither mutants soak bench bench-page clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -56,7 +60,7 @@ test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry po
 	@ape test tests/contracts -q
 
 test-python: setup-test ## Protocol, node, examples, deploy
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples tests/deploy
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node tests/examples tests/deploy tests/mutation
 
 # Hashes are seeded: the order of a set must not make one run differ from the next.
 test-simulation: setup ## Whole networks in one process, on a clock, a chain and a network of their own
@@ -76,18 +80,30 @@ slither: setup ## What static analysis says of the contracts: nothing that isn't
 		slither . --foundry-out-directory .build/slither --config-file slither.config.json --json - 2>.cache/slither.log \
 		| $(PYTHON) scripts/toolchain/slither_findings.py
 
-assurance: setup-test proofs slither ## The long run: proofs, fuzzing, thousands of simulations, unseen examples, a kill at every durable step, an assault, a soak
-	@FOUNDRY_PROFILE=assurance forge test
-	@$(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS) --jobs $(JOBS)
-	@$(PYTHON) -m tests.simulation.run crowd --seeds $(CROWDS) --jobs $(JOBS)
-	@$(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(GREAT_CROWDS) --jobs $(JOBS)
-	@for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
-		STOA_SEARCH=explore $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
-	@KILL_STEPS=all KILL_RECORD=$(CURDIR)/.cache/kill-steps $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/system/test_system_every_step.py
+mutants: setup ## Change the contracts one place at a time: which change does no test notice? (MUTANTS=300, SEED=)
+	@$(PYTHON) -m tests.mutation.run --sample $(MUTANTS) $(if $(SEED),--seed $(SEED))
+
+TIMED := scripts/toolchain/timed
+assurance: setup-test ## The long run: proofs, fuzzing, mutants, thousands of simulations, unseen examples, a kill at every durable step, an assault, a soak
+	@$(TIMED) --start
+	@$(TIMED) "proofs" $(MAKE) --no-print-directory proofs
+	@$(TIMED) "static analysis" $(MAKE) --no-print-directory slither
+	@FOUNDRY_PROFILE=assurance $(TIMED) "fuzzing, 20,000 runs" forge test --no-match-path '*{Invariants,Gas}*'
+	@for suite in Channel Escrow Reputation Court; do FOUNDRY_PROFILE=assurance $(TIMED) "$$suite invariants, 10,000 x 32" \
+		forge test --match-contract "^$${suite}Invariants$$" || exit 1; done
+	@$(TIMED) "mutants" $(MAKE) --no-print-directory mutants
+	@$(TIMED) "simulation: storms" $(PYTHON) -m tests.simulation.run storm --seeds $(SEEDS) --jobs $(JOBS)
+	@$(TIMED) "simulation: crowds" $(PYTHON) -m tests.simulation.run crowd --seeds $(CROWDS) --jobs $(JOBS)
+	@$(TIMED) "simulation: crowds of 200" $(PYTHON) -m tests.simulation.run crowd-of-200 --seeds $(GREAT_CROWDS) --jobs $(JOBS)
+	@for round in $$(seq $(ROUNDS)); do STOA_SEARCH=explore $(TIMED) "unseen examples, $$round of $(ROUNDS)" \
+		$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/protocol tests/node || exit 1; done
+	@KILL_STEPS=all KILL_RECORD=$(CURDIR)/.cache/kill-steps $(TIMED) "a kill at every durable step" \
+		$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/system/test_system_every_step.py
 	@rm -f $(CURDIR)/.cache/kill-steps
-	@$(PYTHON) -m tests.assault.run --minutes $(ASSAULT_MINUTES)
-	@$(PYTHON) -m tests.soak.chain_story --tasks 200 --rounds 5
-	@$(PYTHON) -m tests.soak.run --hours $(HOURS)
+	@$(TIMED) "assault" $(PYTHON) -m tests.assault.run --minutes $(ASSAULT_MINUTES)
+	@$(TIMED) "the chain's story" $(PYTHON) -m tests.soak.chain_story --tasks 200 --rounds 5
+	@$(TIMED) "soak" $(PYTHON) -m tests.soak.run --hours $(HOURS)
+	@$(TIMED) --table
 
 soak: setup ## Two hours of trade between ten nodes that are killed again and again, and what was lost or grew (HOURS=2)
 	@$(PYTHON) -m tests.soak.run --hours $(HOURS)

@@ -22,6 +22,7 @@ from node.api.views import (
     CalibrationView,
     CancelQuote,
     ChannelView,
+    DisputeView,
     EarningsReport,
     EscrowView,
     NodeStatus,
@@ -39,6 +40,7 @@ from node.api.views import (
     TaskPlan,
     TaskView,
     WalletView,
+    WatchReport,
 )
 from protocol.identity import Address, ContentDigest
 from protocol.units import Amount, UnixTime
@@ -150,6 +152,14 @@ class NodeFacade(Protocol):
         """Return the escrows that are not over, both ways."""
         ...
 
+    async def dispute_list(self) -> tuple[DisputeView, ...]:
+        """Return the cases about this node's own tasks and work, open ones first."""
+        ...
+
+    async def dispute_show(self, award: str) -> DisputeView:
+        """Return the case about an award."""
+        ...
+
     async def stake_show(self) -> StakeReport:
         """Return what the wallet has at stake, and for what."""
         ...
@@ -202,6 +212,30 @@ class NodeFacade(Protocol):
 
     async def arbiter_collect(self) -> ArbiterReport:
         """Take earnings and free stake from the bench, and return when that is confirmed."""
+        ...
+
+    async def watch_show(self) -> WatchReport:
+        """Return our watchtowers and what they hold, and whom this node watches for."""
+        ...
+
+    async def watch_add(self, tower: Address) -> WatchReport:
+        """Have the node of this wallet watch our channels, until this node ends; the file is not touched."""
+        ...
+
+    async def watch_remove(self, tower: Address) -> WatchReport:
+        """Tell a tower nothing more, until this node ends."""
+        ...
+
+    async def watch_allow(self, client: Address) -> WatchReport:
+        """Watch for the node of this wallet, until this node ends."""
+        ...
+
+    async def watch_disallow(self, client: Address) -> WatchReport:
+        """Take no new orders of a client; what is watched for it stays so."""
+        ...
+
+    async def watch_drop(self, channel: str) -> WatchReport:
+        """Watch a client's channel no more."""
         ...
 
     async def wallet_show(self) -> WalletView:

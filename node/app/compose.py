@@ -13,6 +13,7 @@ import trio
 from node.app.bench_desk import BenchDesk, bench_desk
 from node.app.contract_chain import ContractChain
 from node.app.court_chain import ContractCourt, contract_court
+from node.app.disputing import Advocacy, open_advocacy
 from node.app.identity import OwnRecord
 from node.app.judging import make_judge
 from node.app.node import Node
@@ -25,10 +26,20 @@ from node.app.stake_chain import contract_stakes
 from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.observation import open_observation
 from node.app.telemetry.witness import Witness
-from node.app.terms import anchor_terms, chain_profile, execution_settings, market_terms, offer_taste, payment_settings
+from node.app.terms import (
+    anchor_terms,
+    chain_profile,
+    execution_settings,
+    market_terms,
+    offer_taste,
+    party_attitude,
+    payment_settings,
+)
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading, projections
+from node.app.watch_chain import watch_parts
 from node.arbitration.arbiter import Arbiter, open_arbiter
+from node.arbitration.party import Party, open_party
 from node.arbitration.room import ArbiterRoom
 from node.chain.chain import Chain, open_chain_or_wait
 from node.chain.deployment import Deployment, load_deployment
@@ -89,14 +100,14 @@ class _Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Money:
-    """The payments, and what else speaks to the contracts."""
+    """The payments, what else speaks to the contracts, and what goes to court; None on a network without one."""
 
     payments: Payments
     transactor: Transactor
     gateway: Gateway
     contracts: ContractChain
-    court: ContractCourt | None
     bench: BenchDesk | None
+    advocacy: Advocacy | None
 
 
 @asynccontextmanager
@@ -264,6 +275,8 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
     )
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
     gateway = open_gateway(chain, transactor)
+    court = contract_court(chain, index, gateway, signer.address, base.storage.cursors)
+    advocacy = await open_advocacy(base.storage, base.clock, signer, court, base.witness.instruments.on_dispute)
     contracts = ContractChain(chain, index, gateway, signer.address, base.storage.cursors)
     payments = await stack.enter_async_context(
         open_payments(
@@ -274,16 +287,22 @@ async def _open_payments(stack: AsyncExitStack, base: _Base, peers: WalletPeers)
             clock=base.clock,
             settings=payment_settings(base.settings),
             chain_id=base.deployment.chain_id,
-            judge=make_judge(base.storage, base.clock),
+            judge=make_judge(base.storage, base.clock, advocacy.litigant.contest)
+            if advocacy is not None
+            else make_judge(base.storage, base.clock),
             stake_chain=contract_stakes(chain, gateway),
+            watch=watch_parts(base.settings, gateway, signer),
             on_flow=base.witness.instruments.on_flow,
         )
     )
-    court = contract_court(chain, index, gateway, signer.address, base.storage.cursors)
     timeout_s = base.settings.payments.confirm_timeout_s
-    bench = bench_desk(chain, index, gateway, signer.address, timeout_s=timeout_s)
     return _Money(
-        payments=payments, transactor=transactor, gateway=gateway, contracts=contracts, court=court, bench=bench
+        payments=payments,
+        transactor=transactor,
+        gateway=gateway,
+        contracts=contracts,
+        bench=bench_desk(chain, index, gateway, signer.address, timeout_s=timeout_s),
+        advocacy=advocacy,
     )
 
 
@@ -357,6 +376,8 @@ async def _open_market(
     anchors: Anchors | None,
     stop: Callable[[], None],
 ) -> Node:
+    payments, advocacy = money.payments, money.advocacy
+    court_terms = advocacy.terms if advocacy is not None else None
     settings, clock, storage, signer = base.settings, base.clock, base.storage, base.signer
     witness, payments = base.witness, money.payments
     domain = base.deployment.market_domain
@@ -380,8 +401,8 @@ async def _open_market(
                 sandbox=sandbox,
                 clock=clock,
                 random=base.random,
-                terms=market_terms(settings, base.chain),
-                taste=offer_taste(settings, base.chain),
+                terms=market_terms(settings, base.chain, court_terms),
+                taste=offer_taste(settings, base.chain, court_terms),
                 selling=seller.terms if settings.provider.enabled else None,
                 workers=settings.provider.worker_count,
                 channel_rail=base.deployment.payment_channel,
@@ -394,10 +415,16 @@ async def _open_market(
                 on_taken=witness.on_award_taken,
                 on_auction=witness.instruments.on_auction_event,
                 on_bidding=witness.instruments.on_bidding_step,
+                court=advocacy.litigant if advocacy is not None else None,
             )
         )
     )
-    arbiter = await _open_arbiter(stack, base, peers, money.court, sandbox)
+    court = advocacy.court if advocacy is not None else None
+    arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
+    party: Party | None = None
+    if advocacy is not None:
+        attitude = party_attitude(settings, base.chain, advocacy.terms)
+        party = await stack.enter_async_context(open_party(advocacy.room(peers, payments.payer.escrows, attitude)))
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     health.register("database", lambda: check_database(storage.writer))
@@ -425,6 +452,7 @@ async def _open_market(
         requester=trading.requester,
         provider=trading.provider,
         arbiter=arbiter,
+        party=party,
         seller=seller,
         stop=stop,
     )

@@ -1,16 +1,27 @@
 """How a reason to go to court becomes a case file, and what a party sees of its escrows (docs/spec/parties.md, PT1)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from node.arbitration.case_files import CaseFiles
+from node.app.court_chain import ContractCourt
+from node.app.party_papers import JournalPapers
+from node.app.peers import WalletPeers
+from node.arbitration.case_files import CaseFiles, load_case_files
 from node.arbitration.party_ports import EscrowSight
+from node.arbitration.party_room import PartyRoom
+from node.arbitration.ports import CourtTerms
+from node.market.case_book import CaseBook
 from node.market.ports import Court
+from node.operations.clock import Clock
 from node.payments.escrow_view import EscrowView
 from node.payments.ports import ChallengedClaim
-from protocol.dispute.party import Brief
+from node.storage.machine_log import select_open_streams
+from node.storage.storage import Storage
+from node.wallet.signer import Signer
+from protocol.dispute.party import Attitude, Brief, Event, File
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award, Offer
 from protocol.signing.signed import Signed
@@ -64,6 +75,73 @@ class Litigant:
         brief = await self._papers.brief_of(claim.award_id)
         if brief is not None:
             await self._files.hold(brief)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advocacy:
+    """What goes to court, before anybody does.
+
+    Attributes:
+        terms: What the court asks for.
+        litigant: Writes down reasons: the market's `Court`, and what contests claims.
+    """
+
+    storage: Storage
+    clock: Clock
+    own: Address
+    court: ContractCourt
+    terms: CourtTerms
+    files: CaseFiles
+    papers: JournalPapers
+    litigant: Litigant
+
+    def room(self, peers: WalletPeers, escrows: Callable[[], tuple[EscrowView, ...]], attitude: Attitude) -> PartyRoom:
+        """Return what `open_party` needs."""
+        return PartyRoom(
+            court=self.court,
+            files=self.files,
+            papers=self.papers,
+            escrows=PaymentEscrows(escrows),
+            peers=peers,
+            blobs=self.storage.blobs,
+            cursors=self.storage.cursors,
+            clock=self.clock,
+            own=self.own,
+            attitude=attitude,
+        )
+
+
+async def open_advocacy(
+    storage: Storage,
+    clock: Clock,
+    signer: Signer,
+    court: ContractCourt | None,
+    on_event: Callable[[File, Event | None], None],
+) -> Advocacy | None:
+    """Load this node's case files; None on a network without a court.
+
+    Raises:
+        TransientError: The chain can't be reached, and never could: what the court asks for is not known.
+    """
+    if court is None:
+        return None
+
+    async def open_streams(prefix: str) -> tuple[str, ...]:
+        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
+
+    files = await load_case_files(storage, on_event)
+    papers = JournalPapers(storage, signer, court.market_domain)
+    otherwise = CaseBook(storage.journal, open_streams, clock)
+    return Advocacy(
+        storage=storage,
+        clock=clock,
+        own=signer.address,
+        court=court,
+        terms=await court.terms(),
+        files=files,
+        papers=papers,
+        litigant=Litigant(court.address, files, papers, otherwise),
+    )
 
 
 class PaymentEscrows:

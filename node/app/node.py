@@ -7,6 +7,7 @@ from node.app.bench_desk import BenchDesk
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.arbitration.arbiter import Arbiter
+from node.arbitration.party import Party
 from node.chain.chain import Chain
 from node.chain.transactor import Transactor
 from node.config.settings import Settings
@@ -34,6 +35,7 @@ class Node:
         anchors: None on a network without stakes.
         bench: None on a network without a court.
         arbiter: None unless this node judges.
+        party: None on a network without a court.
     """
 
     settings: Settings
@@ -56,5 +58,6 @@ class Node:
     requester: Requester
     provider: Provider
     arbiter: Arbiter | None
+    party: Party | None
     seller: Seller
     stop: Callable[[], None]

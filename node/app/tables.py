@@ -5,10 +5,11 @@ from typing import Final
 from node.chain.event_store import CHAIN_SCHEMA
 from node.config.settings import Settings
 from node.networking.peers.store import NETWORK_SCHEMA
+from node.payments.watch.store import WATCH_SCHEMA
 from node.storage.postgres.address import PostgresAddress, read_address
 from node.storage.schema import SchemaPart
 
-SCHEMA_PARTS: Final[tuple[SchemaPart, ...]] = (CHAIN_SCHEMA, NETWORK_SCHEMA)
+SCHEMA_PARTS: Final[tuple[SchemaPart, ...]] = (CHAIN_SCHEMA, NETWORK_SCHEMA, WATCH_SCHEMA)
 
 
 def database_address(settings: Settings) -> PostgresAddress | None:

@@ -39,7 +39,9 @@ StoaGroup.branches = {
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
         ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify.", _MONEY),
         ("arbiter", "commands.arbiter", "Decide disputes for fees: status, enlist, resign, collect.", _SELL),
+        ("watch", "commands.watch", "Watchtowers: list, add, remove, allow, disallow, drop.", _MONEY),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
+        ("disputes", "commands.disputes", "Cases about your tasks and work before the court: list, show.", _MONEY),
         (
             "chain",
             "commands.chain",

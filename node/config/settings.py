@@ -257,8 +257,13 @@ class RequesterSettings(Section):
         default=None,
         ge=1,
         le=30 * 86_400,
-        description="Seconds in which an arbiter must decide. Default: the chain's.",
+        description="Seconds in which an arbiter must decide, at least what its court needs. Default: the chain's.",
         examples=[86400],
+    )
+    dispute_fee: Dollars | None = Field(
+        default=None,
+        description="Reserved for a committee, in tasks whose parts cost no less. Default: the least of the court.",
+        examples=["0.25"],
     )
     rates: RateSettings = Field(default_factory=RateSettings)
 
@@ -325,6 +330,18 @@ class ArbiterSettings(Section):
     )
 
 
+class DisputeSettings(Section):
+    """How far this node goes in cases about its own tasks and work."""
+
+    open: bool = Field(default=True, description="Take refuted receipts and contested claims to the network's court.")
+    appeal: bool = Field(default=True, description="Appeal a decision that contradicts what this node ran itself.")
+    max_bond: Dollars | None = Field(
+        default=None,
+        description="Most to put down in one case, appeals included; the wallet's caps hold besides.",
+        examples=["10.00"],
+    )
+
+
 class PaymentSettings(Section):
     """How money moves, once it is promised."""
 
@@ -363,6 +380,36 @@ class ReputationSettings(Section):
         description="Once an epoch, put the root of this node's opinions on the chain, if they changed; costs a fee.",
     )
     epoch_h: float = Field(default=24.0, ge=0.01, le=24 * 366, description="Hours of an epoch.")
+
+
+class WatchtowerSettings(Section):
+    """Who watches this node's channels while it is away, and for whom it watches."""
+
+    towers: Addresses = Field(
+        default=(),
+        max_length=8,
+        description="Wallets of nodes that watch the channels that pay this one; each has this wallet in its clients.",
+        examples=[["0x52908400098527886E0F7030069857D2E4169EE7"]],
+    )
+    hand_at: Dollars = Field(
+        default=Amount(1_000_000),
+        description="Money at stake in a channel, beyond what a tower knows of, from which the tower is told.",
+    )
+    clients: Addresses = Field(
+        default=(),
+        max_length=256,
+        description="Wallets of nodes for which this one watches, at its own cost for gas. Empty: for nobody.",
+        examples=[["0x8617E340B3D01FA5F11F306F4090FD50E238070D"]],
+    )
+    watches_per_client: int = Field(default=256, ge=1, le=4096, description="Most channels of one client.")
+    mib_per_client: int = Field(default=4, ge=1, le=64, description="Most disk for all that one client hands over.")
+    least: Dollars = Field(
+        default=Amount(1_000_000),
+        description="Smallest deposit that is watched, and smallest gain for which a transaction is sent.",
+    )
+    acts_per_day: int = Field(
+        default=48, ge=1, le=10_000, description="Most transactions for one client in any 24 hours."
+    )
 
 
 class ExecutionSettings(Section):
@@ -471,6 +518,8 @@ class Settings(BaseSettings):
     arbiter: ArbiterSettings = Field(default_factory=ArbiterSettings)
     payments: PaymentSettings = Field(default_factory=PaymentSettings)
     reputation: ReputationSettings = Field(default_factory=ReputationSettings)
+    watchtower: WatchtowerSettings = Field(default_factory=WatchtowerSettings)
+    disputes: DisputeSettings = Field(default_factory=DisputeSettings)
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

@@ -24,7 +24,7 @@ from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, MarketMessage, OfferAnnouncement
 from protocol.market.objects import AuctionFormat, Offer
-from protocol.market.offer import check_offer_terms, manifest_digest
+from protocol.market.offer import check_offer_terms, has_court_size, manifest_digest
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import purchase
 from protocol.task.manifest import Manifest
@@ -63,12 +63,12 @@ class MarketTerms:
 
     Attributes:
         token: What is paid in.
-        arbiter: Who judges; zero for nobody.
+        arbiter: Who judges tasks whose parts cost no less than `dispute_fee` (L4); zero for nobody.
         liability_bps: Provider's liability, of budgets above `liability_above`.
         liability_above: Largest budget without liability.
         bond: What a bidder loses for two commitments.
         min_stake: Least free stake of a bidder.
-        dispute_fee: Reserved for a committee, if there is an arbiter.
+        dispute_fee: Reserved for a committee, if there is an arbiter; zero if it judges for nothing.
         split_bps: The provider's share of a claim that nobody judges.
         pace: Time to claim, to dispute and to answer; the network's profile sets what is safe.
         resolve_within: Time to judge.
@@ -188,6 +188,11 @@ class Requester:
         """By offer: the part under way."""
 
     @property
+    def terms(self) -> MarketTerms:
+        """What its offers say."""
+        return self._parts.terms
+
+    @property
     def tasks(self) -> dict[Digest, TaskRun]:
         """Tasks that are not over, by offer."""
         return self._tasks
@@ -241,11 +246,14 @@ class Requester:
         check_rates(wish.rates, wish.manifest)
         is_above = wish.budget > terms.liability_above
         liability = Amount(-(-wish.budget * terms.liability_bps // WHOLE) if is_above else 0)
+        has_arbiter = terms.arbiter != ZERO_ADDRESS and has_court_size(
+            wish.budget, max(1, len(wish.manifest.parts)), terms.dispute_fee
+        )
         offer = Offer(
             requester=self._parts.purchases.signing.address,
             token=terms.token,
             rail=terms.token,  # until it is chosen
-            arbiter=terms.arbiter,
+            arbiter=terms.arbiter if has_arbiter else ZERO_ADDRESS,
             manifest=manifest_digest(encode(wish.manifest)),
             engine=wish.manifest.engine,
             rates=rates_digest(wish.rates),
@@ -261,8 +269,8 @@ class Requester:
             budget=wish.budget,
             bond=terms.bond,
             min_stake=terms.min_stake,
-            liability=liability,
-            dispute_fee=terms.dispute_fee if terms.arbiter != ZERO_ADDRESS else Amount(0),
+            liability=liability if has_arbiter else Amount(0),  # nobody else could take it (LK4)
+            dispute_fee=terms.dispute_fee if has_arbiter else Amount(0),
             max_eta=wish.max_eta,
             start_within=wish.start_within,
             pace=terms.pace,

@@ -1,6 +1,7 @@
 """The payee's side of all channels that pay this wallet: the shell around payee_book.py."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ from protocol.channel.receiving import (
     Defending,
     Judged,
     PayeeEffect,
+    Purse,
     ReceiptSigned,
     Receiving,
     SubmitClaim,
@@ -50,6 +52,7 @@ from protocol.channel.receiving import (
     SubmitPresent,
     VoucherReceived,
 )
+from protocol.channel.watch import WatchOrder
 from protocol.errors import StoaError
 from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId, format_address
 from protocol.market.objects import Award
@@ -265,6 +268,26 @@ class ChannelPayee:
     def views(self) -> tuple[PayeeChannelView, ...]:
         """Return all channels that are not over."""
         return tuple(_view(channel, account) for channel, account in self._ledger.accounts.items())
+
+    # ------------------------------------------------------------------------------------------------ watchtowers
+
+    def purses(self) -> Mapping[Digest, Purse]:
+        """Return what is in each channel in which vouchers still count."""
+        found: dict[Digest, Purse] = {}
+        for channel, account in self._ledger.accounts.items():
+            state = account.state.channel
+            if isinstance(state, Receiving | Defending):
+                found[channel] = state.purse
+        return found
+
+    async def take_back(self, order: WatchOrder) -> None:
+        """Take a voucher that a watchtower kept and this node has lost.
+
+        Raises:
+            ChannelError, BadSignature: It is refused, and why.
+        """
+        account = self.find(order.voucher.value.channel)
+        await self._take_voucher(account, VoucherNotice(voucher=order.voucher, holds=order.holds))
 
     # ------------------------------------------------------------------------------------------------ the chain
 

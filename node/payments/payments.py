@@ -21,6 +21,10 @@ from node.payments.room import Room
 from node.payments.settings import PaymentSettings
 from node.payments.stake_ports import StakeChain
 from node.payments.stakes import Stakes
+from node.payments.watch.handover import Handover
+from node.payments.watch.ports import WatchParts
+from node.payments.watch.store import WatchStore
+from node.payments.watch.tower import Tower
 from node.storage.storage import Storage
 from protocol.signing.eip712 import Domain
 
@@ -45,13 +49,16 @@ class Side(Protocol):
 class Payments:
     """The open room. `payer` is the market's PayerRails, `payee` its PayeeRails; `feed` shows how far the chain is.
 
-    `stakes` is None on a network without stakes.
+    `stakes` is None on a network without stakes. `tower` watches for others, `handover` has others watch for this node;
+    both are None in a node that was opened without them.
     """
 
     payer: Payer
     payee: Payee
     feed: Feed
     stakes: Stakes | None
+    tower: Tower | None
+    handover: Handover | None
 
 
 @asynccontextmanager
@@ -66,6 +73,7 @@ async def open_payments(
     chain_id: int,
     judge: JudgeClaim | None = None,
     stake_chain: StakeChain | None = None,
+    watch: WatchParts | None = None,
     on_flow: Callable[[Flow], None] = lambda _flow: None,
 ) -> AsyncGenerator[Payments, None]:
     """Take up every channel and escrow that is not over, and look after them until the block ends.
@@ -80,6 +88,7 @@ async def open_payments(
         chain_id: Of the chain.
         judge: Whether a claim on an escrow is owed that was not accepted; without it, none is.
         stake_chain: The stakes (`ContractStakes`); None on a network without.
+        watch: For watchtowers; then `storage` is opened with `WATCH_SCHEMA`. None neither watches nor is watched.
         on_flow: Told of money that came or went, once that is durable.
 
     Raises:
@@ -104,6 +113,12 @@ async def open_payments(
         rails = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room))
         stakes = None if stake_chain is None else Stakes(room, stake_chain)
         sides: tuple[Side, ...] = rails if stakes is None else (*rails, stakes.provider, stakes.requester)
+        tower, handover = None, None
+        if watch is not None:
+            store = WatchStore(storage)
+            tower = Tower(room, watch.chain, store, watch.settings)
+            handover = Handover(room, rails[1], watch.signer, store, watch.settings)
+            sides = (*sides, tower)
         for side in sides:
             await side.start()
 
@@ -120,10 +135,14 @@ async def open_payments(
         await nursery.start(room.feed.run, deliver, on_block)
         channel_payer, channel_payee, escrow_payer, escrow_payee = rails
         nursery.start_soon(channel_payee.desk.run)
+        if handover is not None:
+            await handover.start()
         yield Payments(
             payer=Payer(room, channel_payer, escrow_payer, stakes),
             payee=Payee(room, channel_payee, escrow_payee, stakes),
             feed=room.feed,
             stakes=stakes,
+            tower=tower,
+            handover=handover,
         )
         nursery.cancel_scope.cancel()

@@ -16,10 +16,11 @@ from node.wallet.calls import SigningScope, check_call
 from node.wallet.envelope import Call, sign_call
 from node.wallet.errors import UndeclaredSpend
 from node.wallet.keystore import WalletKey
-from protocol.channel.objects import Voucher
+from protocol.channel.objects import ChannelKey, Voucher, channel_id
 from protocol.dispute.objects import Opening
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award
+from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed, sign_struct
 from protocol.spending import (
@@ -139,6 +140,17 @@ class Signer:
         total = Amount(voucher.cumulative + voucher.held)
         await self._authorize(Spend(account=voucher.channel, total=total, peer=payee, task=task, task_total=task_total))
         return self._signed(self._scope.channel_domain, voucher)
+
+    def sign_as_payee(self, voucher: Voucher, key: ChannelKey) -> Signature:
+        """Sign a voucher that pays this wallet, so that a watchtower may present it (M4). It promises nothing of ours.
+
+        Raises:
+            UndeclaredSpend: The voucher is of another channel than `key`, which pays somebody else, or for whose payer
+                this wallet signs: there the same signature would be a payment.
+        """
+        if voucher.channel != channel_id(key) or key.payee != self.address or self.address in (key.signer, key.payer):
+            raise UndeclaredSpend(f"channel {voucher.channel.hex()} is not one that pays this wallet")
+        return self._signed(self._scope.channel_domain, voucher).signature
 
     async def sign_agreed(self, value: T, spend: Spend, *, channel: bool = False) -> Signed[T]:
         """Sign another struct that promises money: a channel's close or an award's settlement, as the paying side.

@@ -1,15 +1,17 @@
-"""What a watchtower needs to defend a payee that is away (docs/spec/channel.md, CH21).
+"""What a watchtower needs to defend a payee that is away (docs/spec/watchtower.md, section 1).
 
 Holds count on chain only with the payee's own signature over the voucher (M4), so whoever gets a `WatchOrder` could
 also present it too early; that costs the payer waiting time and the payee nothing. Give orders only to a watchtower
 that you trust that far, and a new one after each voucher that matters.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol.channel.errors import WrongChannel
 from protocol.channel.holds import Holds, verify_holds
-from protocol.channel.objects import ChannelKey, Voucher, channel_id
+from protocol.channel.objects import ChannelKey, Hold, Voucher, channel_id
+from protocol.identity import ZERO_ADDRESS, Digest
 from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed, verify_signer
@@ -48,7 +50,34 @@ def verify_watch_order(domain: Domain, order: WatchOrder) -> None:
     verify_holds(order.voucher.value, order.holds)
 
 
-def is_needed(order: WatchOrder, *, is_exiting: bool, claimed: Amount, presented: Uint64) -> bool:
-    """Tell whether a watchtower must present `order` now: the payer leaves, and the chain knows less than the order."""
-    voucher = order.voucher.value
-    return is_exiting and (voucher.cumulative > claimed or (voucher.held > 0 and voucher.sequence > presented))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedMark:
+    """What a tower said that it holds durably: the voucher's sequence, total and holds."""
+
+    sequence: Uint64
+    cumulative: Amount
+    holds: Digest
+
+
+def mark_of(voucher: Voucher) -> HandedMark:
+    """Return the mark of a voucher that a tower holds."""
+    return HandedMark(sequence=voucher.sequence, cumulative=voucher.cumulative, holds=voucher.holds)
+
+
+def money_at_stake(
+    voucher: Voucher, holds: Sequence[Hold], *, deposit: Amount, claimed: Amount, mark: HandedMark | None
+) -> Amount:
+    """Return what the payee could lose while it is away, if all that stood in for it were a tower with `mark`.
+
+    Args:
+        voucher: The newest that the payee holds.
+        holds: Behind it. One that names no arbiter can't be enforced, so no presentation saves it.
+        deposit: Of the channel, confirmed.
+        claimed: Paid out on chain so far.
+        mark: What the tower holds; None for no tower.
+    """
+    safe = max(claimed, mark.cumulative if mark is not None else 0)
+    paid = max(0, min(voucher.cumulative, deposit) - safe)
+    if mark is not None and mark.holds == voucher.holds:
+        return Amount(paid)
+    return Amount(paid + sum(hold.amount for hold in holds if hold.arbiter != ZERO_ADDRESS))

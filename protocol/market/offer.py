@@ -19,7 +19,7 @@ from protocol.stake.terms import asks_for_stake
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.task.pricing import Rates, check_rates, rates_digest
 from protocol.task.verification import Verification, assess_deterrence, copies_of, decode_verification
-from protocol.units import WHOLE, Seconds, UnixTime, format_amount
+from protocol.units import WHOLE, Amount, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
 
 MAX_TIME: Final = 2**64 - 1
@@ -92,6 +92,22 @@ class NotToTaste(OfferError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CourtBounds:
+    """What a court asks of the awards that name it: of any other there is no case (docs/spec/law.md, CT1).
+
+    Attributes:
+        address: The court.
+        least_fee, greatest_fee: Bounds of `disputeFee`.
+        min_resolve_within: Least `resolveWithin`, seconds.
+    """
+
+    address: Address
+    least_fee: Amount
+    greatest_fee: Amount
+    min_resolve_within: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferTaste:
     """What this node deals with at all.
 
@@ -103,6 +119,7 @@ class OfferTaste:
         max_life: Longest time from now to the offer's end.
         max_eta: Longest time to deliver.
         stakes: Whether there are stakes on this network: without, nothing that asks for any is read (LK3).
+        court: What the court among `arbiters` asks for: an offer that names it and can have no case is not read.
     """
 
     tokens: frozenset[Address]
@@ -112,6 +129,7 @@ class OfferTaste:
     max_life: Seconds
     max_eta: Seconds
     stakes: bool = False
+    court: CourtBounds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +292,28 @@ def _check_taste(offer: Offer, now: UnixTime, taste: OfferTaste) -> None:
         raise NotToTaste("the offer asks for stake, and this node knows no contract for stakes")
     if offer.max_eta > taste.max_eta:
         raise NotToTaste(f"max_eta is {offer.max_eta} s, this node accepts {taste.max_eta}")
+    if taste.court is not None and offer.arbiter == taste.court.address:
+        _check_court(offer, taste.court)
+
+
+def _check_court(offer: Offer, court: CourtBounds) -> None:
+    """Check that a case could be opened: an arbiter that can't judge enforces no hold, and is none."""
+    if not court.least_fee <= offer.dispute_fee <= court.greatest_fee:
+        bounds = f"{format_amount(court.least_fee)} to {format_amount(court.greatest_fee)}"
+        raise NotToTaste(
+            f"the dispute fee is {format_amount(offer.dispute_fee)}, the court that is named takes {bounds}"
+        )
+    if not has_court_size(offer.budget, offer.parts, offer.dispute_fee):
+        raise NotToTaste("a part costs less than a dispute, and the offer names a court all the same (L4)")
+    if offer.resolve_within < court.min_resolve_within:
+        raise NotToTaste(
+            f"resolve_within is {offer.resolve_within} s, the court that is named needs {court.min_resolve_within}"
+        )
+
+
+def has_court_size(budget: Amount, parts: int, dispute_fee: Amount) -> bool:
+    """Tell whether a task is worth a court: its cheapest part costs as much as a dispute at the whole budget (L4)."""
+    return budget // parts >= dispute_fee
 
 
 def _warnings(offer: Offer, policy: Verification) -> tuple[str, ...]:

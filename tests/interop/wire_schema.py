@@ -23,6 +23,14 @@ from node.networking.lookup.finder import FindQuestion
 from node.networking.relay.reach import ReachAnswer, ReachQuestion
 from protocol.channel.messages import CloseProposal, ReleaseAnswer, ReleaseRequest, VoucherHeld
 from protocol.channel.objects import Close, Hold, Voucher
+from protocol.channel.watch_messages import (
+    HandAnswer,
+    HandRequest,
+    KeptAnswer,
+    KeptRequest,
+    WatchStateAnswer,
+    WatchStateRequest,
+)
 from protocol.dispute.messages import Dossier, DossierRequest, OpeningsNotice, SealsNotice
 from protocol.dispute.objects import Opening, Verdict, Vote
 from protocol.escrow.objects import Settlement
@@ -70,6 +78,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     ReleaseRequest,
     ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
     DossierRequest, Dossier, SealsNotice, OpeningsNotice,
+    HandRequest, HandAnswer, WatchStateRequest, WatchStateAnswer, KeptRequest, KeptAnswer,
 )  # fmt: skip
 """Everything that is encoded by itself somewhere."""
 

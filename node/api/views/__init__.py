@@ -6,6 +6,7 @@ Amounts are token base units, times unix seconds, unless a name says otherwise. 
 from node.api.views.arbiters import ArbiterReport
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
+from node.api.views.disputes import DisputeState, DisputeView
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import (
     AuctionFormatName,
@@ -56,6 +57,7 @@ from node.api.views.tasks import (
     TaskPlan,
     TaskView,
 )
+from node.api.views.watch import CoverView, HeldView, TowerView, WatchClientView, WatchedView, WatchReport
 
 __all__ = [
     "AccusationView",
@@ -77,11 +79,15 @@ __all__ = [
     "CapView",
     "ChannelView",
     "CountView",
+    "CoverView",
+    "DisputeState",
+    "DisputeView",
     "EarningView",
     "EarningsReport",
     "EscrowView",
     "FinalState",
     "HealthView",
+    "HeldView",
     "KernelView",
     "NodeStatus",
     "OpinionView",
@@ -111,9 +117,13 @@ __all__ = [
     "TaskPlan",
     "TaskState",
     "TaskView",
+    "TowerView",
     "TransactionView",
     "VerificationName",
     "WalletView",
+    "WatchClientView",
+    "WatchReport",
+    "WatchedView",
     "WinnerChosen",
     "WorkStarted",
 ]

@@ -21,6 +21,7 @@ from node.app.doctor.machine import (
     check_sandbox,
 )
 from node.app.doctor.reach import check_address, check_bootstrap, check_peers, check_port
+from node.app.doctor.watch import check_towers
 from node.config.settings import Settings
 from protocol.errors import StoaError
 
@@ -40,6 +41,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("peers", check_peers),
     ("chain", check_chain),
     ("clock and peers", check_peers_clocks),
+    ("watchtowers", check_towers),
     ("sandbox", check_sandbox),
 )
 
@@ -66,6 +68,7 @@ async def _meet(socket: Path) -> tuple[Running | None, list[Finding]]:
                 client = await stack.enter_async_context(open_client(socket))
                 status = await client.call(NodeFacade.node_status)
                 peers = await client.call(NodeFacade.peer_list)
+                watch = await client.call(NodeFacade.watch_show)
     except NodeNotRunning:
         return None, [ok("node", "not running; what follows is what it would find")]
     except trio.TooSlowError:
@@ -77,4 +80,4 @@ async def _meet(socket: Path) -> tuple[Running | None, list[Finding]]:
     found += [
         broken("health", f"{each.name}: {each.detail}", "see the node's log") for each in status.health if not each.ok
     ]
-    return Running(status=status, peers=peers), found
+    return Running(status=status, peers=peers, watch=watch), found

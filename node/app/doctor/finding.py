@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 import trio
 
 from node.api.views.status import NodeStatus, PeerView
+from node.api.views.watch import WatchReport
 from node.config.settings import Settings
 from protocol.errors import StoaError
 
@@ -34,10 +35,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The node of these settings, if it runs now."""
+    """The node of these settings, if it runs now. `watch` is None if it was not asked."""
 
     status: NodeStatus
     peers: tuple[PeerView, ...]
+    watch: WatchReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from node.app.selling import measure, with_speed
 from node.operations.health import Status
 from protocol.errors import TransientError
 from protocol.identity import PeerId, did
-from protocol.units import Amount, UnixTime
+from protocol.units import Amount, UnixTime, format_amount
 
 LOW_GAS_WEI: Final = 10**16
 """A hundredth of a coin: some dozens of our calls at common prices."""
@@ -198,9 +198,24 @@ class StatusDoors:
                 f"{waiting} claims wait for cheaper gas, for payments.claim_patience_h at most; `stoa channel close` or"
                 " `stoa provide drain` send them now"
             )
+        warnings += _uncovered(node)
         if not node.network.peers():
             warnings.append("no peer is connected: set network.bootstrap, or use `stoa peers connect`")
         return warnings
+
+
+def _uncovered(node: Node) -> list[str]:
+    """Name what no tower holds, in a node that has towers."""
+    handover = node.payments.handover
+    if handover is None or not handover.towers():
+        return []
+    bare = [cover for cover in handover.covers() if not cover.covered]
+    if not bare:
+        return []
+    names = ", ".join(cover.channel.hex()[:12] for cover in bare[:3]) + (", ..." if len(bare) > 3 else "")
+    total = format_amount(sum(cover.at_stake for cover in bare))
+    what = f"no watchtower holds the newest of {len(bare)} channels ({names})"
+    return [f"{what}: {total} would be lost if the payers left while this node is away; `stoa watch list` says why"]
 
 
 def _told_away(node: Node) -> str:

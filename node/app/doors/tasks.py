@@ -20,7 +20,7 @@ from node.market.task_table import TaskRow, find_task, list_tasks
 from node.operations.logs import logging_task
 from node.storage.machine_log import load_machine
 from protocol.errors import ProtocolError, StoaError
-from protocol.identity import ContentDigest, Digest
+from protocol.identity import ZERO_ADDRESS, ContentDigest, Digest
 from protocol.market.objects import AuctionFormat, Offer
 from protocol.node_record import NodeBody
 from protocol.spending import Cap
@@ -85,6 +85,9 @@ class TaskDoors:
         asked = self._asked_prices(wish.manifest)
         estimate = min(asked, default=price_at_limits(wish.rates, wish.manifest, 0, len(wish.manifest.parts)))
         warnings = list(_warnings(wish, offer, estimate))
+        if node.requester.terms.dispute_fee and offer.arbiter == ZERO_ADDRESS:
+            fee = format_amount(node.requester.terms.dispute_fee)
+            warnings.append(f"no court: a part costs less than a dispute, {fee}; what is disputed is split (L4)")
         rail, reason, top_up = None, "", Amount(0)
         try:
             choice = await node.payments.payer.plan(wish.hire, offer.budget, offer)

@@ -12,6 +12,7 @@ from node.market.delivery_run import DeliveryContext
 from node.market.purchase_run import PurchaseContext
 from node.operations.metrics import new_registry
 from node.payments.flow import Flow
+from protocol.dispute.party import Abandoned, CaseBegan, CaseEnded, Closed, Event, File, RoundAsked, is_won
 from protocol.identity import Digest
 from protocol.market import auction_events
 from protocol.market.bidding_states import BiddingState, LossReason, Lost, Won
@@ -31,6 +32,7 @@ TASK_ENDS: Final[_Ends] = ("done", "failed", "cancelled")
 DELIVERY_ENDS: Final[_Ends] = ("delivered", "dropped")
 FINDINGS: Final = tuple(describe_finding(finding) for finding in Finding)
 RAILS: Final[_Ends] = ("channel", "escrow")
+DISPUTE_STEPS: Final[_Ends] = ("held", "opened", "appealed", "won", "lost", "undecided", "given_up")
 
 
 class Instruments:
@@ -74,6 +76,10 @@ class Instruments:
         self._claims = self._count("stoa_claims_paid", "Confirmed events that paid this node on chain", "rail", RAILS)
         self._vouchers_signed = self._count("stoa_vouchers_signed", "Vouchers that this node owed to its payees")
         self._vouchers_received = self._count("stoa_vouchers_received", "Better vouchers that this node came to hold")
+        # Law
+        self._disputes = self._count(
+            "stoa_disputes", "Steps of cases about this node's own tasks and work", "step", DISPUTE_STEPS
+        )
         # Machinery
         self._commit_s = Histogram(
             "stoa_journal_commit_seconds",
@@ -183,6 +189,23 @@ class Instruments:
             self._claims.labels(flow.rail).inc()
         self._vouchers_signed.inc(flow.vouchers_signed)
         self._vouchers_received.inc(flow.vouchers_received)
+
+    def on_dispute(self, file: File, event: Event | None) -> None:
+        """Count a step of a case of ours."""
+        match event:
+            case None:
+                step = "held"
+            case CaseBegan():
+                step = "opened"
+            case RoundAsked():
+                step = "appealed"
+            case Abandoned():
+                step = "given_up"
+            case CaseEnded() if isinstance(file.state, Closed):
+                step = {True: "won", False: "lost", None: "undecided"}[is_won(file.brief, file.state)]
+            case _:
+                return
+        self._disputes.labels(step).inc()
 
     def on_commit(self, seconds: float, jobs: int) -> None:
         """Note a group of writes."""

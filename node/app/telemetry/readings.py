@@ -123,6 +123,7 @@ class Readings:
             sum(each.unpaid for each in receiving),
         )
         yield from self._stakes()
+        yield from self._watching()
         caps = self._node.signer.remaining()
         yield gauges(
             "stoa_spending_cap_left_base_units",
@@ -147,6 +148,21 @@ class Readings:
         yield gauge(
             "stoa_stake_freeable_base_units", "What freeing locks that are over would bring", stakes.provider.freeable()
         )
+
+    def _watching(self) -> Iterator[Metric]:
+        tower, handover = self._node.payments.tower, self._node.payments.handover
+        if tower is None or handover is None:
+            return
+        bare = [cover.at_stake for cover in handover.covers() if not cover.covered] if handover.towers() else []
+        yield gauge(
+            "stoa_watch_uncovered_base_units",
+            "At stake in channels that none of this node's watchtowers holds; 0 without towers",
+            sum(bare),
+        )
+        watches = tower.watches()
+        yield gauge("stoa_watches", "Channels that this node watches for others", len(watches))
+        stuck = sum(bool(each.trouble) for each in watches)
+        yield gauge("stoa_watches_stuck", "Of these, those for which it has to act and something is in the way", stuck)
 
     def _chain(self) -> Iterator[Metric]:
         feed, look, clock = self._node.payments.feed, self._lookout.chain, self._node.clock

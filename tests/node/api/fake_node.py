@@ -25,10 +25,13 @@ from node.api.views import (
     CapView,
     ChannelView,
     CountView,
+    CoverView,
+    DisputeView,
     EarningsReport,
     EarningView,
     EscrowView,
     HealthView,
+    HeldView,
     KernelView,
     NodeStatus,
     OpinionView,
@@ -49,8 +52,12 @@ from node.api.views import (
     TaskOrder,
     TaskPlan,
     TaskView,
+    TowerView,
     TransactionView,
     WalletView,
+    WatchClientView,
+    WatchedView,
+    WatchReport,
 )
 from protocol.errors import ProtocolError
 from protocol.identity import Address, ContentDigest, Digest, PeerId, did
@@ -100,6 +107,50 @@ BENCH = ArbiterReport(
     cooldown=Seconds(5),
     cases=7,
 )
+WATCH = WatchReport(
+    towers=(TowerView(wallet=BOB, channels=1, heard_at=NOW, least=Amount(1_000_000), trouble=""),),
+    channels=(
+        CoverView(
+            channel=Digest(b"\x06" * 32),
+            payer=ANN,
+            sequence=9,
+            at_stake=Amount(2_500_000),
+            covered=False,
+            towers=(HeldView(tower=BOB, sequence=7, problem="TooManyWatches: no room"),),
+        ),
+    ),
+    clients=(WatchClientView(wallet=ANN, allowed=True, watches=1, size=1_024, seen_at=NOW, acts=2),),
+    watches=(
+        WatchedView(
+            channel=Digest(b"\x07" * 32),
+            client=ANN,
+            payer=BOB,
+            sequence=3,
+            worth=Amount(7_000_000),
+            received_at=NOW,
+            act_at=UnixTime(NOW + 60),
+            acting=False,
+            trouble="",
+        ),
+    ),
+)
+DISPUTE = DisputeView(
+    award=Digest(b"\x07" * 32),
+    role="requester",
+    peer=BOB,
+    state="open",
+    opened_by_us=True,
+    part=3,
+    round=1,
+    deadline=UnixTime(NOW + 60),
+    finding="wrong result",
+    due=Amount(1_500_000),
+    price=Amount(2_000_000),
+    liability=Amount(400_000),
+    bonds=Amount(800_000),
+    reason="the receipt for part 3 states another output",
+    problem="the cap per day is reached",
+)
 SELLING_NOTHING = ProvideView(
     enabled=False,
     draining=False,
@@ -143,6 +194,7 @@ class FakeNode:
     stake: StakeReport = STAKE
     reputation: ReputationReport = REPUTATION
     bench: ArbiterReport = BENCH
+    watch: WatchReport = WATCH
     cut_read: bool = False
     stopped: bool = False
     watchers: int = 0
@@ -429,6 +481,14 @@ class FakeNode:
             ),
         )
 
+    async def dispute_list(self) -> tuple[DisputeView, ...]:
+        return (DISPUTE,)
+
+    async def dispute_show(self, award: str) -> DisputeView:
+        if not DISPUTE.award.hex().startswith(award):
+            raise ProtocolError(f"no case is about {award}")
+        return DISPUTE
+
     async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
         if auction != "c0ffee":
             return ()
@@ -436,6 +496,35 @@ class FakeNode:
             AccusationView(culprit=ANN, taken=Amount(8_000_000), bounty=Amount(4_000_000), problem=""),
             AccusationView(culprit=BOB, taken=Amount(0), bounty=Amount(0), problem="NothingToSlash"),
         )
+
+    async def watch_show(self) -> WatchReport:
+        return self.watch
+
+    async def watch_add(self, tower: Address) -> WatchReport:
+        new = TowerView(wallet=tower, channels=0, heard_at=None, least=None, trouble="")
+        self.watch = replace(self.watch, towers=(*self.watch.towers, new))
+        return self.watch
+
+    async def watch_remove(self, tower: Address) -> WatchReport:
+        self.watch = replace(self.watch, towers=tuple(each for each in self.watch.towers if each.wallet != tower))
+        return self.watch
+
+    async def watch_allow(self, client: Address) -> WatchReport:
+        new = WatchClientView(wallet=client, allowed=True, watches=0, size=0, seen_at=None, acts=0)
+        self.watch = replace(self.watch, clients=(*self.watch.clients, new))
+        return self.watch
+
+    async def watch_disallow(self, client: Address) -> WatchReport:
+        clients = [replace(each, allowed=each.allowed and each.wallet != client) for each in self.watch.clients]
+        self.watch = replace(self.watch, clients=tuple(clients))
+        return self.watch
+
+    async def watch_drop(self, channel: str) -> WatchReport:
+        left = tuple(each for each in self.watch.watches if not each.channel.hex().startswith(channel))
+        if len(left) == len(self.watch.watches):
+            raise ProtocolError(f"no watched channel begins with {channel!r}")
+        self.watch = replace(self.watch, watches=left)
+        return self.watch
 
     async def stake_show(self) -> StakeReport:
         return self.stake

@@ -17,6 +17,7 @@ from trio.testing import MockClock
 
 from node.api.json_codec import Wei
 from node.api.views.status import NodeStatus, PeerView, TransactionView
+from node.api.views.watch import CoverView, HeldView, TowerView, WatchReport
 from node.app.doctor import chain as chain_checks
 from node.app.doctor import database as database_checks
 from node.app.doctor import machine, reach
@@ -26,6 +27,7 @@ from node.app.doctor.finding import Check, Finding, Patient, Running, look
 from node.app.doctor.keys import check_keys, check_password_file
 from node.app.doctor.machine import check_descriptors, check_disk_speed, check_folder, check_python, check_sandbox
 from node.app.doctor.reach import check_address, check_bootstrap, check_port
+from node.app.doctor.watch import judge_towers
 from node.app.identity import LIFETIME_S
 from node.chain.anvil import open_anvil
 from node.chain.chain import Block
@@ -412,3 +414,52 @@ def test_what_waits_to_be_sent_is_told_with_its_reason() -> None:
     assert late.state == "warning"
     assert "1 of 2 transactions wait" in late.text
     assert "claim $5: gas is too dear" in late.text
+
+
+# ------------------------------------------------------------------------------------------------------- watchtowers
+
+
+def watch_report(*, towers: tuple[str, ...] = (), at_stake: int = 0, problem: str = "") -> WatchReport:
+    """A node with a tower for each trouble, and one channel."""
+    return WatchReport(
+        towers=tuple(
+            TowerView(wallet=Address(bytes([at]) * 20), channels=1, heard_at=None, least=None, trouble=trouble)
+            for at, trouble in enumerate(towers)
+        ),
+        channels=(
+            CoverView(
+                channel=ZERO_DIGEST,
+                payer=Address(bytes(20)),
+                sequence=1,
+                at_stake=Amount(at_stake),
+                covered=not at_stake,
+                towers=tuple(
+                    HeldView(tower=Address(bytes([at]) * 20), sequence=0, problem=problem) for at in range(len(towers))
+                ),
+            ),
+        ),
+        clients=(),
+        watches=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (watch_report(), {}),
+        (watch_report(at_stake=5_000_000), {"none set; $5.00 in 1 channels": "warning"}),
+        (watch_report(towers=("",)), {"1 answer": "ok"}),
+        (watch_report(towers=("", "no answer")), {"no answer": "warning"}),
+        (watch_report(towers=("",), at_stake=5_000_000), {"no tower holds the newest of 1": "warning"}),
+        (
+            watch_report(towers=("",), at_stake=5_000_000, problem="TooSmall: it is"),
+            {"at stake: 000000000000 (TooSmall: it is)": "warning"},
+        ),
+    ],
+)
+def test_what_no_tower_holds_is_told(report: WatchReport, expected: dict[str, str]) -> None:
+    found = judge_towers(report)
+    assert [each.state for each in found] == list(expected.values())
+    for each, words in zip(found, expected, strict=True):
+        assert words in each.text
+        assert each.state == "ok" or each.advice

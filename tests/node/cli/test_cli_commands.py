@@ -13,7 +13,10 @@ from blake3 import blake3
 
 from node.api.evidence import judge_file
 from node.cli.failures import ExitCode
+from node.config.load import load_settings
+from protocol.identity import format_address, parse_address
 from tests.node.api.fake_node import ANN, FakeNode
+from tests.node.api.fake_task import BOB
 from tests.node.cli.cli_lab import Place, running, stoa, write_task
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -214,6 +217,17 @@ def test_who_contradicted_itself_is_accused_and_the_bounty_told(tmp_path: Path) 
         assert "No contradiction" in place.stoa("auctions", "accuse", "3fa4").stdout
 
 
+def test_a_dispute_is_shown_with_its_reason_its_money_and_what_is_in_the_way(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        (case,) = place.json("disputes", "list")
+        assert (case["state"], case["round"], case["due"], case["bonds"]) == ("open", 1, "1500000", "800000")
+        assert place.json("disputes", "show", "0707") == case
+        told = place.stoa("disputes", "show", "0707").stdout
+        for said in ("wrong result", "states another output", "part 3", "1.50", "0.80", "the cap per day is reached"):
+            assert said in told
+        assert place.stoa("disputes", "show", "ffff").exit_code == ExitCode.REFUSED
+
+
 def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
     with running(tmp_path) as place:
         told = place.stoa("stake", "status").stdout
@@ -264,6 +278,29 @@ def test_an_arbiters_tickets_are_bought_given_up_and_paid_back(tmp_path: Path) -
             assert place.stoa("arbiter", *wrong).exit_code == ExitCode.USAGE
 
 
+def test_towers_and_clients_come_and_go_and_the_configuration_keeps_them(tmp_path: Path) -> None:
+    config = tmp_path / "stoa.toml"
+    config.write_text(f'[node]\ndata_dir = "{tmp_path}"\n')
+    third = "0x52908400098527886E0F7030069857D2E4169EE7"
+    with running(tmp_path) as place:
+        told = place.stoa("watch", "list").stdout
+        assert "$2.50" in told
+        assert "TooManyWatches" in told
+        assert "acts at" in told
+        assert len(place.json("watch", "add", third)["towers"]) == 2
+        assert load_settings(config).watchtower.towers == (BOB, parse_address(third))
+        assert place.json("watch", "remove", third)["towers"][0]["channels"] == 1
+        assert load_settings(config).watchtower.towers == (BOB,)
+        place.stoa("watch", "allow", third)
+        assert load_settings(config).watchtower.clients == (ANN, parse_address(third))
+        place.stoa("watch", "disallow", format_address(ANN))
+        assert load_settings(config).watchtower.clients == (parse_address(third),)
+        assert place.stoa("watch", "add", "0x12").exit_code == ExitCode.USAGE
+        assert place.stoa("watch", "drop", "ff").exit_code == ExitCode.REFUSED
+        assert place.json("watch", "drop", "0707")["watches"] == []
+        assert "No channel is watched here" in place.stoa("watch", "list").stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -271,9 +308,11 @@ def test_an_arbiters_tickets_are_bought_given_up_and_paid_back(tmp_path: Path) -
         ("stake", "status"),
         ("reputation", "show"),
         ("arbiter", "status"),
+        ("watch", "list"),
         ("peers", "list"),
         ("channels", "list"),
         ("escrows",),
+        ("disputes", "list"),
         ("wallet", "show"),
         ("earnings",),
         ("provide", "--show"),
@@ -410,6 +449,8 @@ def test_help_and_completion_load_none_of_the_node(tmp_path: Path) -> None:
 COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
     "reputation show", "reputation anchor", "reputation prove", "reputation verify",
+    "watch list", "watch add", "watch remove", "watch allow", "watch disallow", "watch drop",
+    "disputes list", "disputes show",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "arbiter status", "arbiter enlist", "arbiter resign", "arbiter collect",
     "peers list", "peers connect", "task submit", "task plan", "task list", "task show", "task watch", "task cancel",

@@ -13,6 +13,7 @@ import trio
 
 from node.app.contract_chain import ContractChain
 from node.app.stake_chain import contract_stakes
+from node.app.watch_chain import ContractWatch
 from node.chain.anvil import open_anvil
 from node.chain.chain import Chain, open_chain
 from node.chain.deployment import Deployment
@@ -28,6 +29,9 @@ from node.payments.flow import Flow
 from node.payments.payments import Payments, open_payments
 from node.payments.ports import JudgeClaim
 from node.payments.settings import PaymentSettings
+from node.payments.watch.ports import WatchParts
+from node.payments.watch.settings import WatchSettings
+from node.payments.watch.store import WATCH_SCHEMA
 from node.storage.chain import Entry
 from node.storage.journal import Journal
 from node.storage.machine_log import OpenStreams
@@ -154,6 +158,18 @@ class CrashingJournal(Journal):
         return seq
 
 
+class Countdown:
+    """Has a node crash at a commit: what it brought is durable, and nobody has heard of that."""
+
+    def __init__(self, commits: int) -> None:
+        self._left = commits
+
+    def __call__(self, _seconds: float, _jobs: int) -> None:
+        self._left -= 1
+        if not self._left:
+            raise Crash
+
+
 @dataclass
 class Party:
     """One node, as far as money goes."""
@@ -197,12 +213,23 @@ class World:
         settings: PaymentSettings = SETTINGS,
         judge: JudgeClaim | None = None,
         crash_after: int | None = None,
+        crash_at_commit: int | None = None,
+        watch: WatchSettings | None = None,
     ) -> AsyncGenerator[Party, None]:
-        """Start the node of `name` on its own folder, which it finds as it was left."""
+        """Start the node of `name` on its own folder, which it finds as it was left.
+
+        With `crash_after` it is gone once so many records were appended, with `crash_at_commit` at that commit.
+        """
         key, chain, deployment = key_of(name), self.chain, self.deployment
         async with AsyncExitStack() as stack:
             storage = await stack.enter_async_context(
-                open_storage(self.folder / name, clock=CLOCK, projections=[OpenStreams()], schema_parts=[CHAIN_SCHEMA])
+                open_storage(
+                    self.folder / name,
+                    clock=CLOCK,
+                    projections=[OpenStreams()],
+                    schema_parts=[CHAIN_SCHEMA, WATCH_SCHEMA],
+                    on_commit=None if crash_at_commit is None else Countdown(crash_at_commit),
+                )
             )
             if crash_after is not None:
                 journal = CrashingJournal(storage.journal, crash_after)
@@ -245,6 +272,7 @@ class World:
                     chain_id=deployment.chain_id,
                     judge=judge,
                     stake_chain=contract_stakes(chain, gateway),
+                    watch=WatchParts(chain=ContractWatch(gateway), signer=signer, settings=watch or WatchSettings()),
                     on_flow=flows.append,
                 )
             )

@@ -15,14 +15,14 @@ from node.wallet.errors import UndeclaredSpend
 from node.wallet.keystore import WalletKey
 from node.wallet.secret import Secret
 from node.wallet.signer import Signer, open_signer
-from protocol.channel.objects import Voucher
+from protocol.channel.objects import ChannelKey, Voucher, channel_id
 from protocol.errors import StorageError
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, ContentDigest, Digest
 from protocol.market.objects import Award
 from protocol.signing.ecdsa import address_of
 from protocol.signing.eip712 import digest, type_string
 from protocol.signing.keccak import keccak256
-from protocol.signing.signed import signer_of
+from protocol.signing.signed import Signed, signer_of
 from protocol.spending import Cap, Spend, SpendingCapExceeded, SpendingCaps, SpendingEvent
 from protocol.task.objects import Acceptance, Receipt
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
@@ -138,6 +138,25 @@ async def test_what_promises_money_is_refused_by_the_plain_method() -> None:
                 signer.sign(value)
         with pytest.raises(UndeclaredSpend):
             await signer.sign_agreed(voucher(1), Spend(account=ZERO_DIGEST, total=Amount(0), peer=PROVIDER))
+
+
+async def test_a_voucher_is_signed_as_payee_only_where_that_is_no_payment() -> None:
+    key = ChannelKey(payer=PROVIDER, signer=PROVIDER, payee=ME, token=SCOPE.token, counter=1)
+    voucher = Voucher(channel=channel_id(key), sequence=1, cumulative=Amount(10**9), held=Amount(0), holds=ZERO_DIGEST)
+    ledger = Ledger()
+    async with signing(ledger) as signer:
+        signature = signer.sign_as_payee(voucher, key)
+        assert signer_of(SCOPE.channel_domain, Signed(voucher, signature)) == ME
+        assert ledger.events == []
+        for other in (
+            replace(key, counter=2),
+            replace(key, payee=PROVIDER),
+            replace(key, signer=ME),
+            replace(key, payer=ME),
+        ):
+            named = voucher if other.counter == 2 else replace(voucher, channel=channel_id(other))
+            with pytest.raises(UndeclaredSpend):
+                signer.sign_as_payee(named, other)
 
 
 async def test_an_escrow_award_its_funding_and_its_acceptances_count_once() -> None:

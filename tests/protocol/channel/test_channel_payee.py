@@ -63,7 +63,7 @@ from protocol.channel.receiving import (
     SubmitPresent,
     VoucherReceived,
 )
-from protocol.channel.watch import WatchOrder, is_needed, verify_watch_order
+from protocol.channel.watch import WatchOrder, verify_watch_order
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.signing.ecdsa import BadSignature, sign
 from protocol.signing.eip712 import digest
@@ -405,13 +405,6 @@ def test_a_watchtower_order_is_checked_as_the_chain_would() -> None:
     ):
         with pytest.raises(error):
             verify_watch_order(DOMAIN, bad)
-    for exiting, claimed, presented, needed in (
-        (False, 0, 0, False),
-        (True, 15, 3, True),
-        (True, 14, 4, True),
-        (True, 15, 4, False),
-    ):
-        assert is_needed(order, is_exiting=exiting, claimed=Amount(claimed), presented=presented) is needed
 
 
 AMOUNTS = st.sampled_from([0, 1, 2, 19, 20, 21, 22, 30, 31, 32, 33, 67, 68, 100]) | st.integers(0, 100)

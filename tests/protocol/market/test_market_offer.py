@@ -13,6 +13,7 @@ from protocol.market.offer import (
     BadShare,
     CheckedOffer,
     ContentMismatch,
+    CourtBounds,
     FeeWithoutCourt,
     ManifestMismatch,
     NoBudget,
@@ -67,6 +68,32 @@ def check(offer: Any, **changes: Any) -> CheckedOffer:
         "taste": TASTE,
     }
     return check_offer(DOMAIN, signed_offer(offer), **(arguments | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, None),
+        ({"dispute_fee": 9}, "is named takes"),
+        ({"dispute_fee": 21}, "is named takes"),
+        ({"dispute_fee": 20, "budget": 40}, None),
+        ({"dispute_fee": 20, "budget": 39}, "L4"),
+        ({"resolve_within": 299}, "needs 300"),
+    ],
+)
+def test_an_offer_that_names_the_court_and_can_have_no_case_is_not_read(
+    changes: dict[str, int], problem: str | None
+) -> None:
+    bounds = CourtBounds(address=ARBITER, least_fee=Amount(10), greatest_fee=Amount(20), min_resolve_within=300)
+    given = {"parts": 2, "budget": 1_000, "dispute_fee": 10, "resolve_within": 300}
+    offer, manifest = make_offer(**(given | changes)), encode(make_manifest(2))
+    for taste in (replace(TASTE, court=bounds), replace(TASTE, court=replace(bounds, address=TOKEN))):
+        is_its_court = taste.court is not None and taste.court.address == ARBITER
+        if problem is None or not is_its_court:
+            check(offer, manifest=manifest, taste=taste)
+        else:
+            with pytest.raises(NotToTaste, match=problem):
+                check(offer, manifest=manifest, taste=taste)
 
 
 @pytest.mark.parametrize("changes", [{"bond": 1}, {"min_stake": 1}, {"liability": 1}])
