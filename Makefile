@@ -57,6 +57,7 @@ test-contracts: setup ## Contracts: fuzz and invariants by forge, every entry po
 	@forge coverage --no-match-path '*{Invariants,Gas}*' --report lcov --report-file .cache/coverage.lcov >.cache/coverage.log 2>&1 \
 		|| { tail -40 .cache/coverage.log; exit 1; }
 	@$(PYTHON) scripts/toolchain/coverage_gate.py .cache/coverage.lcov
+	@rm -rf contracts/.cache # Ape lays libraries there, then looks at 500 files at most, and may miss our own
 	@ape test tests/contracts -q
 
 test-python: setup-test ## Protocol, node, examples, deploy

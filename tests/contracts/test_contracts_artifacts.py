@@ -18,6 +18,7 @@ from protocol.units import Amount, UnixTime
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("Escrow", "PaymentChannel", "TestToken")
+OTHERS = ("Reputation", "DisputeArbiter", "Bench", "Guardian")
 STRUCTS = ("Award", "Start", "Receipt", "Acceptance", "Voucher", "Close", "Settlement", "Verdict")
 
 
@@ -39,7 +40,7 @@ def test_the_code_hash_of_an_artifact_is_that_of_a_deployment(desk: Desk, name: 
     assert code_hash(code[:100] + flipped + code[101:], artifact) != artifact["codeHash"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *OTHERS])
 def test_an_artifact_has_the_interface_that_ape_compiles(project: Any, name: str) -> None:
     artifact = json.loads((ROOT / f"node/chain/artifacts/{name}.json").read_text())
     compiled = json.loads(project.contracts[name].model_dump_json())["abi"]

@@ -77,8 +77,15 @@ def stop(context: typer.Context) -> None:
 
 
 @app.command(cls=StoaCommand)
-def deploy(context: typer.Context, *, rpc_url: RpcUrl = None) -> None:
+def deploy(
+    context: typer.Context,
+    *,
+    court: Annotated[bool, typer.Option("--court", help="Deploy a court, too, and let requesters name it.")] = False,
+    rpc_url: RpcUrl = None,
+) -> None:
     """Deploy the contracts anew on a running local chain and write deployments.json. Nodes must be started again.
+
+    With a court, providers need stake for tasks above the buyer's threshold, and disputes need arbiters' tickets.
 
     Example:
       stoa chain deploy --rpc-url http://127.0.0.1:8545
@@ -87,7 +94,7 @@ def deploy(context: typer.Context, *, rpc_url: RpcUrl = None) -> None:
     settings = settings_of(options)
     files = LocalChainFiles(settings.node.data_dir)
     url = rpc_url or settings.chain.endpoint
-    deployment = trio.run(lambda: deploy_local(url, terms=TERMS, path=files.deployments))
+    deployment = trio.run(lambda: deploy_local(url, court=court, terms=TERMS, path=files.deployments))
     _tell(options, url, files.deployments, deployment)
 
 
@@ -159,8 +166,9 @@ def _tell(options: Options, url: str, path: Path, deployment: Deployment) -> Non
         "token": format_address(deployment.token),
         "escrow": format_address(deployment.escrow),
         "payment_channel": format_address(deployment.payment_channel),
+        "court": format_address(deployment.court) if deployment.has_court else None,
     }
     if options.json_output:
         print_document(dict(document))
     else:
-        new_console().print(facts(*((name.replace("_", " "), str(value)) for name, value in document.items())))
+        new_console().print(facts(*((name.replace("_", " "), str(value)) for name, value in document.items() if value)))

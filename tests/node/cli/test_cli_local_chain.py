@@ -15,7 +15,7 @@ from node.chain.deployment import load_deployment
 from node.chain.rpc import hexed, open_rpc, quantity
 from node.wallet.keystore import create_wallet
 from node.wallet.keystore_v3 import ScryptCost
-from protocol.identity import Address
+from protocol.identity import ZERO_ADDRESS, Address, format_address
 from tests.node.cli.cli_lab import stoa
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +62,11 @@ def test_a_local_chain_keeps_its_state_over_a_restart(tmp_path: Path) -> None:
     try:
         assert {**first, "rpc_url": ""} == {**second, "rpc_url": ""}
         assert trio.run(tokens_of, second["rpc_url"], tmp_path, wallet) == 13_500_000
+        assert second["court"] is None
+        told = stoa("--data-dir", str(tmp_path), "chain", "deploy", "--court", "--rpc-url", second["rpc_url"])
+        made = load_deployment(tmp_path / "deployments.json")
+        assert made.arbiter == made.court != ZERO_ADDRESS
+        assert format_address(made.court) in told.output.replace("\n", "")
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_TIMEOUT_S) == 0
     finally:
