@@ -6,7 +6,9 @@ interface Vm {
     function assume(bool condition) external pure;
     function prank(address sender) external;
     function warp(uint256 timestamp) external;
+    function roll(uint256 number) external;
     function store(address target, bytes32 slot, bytes32 value) external;
+    function load(address target, bytes32 slot) external view returns (bytes32);
 }
 
 /// @dev What halmos makes up for us: values that stand for all values of their type.
@@ -14,6 +16,7 @@ interface Svm {
     function createUint(uint256 bits, string calldata name) external returns (uint256);
     function createAddress(string calldata name) external view returns (address);
     function createBytes(uint256 length, string calldata name) external returns (bytes memory);
+    function enableSymbolicStorage(address target) external;
 }
 
 /// @dev A token that only counts, modulo 2^256, and never refuses. So an entry that pays out what it doesn't have isn't saved by
