@@ -65,7 +65,8 @@ def market_terms(settings: Settings, chain: Chain, court: CourtTerms | None = No
     dispute_fee = Amount(0)
     if court is not None and names_court(chain):
         dispute_fee = _dispute_fee(settings, court)
-        resolve = max(resolve, court.min_resolve_within)
+        # A case is opened a while after its claim is disputed: then there must still be the court's least left.
+        resolve = max(resolve, court.min_resolve_within + pace)
     has_stakes, has_arbiter = chain.deployment.has_stakes, chain.deployment.arbiter != ZERO_ADDRESS
     return MarketTerms(
         token=chain.deployment.token,
