@@ -59,7 +59,7 @@ async def test_a_task_names_the_court_if_its_parts_cost_as_much_as_a_dispute(
 
 def test_offers_reserve_the_least_fee_and_give_the_court_its_time() -> None:
     terms = terms_of(Settings(), chain(), COURT)
-    assert (terms.arbiter, terms.dispute_fee, terms.resolve_within) == (NAMES[4], FEE, 600)
+    assert (terms.arbiter, terms.dispute_fee, terms.resolve_within) == (NAMES[4], FEE, 600 + terms.pace)
     settings = Settings.model_validate({"requester": {"dispute_fee": "0.50", "resolve_within_s": 900}})
     terms = terms_of(settings, chain(), COURT)
     assert (terms.dispute_fee, terms.resolve_within) == (500_000, 900)
