@@ -35,6 +35,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 PREFIX: Final = "seat/"
 PLACE: Final = "arbitration.place"
+RETRY_S: Final = 1.0
 PLACE_EVERY: Final = 64
 """Marks. What is read again after a crash is known already."""
 
@@ -103,11 +104,11 @@ class Arbiter:
         while True:
             match await facts.receive():
                 case Told(fact=fact):
-                    await self._hear(fact)
+                    await self._insist(lambda fact=fact: self._hear(fact))
                 case Mark(place=place):
                     marks += 1
                     if marks % PLACE_EVERY == 1:
-                        await self._cursors.set(PLACE, place)
+                        await self._insist(lambda place=place: self._cursors.set(PLACE, place))
                 case Rewound(to=to):
                     log.warning("court.rewound", to=to)
 
@@ -117,6 +118,15 @@ class Arbiter:
         peers.serve(SEALS_METHOD, self._on_seals, max_request=NOTICE_MAX_BYTES)
         peers.serve(OPENINGS_METHOD, self._on_openings, max_request=NOTICE_MAX_BYTES)
         peers.serve(EVIDENCE_METHOD, self._on_evidence, max_request=DOSSIER_MAX_BYTES)
+
+    async def _insist(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do what may not be left out, though the chain is away or the disk is full."""
+        while True:
+            try:
+                return await act()
+            except TransientError as error:
+                log.warning("court.fact_waits", reason=str(error))
+                await self._room.clock.sleep(RETRY_S)
 
     async def _hear(self, fact: CaseFact) -> None:
         match fact:
@@ -149,7 +159,7 @@ class Arbiter:
 
     async def _run(self, sitting: Sitting, machine: SeatLog) -> None:
         await sitting.run()
-        await machine.close()
+        await self._insist(machine.close)
         key = (machine.context.matter.award, machine.context.round)
         if self._sittings.get(key) is sitting:
             del self._sittings[key]

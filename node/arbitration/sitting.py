@@ -21,7 +21,7 @@ from protocol.dispute.case import Round, Stage
 from protocol.dispute.exchange import Settlement
 from protocol.dispute.messages import Dossier, OpeningsNotice, SealsNotice
 from protocol.dispute.objects import Finding, Vote
-from protocol.errors import ChainRejected, TransientError
+from protocol.errors import ChainRejected, ProtocolError, TransientError
 from protocol.identity import Address, Digest
 from protocol.units import UnixTime
 
@@ -99,7 +99,7 @@ class Sitting:
                     return
                 elif committee is None and self._is_redraw_due(held, now):
                     await self._send("court.draw_requested", court.draw(self._award))
-            except (TransientError, ChainRejected) as error:
+            except (TransientError, ChainRejected, ProtocolError) as error:
                 log.info("court.waits", award=self._award.hex(), reason=str(error))
             await self._room.clock.sleep(pause_s)
 
@@ -143,7 +143,7 @@ class Sitting:
                     await self._send("court.settled", sending)
                 elif now >= after(held, OPEN_AT):
                     await self._on_chain(held, now, talk, vote)
-            except (TransientError, ChainRejected) as error:
+            except (TransientError, ChainRejected, ProtocolError) as error:
                 log.info("court.step_waits", award=self._award.hex(), reason=str(error))
             await room.clock.sleep(room.look_s)
 

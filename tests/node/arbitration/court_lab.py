@@ -149,6 +149,7 @@ class FakeCourthouse:
 
     async def opening_of(self, award: Digest) -> CaseOpened | None:
         await trio.lowlevel.checkpoint()
+        self._hall.check()
         return self._hall.opened
 
     async def round_of(self, award: Digest) -> Round:

@@ -206,6 +206,18 @@ async def test_the_chain_goes_away_in_the_middle(tmp_path: Path, autojump_clock:
     assert lab.hall.round.stage is Stage.AGREED
 
 
+async def test_an_appeal_that_is_told_while_the_chain_is_away_is_heard_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    lab = with_both_sides(open_case(tmp_path, make_papers(output=b"forged"), arbiters="abcdefghijk"))
+    lab.hall.away = True
+    async with lab.sitting():
+        await trio.sleep(8)
+        lab.hall.away = False
+        await lab.wait_over()
+    assert lab.hall.round.stage is Stage.AGREED
+
+
 async def test_a_machine_that_is_busy_tries_again(tmp_path: Path, autojump_clock: MockClock) -> None:
     lab = with_both_sides(open_case(tmp_path, make_papers(output=b"forged")))
     lab.runners["a"].fails = Away("all workers are taken")
