@@ -124,7 +124,8 @@ class ProviderStakes:
 
     def views(self) -> tuple[StakeView, ...]:
         """Return the awards that stake of this wallet answers for, or is to be freed of."""
-        return tuple(provider_view(award_id, account.state) for award_id, account in self._ledger.accounts.items())
+        accounts = self._ledger.accounts.items()
+        return tuple(provider_view(each, one.state) for each, one in accounts if not machine_of.is_settled(one.state))
 
     async def on_fact(self, fact: Fact) -> bool:
         """Take a fact about an award that this wallet's stake answers for."""
