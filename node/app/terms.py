@@ -10,7 +10,7 @@ from node.chain.profile import GWEI, ChainProfile, profile_named
 from node.config.settings import Settings
 from node.execution.settings import ExecutionSettings
 from node.feedback.writing import FeedbackTerms
-from node.market.requester import MarketTerms
+from node.market.drafting import MarketTerms
 from node.payments.settings import PaymentSettings
 from node.reputation.anchoring import AnchorTerms
 from protocol.dispute.party import Attitude

@@ -16,6 +16,7 @@ from node.market.auditing import LocalReferee, ReceiptAuditor
 from node.market.bidding_run import BidderRoom
 from node.market.case_book import CaseBook
 from node.market.delivery_run import DeliveryContext, ProviderRoom
+from node.market.drafting import MarketTerms
 from node.market.earning_table import EarningTable
 from node.market.gossip import GossipPeers, MarketGossip
 from node.market.misconduct import MisconductBook
@@ -23,7 +24,7 @@ from node.market.ports import Court, PayeeRails, PayerRails, Peers, Sandbox, Sel
 from node.market.provider import Provider, ProviderParts, open_provider
 from node.market.purchase_run import PurchaseContext, RequesterRoom
 from node.market.quoting import SellingTerms
-from node.market.requester import MarketTerms, Requester, RequesterParts, open_requester
+from node.market.requester import Requester, RequesterParts, open_requester
 from node.market.task_table import TaskTable, find_purchase_of_award
 from node.operations.clock import Clock
 from node.operations.randomness import RandomSource

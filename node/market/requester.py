@@ -1,6 +1,5 @@
 """The requester's side of the market: auctions tasks, and sees each one to its end."""
 
-import math
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from node.market.auction_run import AuctionRoom, AuctionRun, auction_machine
 from node.market.auditing import ReceiptAuditor
 from node.market.comparing import COMPARISON, Comparer, ComparisonContext, ComparisonLog, SlotWinners
 from node.market.containment import run_contained
+from node.market.drafting import MarketTerms, draft_offer
 from node.market.gossip import MarketGossip
 from node.market.hiring import ThirdNode
 from node.market.ports import NotIntroduced, Peers, Referee, Sellers
@@ -33,11 +33,10 @@ from node.operations.randomness import RandomSource
 from node.storage.machine_log import MAX_RECORD_BYTES, Journal, load_machine, open_machine, open_machines
 from node.storage.restoration import latest_restoration
 from protocol.errors import ProtocolError, StoaError, TransientError
-from protocol.identity import ZERO_ADDRESS, Address, Digest, PeerId
+from protocol.identity import Address, Digest, PeerId
 from protocol.market.auction_states import Decided, Failed
 from protocol.market.messages import BidAnnouncement, CommitmentAnnouncement, MarketMessage, OfferAnnouncement
 from protocol.market.objects import Offer
-from protocol.market.offer import check_offer_terms, has_court_size, manifest_digest
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import purchase
 from protocol.task.messages import (
@@ -51,10 +50,9 @@ from protocol.task.messages import (
     StartNotice,
 )
 from protocol.task.objects import Receipt
-from protocol.task.pricing import check_rates, rates_digest
 from protocol.task.purchase import latest_payment
-from protocol.task.verification import Verification, copies_of, verification_digest
-from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime
+from protocol.task.verification import Verification
+from protocol.units import BasisPoints
 from protocol.wire.codec import decode, decode_as, encode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -70,35 +68,6 @@ _UnderAward: TypeAlias = purchase.Funding | purchase.Awaiting | purchase.Running
 
 class UnknownTask(ProtocolError):
     """No task of this node has that id, or none that is still open."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketTerms:
-    """What every offer of this node says, whatever the task.
-
-    Attributes:
-        token: What is paid in.
-        arbiter: Who judges tasks whose parts cost no less than `dispute_fee` (L4); zero for nobody.
-        liability_bps: Provider's liability, of budgets above `liability_above`.
-        liability_above: Largest budget without liability.
-        bond: What a bidder loses for two commitments.
-        min_stake: Least free stake of a bidder.
-        dispute_fee: Reserved for a committee, if there is an arbiter; zero if it judges for nothing.
-        split_bps: The provider's share of a claim that nobody judges.
-        pace: Time to claim, to dispute and to answer; the network's profile sets what is safe.
-        resolve_within: Time to judge.
-    """
-
-    token: Address
-    arbiter: Address
-    liability_bps: BasisPoints
-    liability_above: Amount = Amount(0)
-    bond: Amount = Amount(0)
-    min_stake: Amount = Amount(0)
-    dispute_fee: Amount
-    split_bps: BasisPoints
-    pace: Seconds
-    resolve_within: Seconds
 
 
 class AwardOver(ProtocolError):
@@ -263,49 +232,14 @@ class Requester:
 
     def draft(self, wish: Wish) -> Offer:
         """Return the offer but for its rail."""
-        terms, now = self._parts.terms, self._parts.clock.unix_time()
-        # `commit_by` is the last second that counts (C7): the window is open until its end.
-        commit_by = math.ceil(now + wish.commit_window_s) - 1
-        reveal_by = commit_by + max(1, math.ceil(wish.reveal_window_s))
-        check_rates(wish.rates, wish.manifest)
-        is_above = wish.budget > terms.liability_above
-        liability = Amount(-(-wish.budget * terms.liability_bps // WHOLE) if is_above else 0)
-        has_arbiter = terms.arbiter != ZERO_ADDRESS and has_court_size(
-            wish.budget, max(1, len(wish.manifest.parts)), terms.dispute_fee
+        parts = self._parts
+        return draft_offer(
+            parts.terms,
+            wish,
+            requester=parts.purchases.signing.address,
+            now=parts.clock.unix_time(),
+            salt=Digest(parts.random.bytes(32)),
         )
-        offer = Offer(
-            requester=self._parts.purchases.signing.address,
-            token=terms.token,
-            rail=terms.token,  # until it is chosen
-            arbiter=terms.arbiter if has_arbiter else ZERO_ADDRESS,
-            manifest=manifest_digest(encode(wish.manifest)),
-            engine=wish.manifest.engine,
-            rates=rates_digest(wish.rates),
-            verification=verification_digest(wish.verification),
-            format=wish.format,
-            parts=len(wish.manifest.parts),
-            copies=copies_of(wish.verification),
-            w_price=wish.w_price,
-            w_reputation=wish.w_reputation,
-            w_speed=wish.w_speed,
-            max_bidders=wish.max_bidders,
-            split_bps=terms.split_bps,
-            budget=wish.budget,
-            bond=terms.bond,
-            min_stake=terms.min_stake,
-            liability=liability if has_arbiter else Amount(0),  # nobody else could take it (LK4)
-            dispute_fee=terms.dispute_fee if has_arbiter else Amount(0),
-            max_eta=wish.max_eta,
-            start_within=wish.start_within,
-            pace=terms.pace,
-            resolve_within=terms.resolve_within,
-            commit_by=UnixTime(commit_by),
-            reveal_by=UnixTime(reveal_by),
-            expires=UnixTime(reveal_by + wish.standby_for_s),
-            salt=Digest(self._parts.random.bytes(32)),
-        )
-        check_offer_terms(offer)
-        return offer
 
     async def submit(self, wish: Wish, offer: Offer | None = None) -> Digest:
         """Open the auction of a task whose blobs are all in the store, and return the task's id.

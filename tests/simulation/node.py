@@ -12,9 +12,9 @@ import trio
 
 from node.app.judging import make_judge
 from node.app.trading import Trading, TradingParts, open_trading, projections
+from node.market.drafting import MarketTerms
 from node.market.ports import PartRun
 from node.market.quoting import SellingTerms
-from node.market.requester import MarketTerms
 from node.operations.clock import TrioClock
 from node.operations.randomness import SeededRandomSource
 from node.payments.payments import Payments, open_payments

@@ -16,12 +16,13 @@ from blake3 import blake3
 from node.app.telemetry.witness import Witness
 from node.app.trading import TradingParts, open_trading, projections
 from node.market.delivery_run import DeliveryContext
+from node.market.drafting import MarketTerms
 from node.market.gossip import MarketGossip
 from node.market.ports import PartRun, Sellers
 from node.market.provider import Provider
 from node.market.purchase_run import PurchaseContext
 from node.market.quoting import SellingTerms
-from node.market.requester import MarketTerms, Requester
+from node.market.requester import Requester
 from node.market.wish import Wish
 from node.operations.clock import TrioClock
 from node.operations.randomness import SeededRandomSource
