@@ -3,14 +3,14 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 import trio
 
 from node.arbitration.conversation import NOTICE_MAX_BYTES
 from node.arbitration.gathering import DOSSIER_MAX_BYTES
-from node.arbitration.ports import Mark, Rewound, Told
+from node.arbitration.ports import Cursors, Mark, Rewound, Told
 from node.arbitration.room import SEAT, ArbiterRoom, NotSeatedYet, SeatLog
 from node.arbitration.sitting import Sitting
 from node.storage.errors import ConcurrentAppend
@@ -38,18 +38,6 @@ PLACE: Final = "arbitration.place"
 RETRY_S: Final = 1.0
 PLACE_EVERY: Final = 64
 """Marks. What is read again after a crash is known already."""
-
-
-class Cursors(Protocol):
-    """Small durable values by name."""
-
-    async def get(self, name: str) -> bytes | None:
-        """Return a value, None if it was never set."""
-        ...
-
-    async def set(self, name: str, value: bytes | None) -> None:
-        """Set it durably."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,18 +54,6 @@ class Escrows(Protocol):
         ...
 
 
-class Cursors(Protocol):
-    """Small named values, kept durably."""
-
-    async def get(self, name: str) -> bytes | None:
-        """Return a value, None if it was never set."""
-        ...
-
-    async def set(self, name: str, value: bytes | None) -> None:
-        """Set a value durably."""
-        ...
-
-
 class Keeping(Protocol):
     """The blob store."""
 

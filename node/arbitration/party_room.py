@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.arbitration.case_files import CaseFiles
-from node.arbitration.party_ports import Cursors, Escrows, Keeping, PartyPapers, Subject
-from node.arbitration.ports import Courthouse, Peers
+from node.arbitration.party_ports import Escrows, Keeping, PartyPapers, Subject
+from node.arbitration.ports import Courthouse, Cursors, Peers
 from node.operations.clock import Clock
 from protocol.dispute.messages import Dossier
 from protocol.dispute.party import Attitude, File, Open

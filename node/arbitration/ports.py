@@ -230,6 +230,18 @@ class Papers(Protocol):
         ...
 
 
+class Cursors(Protocol):
+    """Small named values, kept durably."""
+
+    async def get(self, name: str) -> bytes | None:
+        """Return a value, None if it was never set."""
+        ...
+
+    async def set(self, name: str, value: bytes | None) -> None:
+        """Set a value durably."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CourtTerms:
     """What the court asks for: constants of the contract.

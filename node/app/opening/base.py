@@ -18,6 +18,7 @@ from node.config.settings import Settings
 from node.operations.clock import Clock
 from node.operations.randomness import RandomSource
 from node.operations.tracing import Tracer, open_tracer
+from node.storage.machine_log import select_open_streams
 from node.storage.storage import Storage, open_storage
 from node.wallet.calls import SigningScope
 from node.wallet.host_key import HostKey, open_host_key
@@ -39,6 +40,10 @@ class Base:
     chain: Chain
     deployment: Deployment
     witness: Witness
+
+    async def open_streams(self, prefix: str) -> tuple[str, ...]:
+        """Return the streams that a restart has to take up."""
+        return await self.storage.read.query(lambda connection: select_open_streams(connection, prefix))
 
 
 async def open_node_tracer(stack: AsyncExitStack, settings: Settings) -> Tracer | None:

@@ -31,7 +31,6 @@ from node.networking.directory import Directory
 from node.networking.network import Network
 from node.operations.health import HealthRegistry
 from node.storage.health import check_database, check_room
-from node.storage.machine_log import select_open_streams
 from protocol.errors import ConfigError
 from protocol.units import BasisPoints, UnixTime
 
@@ -47,11 +46,6 @@ async def _open_arbiter(
             "arbiter.enabled is true, and this network has no court",
             advice="set it to false, or name a deployment with a court in chain.deployments",
         )
-    storage = base.storage
-
-    async def open_streams(prefix: str) -> tuple[str, ...]:
-        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
-
     room = ArbiterRoom(
         court=court,
         peers=peers,
@@ -61,7 +55,9 @@ async def _open_arbiter(
         random=base.random,
         block_time_s=base.chain.profile.block_time_s,
     )
-    return await stack.enter_async_context(open_arbiter(room, storage.journal, open_streams, storage.cursors))
+    return await stack.enter_async_context(
+        open_arbiter(room, base.storage.journal, base.open_streams, base.storage.cursors)
+    )
 
 
 async def open_market(

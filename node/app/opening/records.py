@@ -19,7 +19,6 @@ from node.chain.erc8004 import FeedbackRegistry
 from node.feedback.writing import FeedbackWriter
 from node.reputation.anchoring import Anchors
 from node.reputation.conduct import Reputations
-from node.storage.machine_log import select_open_streams
 from protocol.identity import ZERO_ADDRESS, Address
 
 
@@ -61,15 +60,12 @@ async def _open_anchors(stack: AsyncExitStack, base: Base, peers: WalletPeers, m
     storage = base.storage
     opinions = Reputations(storage.journal, storage.read)
 
-    async def open_streams(prefix: str) -> tuple[str, ...]:
-        return await storage.read.query(lambda connection: select_open_streams(connection, prefix))
-
     async def scores(limit: int) -> Mapping[Address, int]:
         return {each.provider: each.reputation for each in await opinions.all(limit)}
 
     anchors = Anchors(
         journal=storage.journal,
-        open_streams=open_streams,
+        open_streams=base.open_streams,
         chain=ContractScores(base.chain, money.gateway.reputation, money.contracts.is_gas_cheap),
         peers=peers,
         wallet=base.signer.address,

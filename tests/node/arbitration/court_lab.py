@@ -40,6 +40,7 @@ from protocol.task.pricing import Rates, Usage, rates_digest
 from protocol.task.receipt import Progress, Terms, amount_due
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 from protocol.wire.codec import decode, encode
+from tests.samples import sample_award, sample_offer
 
 EPOCH = UnixTime(1_800_000_000)
 TIME = Seconds(240)
@@ -475,7 +476,7 @@ def make_papers(*, output: bytes = OUTPUT, fuel: int = FUEL) -> Papers:
 
 
 def make_offer(manifest: bytes) -> Offer:
-    return Offer(
+    return sample_offer(
         requester=REQUESTER.address,
         token=Address(b"\x70" * 20),
         rail=MARKET.verifying_contract,
@@ -483,55 +484,38 @@ def make_offer(manifest: bytes) -> Offer:
         manifest=manifest_digest(manifest),
         engine=ENGINE,
         rates=rates_digest(RATES),
-        verification=ZERO_DIGEST,
         format=0,
         parts=3,
-        copies=1,
         w_price=BasisPoints(5000),
         w_reputation=BasisPoints(3000),
         w_speed=BasisPoints(2000),
         max_bidders=16,
-        split_bps=BasisPoints(5000),
         budget=Amount(300_000),
-        bond=Amount(0),
-        min_stake=Amount(0),
         liability=Amount(60_000),
         dispute_fee=Amount(5_000),
-        max_eta=Seconds(60),
         start_within=Seconds(30),
-        pace=Seconds(60),
         resolve_within=TIME,
         commit_by=EPOCH,
         reveal_by=EPOCH,
         expires=EPOCH,
-        salt=ZERO_DIGEST,
     )
 
 
 def make_award(offer: Digest) -> Award:
-    return Award(
+    return sample_award(
         offer=offer,
-        roll=ZERO_DIGEST,
-        bids=ZERO_DIGEST,
         requester=REQUESTER.address,
         provider=PROVIDER.address,
         token=Address(b"\x70" * 20),
         rail=MARKET.verifying_contract,
-        channel=ZERO_DIGEST,
         arbiter=COURT.verifying_contract,
-        slot=0,
-        attempt=0,
-        first_part=0,
         parts=3,
         price=Amount(300_000),
         liability=Amount(60_000),
         dispute_fee=Amount(5_000),
-        split_bps=BasisPoints(5000),
         start_by=UnixTime(EPOCH - 60),
         deliver_by=EPOCH,
-        pace=Seconds(60),
         resolve_within=TIME,
-        audit_seal=ZERO_DIGEST,
     )
 
 

@@ -24,14 +24,15 @@ from protocol.dispute.ballot import Ballot, Quorum, find_quorum, seal_of, seals_
 from protocol.dispute.case import CaseFact
 from protocol.dispute.objects import Finding, Opening, Vote
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, ContentDigest, Digest
-from protocol.market.objects import AuctionFormat, Award, Offer
+from protocol.market.objects import Award, Offer
 from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import digest
 from protocol.signing.keccak import keccak256
 from protocol.signing.signed import Signed
 from protocol.task.objects import Receipt, Start
-from protocol.units import ONE_TOKEN, Amount, BasisPoints, Seconds, UnixTime
+from protocol.units import ONE_TOKEN, Amount, Seconds, UnixTime
 from tests.node.chain.chain_world import World
+from tests.samples import sample_award, sample_offer
 
 PATIENCE_S = 60.0
 ENGINE = Digest(keccak256(b"an engine"))
@@ -81,23 +82,13 @@ async def enlist(world: World, each: Side, count: int = TICKETS) -> None:
 async def an_offer(world: World) -> Offer:
     now = (await world.chain.head()).time
     nothing = Amount(0)
-    return Offer(
+    return sample_offer(
         requester=world.address(0),
         token=world.deployment.token,
         rail=world.deployment.escrow,
         arbiter=world.deployment.court,
         manifest=ContentDigest(bytes(32)),
         engine=ENGINE,
-        rates=ZERO_DIGEST,
-        verification=ZERO_DIGEST,
-        format=AuctionFormat.SEALED_SECOND_PRICE,
-        parts=1,
-        copies=1,
-        w_price=BasisPoints(10_000),
-        w_reputation=BasisPoints(0),
-        w_speed=BasisPoints(0),
-        max_bidders=8,
-        split_bps=BasisPoints(5_000),
         budget=PRICE,
         bond=nothing,
         min_stake=nothing,
@@ -110,36 +101,26 @@ async def an_offer(world: World) -> Offer:
         commit_by=UnixTime(now + 9),
         reveal_by=UnixTime(now + 18),
         expires=UnixTime(now + 27),
-        salt=ZERO_DIGEST,
     )
 
 
 async def an_award(world: World, offer: Offer, *, channel: Digest = ZERO_DIGEST) -> Award:
     now = (await world.chain.head()).time
     deployment = world.deployment
-    return Award(
+    return sample_award(
         offer=digest(deployment.market_domain, offer),
-        roll=ZERO_DIGEST,
-        bids=ZERO_DIGEST,
         requester=world.address(0),
         provider=world.address(1),
         token=deployment.token,
         rail=deployment.escrow if channel == ZERO_DIGEST else deployment.payment_channel,
         channel=channel,
         arbiter=deployment.court,
-        slot=0,
-        attempt=0,
-        first_part=0,
-        parts=1,
         price=PRICE,
         liability=LIABILITY,
         dispute_fee=FEE,
-        split_bps=BasisPoints(5_000),
         start_by=UnixTime(now + 1_000),
         deliver_by=UnixTime(now + 2_000),
-        pace=Seconds(60),
         resolve_within=RESOLVE,
-        audit_seal=ZERO_DIGEST,
     )
 
 

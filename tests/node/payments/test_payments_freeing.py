@@ -12,35 +12,17 @@ from node.operations.clock import TrioClock
 from node.payments.freeing import GATHER_S, MOST, FreeDesk
 from node.payments.stake_ports import StakeChain
 from protocol.errors import ChainRejected, TransientError
-from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
+from tests.samples import sample_award
 
-AWARD = Award(
-    offer=ZERO_DIGEST,
-    roll=ZERO_DIGEST,
-    bids=ZERO_DIGEST,
-    requester=ZERO_ADDRESS,
-    provider=ZERO_ADDRESS,
-    token=ZERO_ADDRESS,
-    rail=ZERO_ADDRESS,
-    channel=ZERO_DIGEST,
-    arbiter=ZERO_ADDRESS,
-    slot=0,
-    attempt=0,
-    first_part=0,
-    parts=1,
-    price=Amount(1),
+AWARD = sample_award(
     liability=Amount(1),
-    dispute_fee=Amount(0),
     split_bps=BasisPoints(0),
-    start_by=UnixTime(1),
-    deliver_by=UnixTime(2),
     pace=Seconds(1),
     resolve_within=Seconds(1),
-    audit_seal=ZERO_DIGEST,
 )
 
 

@@ -3,7 +3,6 @@
 from blake3 import blake3
 
 from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest
-from protocol.market.objects import Award, Offer
 from protocol.market.offer import manifest_digest
 from protocol.signing.ecdsa import address_of
 from protocol.signing.eip712 import Domain, digest
@@ -12,8 +11,9 @@ from protocol.signing.signed import sign_struct
 from protocol.task.manifest import Blob, Limits, Manifest, Part
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import Rates, rates_digest
-from protocol.units import Amount, BasisPoints, Seconds, UnixTime
+from protocol.units import Amount, Seconds, UnixTime
 from protocol.wire.codec import encode
+from tests.samples import sample_award, sample_offer
 
 BUYER_KEY, SELLER_KEY = (1).to_bytes(32), (2).to_bytes(32)
 BUYER, SELLER = address_of(BUYER_KEY), address_of(SELLER_KEY)
@@ -40,7 +40,7 @@ MANIFEST = Manifest(
     args=("dispute",),
     parts=tuple(Part(stdin=blob(f"input {number}")) for number in range(2)),
 )
-OFFER = Offer(
+OFFER = sample_offer(
     requester=BUYER,
     token=TOKEN,
     rail=RAIL,
@@ -48,52 +48,31 @@ OFFER = Offer(
     manifest=manifest_digest(encode(MANIFEST)),
     engine=ENGINE,
     rates=rates_digest(RATES),
-    verification=ZERO_DIGEST,
     format=0,
     parts=2,
-    copies=1,
-    w_price=BasisPoints(10_000),
-    w_reputation=BasisPoints(0),
-    w_speed=BasisPoints(0),
-    max_bidders=8,
-    split_bps=BasisPoints(5_000),
     budget=Amount(2_000_000),
-    bond=Amount(0),
-    min_stake=Amount(0),
     liability=Amount(500_000),
     dispute_fee=Amount(250_000),
-    max_eta=Seconds(60),
-    start_within=Seconds(60),
-    pace=Seconds(60),
     resolve_within=Seconds(2_400),
     commit_by=UnixTime(NOW + 5),
     reveal_by=UnixTime(NOW + 10),
     expires=UnixTime(NOW + 100),
-    salt=ZERO_DIGEST,
 )
-AWARD = Award(
+AWARD = sample_award(
     offer=digest(DOMAIN, OFFER),
-    roll=ZERO_DIGEST,
-    bids=ZERO_DIGEST,
     requester=BUYER,
     provider=SELLER,
     token=TOKEN,
     rail=RAIL,
     channel=Digest(b"\x0c" * 32),
     arbiter=COURT,
-    slot=0,
-    attempt=0,
-    first_part=0,
     parts=2,
     price=Amount(2_000_000),
     liability=Amount(500_000),
     dispute_fee=Amount(250_000),
-    split_bps=BasisPoints(5_000),
     start_by=UnixTime(NOW + 100),
     deliver_by=UnixTime(NOW + 200),
-    pace=Seconds(60),
     resolve_within=Seconds(2_400),
-    audit_seal=ZERO_DIGEST,
 )
 AWARD_ID = digest(DOMAIN, AWARD)
 ACCEPTANCE = sign_struct(

@@ -5,40 +5,27 @@ from typing import Any
 
 import pytest
 
-from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address
-from protocol.market.objects import Award
+from protocol.identity import ZERO_ADDRESS, Address
 from protocol.settlement.credit import Credited, CreditKey, Credits, CreditWithdrawn, UnknownCredit, WithdrawCredit
 from protocol.settlement.credit import outstanding as credits_outstanding
 from protocol.settlement.credit import transition as credit_transition
 from protocol.settlement.deadlines import InvalidDeadlines, deadlines_of, dispute_by, is_open, is_over, resolve_by
 from protocol.settlement.rail import THRESHOLD, ChannelOutlook, Charge, NoRail, Rail, choose_rail
-from protocol.units import MAX_AMOUNT, Amount, BasisPoints, Seconds, UnixTime
+from protocol.units import MAX_AMOUNT, Amount, Seconds, UnixTime
+from tests.samples import sample_award
 
 SOMEBODY = Address(b"\7" * 20)
 NOW = UnixTime(10_000)
-AWARD = Award(
-    offer=ZERO_DIGEST,
-    roll=ZERO_DIGEST,
-    bids=ZERO_DIGEST,
+AWARD = sample_award(
     requester=SOMEBODY,
     provider=SOMEBODY,
     token=SOMEBODY,
     rail=SOMEBODY,
-    channel=ZERO_DIGEST,
     arbiter=SOMEBODY,
-    slot=0,
-    attempt=0,
-    first_part=0,
-    parts=1,
-    price=Amount(1),
-    liability=Amount(0),
-    dispute_fee=Amount(0),
-    split_bps=BasisPoints(5000),
     start_by=UnixTime(100),
     deliver_by=UnixTime(200),
     pace=Seconds(30),
     resolve_within=Seconds(7),
-    audit_seal=ZERO_DIGEST,
 )
 
 
