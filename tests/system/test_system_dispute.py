@@ -50,7 +50,7 @@ async def court_of(lab: Lab) -> AsyncGenerator[tuple[Chain, Court], None]:
 
 
 async def endow(lab: Lab) -> None:
-    """Give the provider a new stake, and each arbiter a ticket more: its others may still stand for the cases before."""
+    """Give the provider a new stake, and each arbiter a ticket more: the others may still stand for earlier cases."""
     devnet, (provider,) = lab.devnet, lab.devnet.providers
     for place, amount in ((provider, LIABILITY), *((each, TERMS.seat_stake) for each in arbiters_of(lab))):
         await fund(devnet.rpc_url, devnet.deployment, [place.wallet], tokens=Amount(amount))
