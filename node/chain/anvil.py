@@ -15,6 +15,7 @@ import trio
 from node.chain.errors import AnvilFailed, AnvilMissing, ChainTimeout, ChainUnreachable
 from node.chain.profile import LOCAL
 from node.chain.rpc import open_rpc
+from node.operations.ports import free_ports
 from protocol.errors import ConfigError
 
 START_TIMEOUT_S: Final = 15.0
@@ -171,11 +172,12 @@ async def _stop(process: trio.Process) -> None:
 
 def _checked_port(port: int) -> int:
     """Return `port` if it is free, or a free one for 0. Anvil itself would only print a panic."""
+    if port == 0:
+        return free_ports(1)[0]
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise PortTaken(port) from error
-        taken: tuple[str, int] = probe.getsockname()
-        return taken[1]
+    return port

@@ -1,7 +1,6 @@
 """The folders, keys and configurations of a network of nodes on this machine."""
 
 import secrets
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final
 import trio
 
 from node.config.render import render_default_toml
+from node.operations.ports import free_ports
 from node.wallet.host_key import create_host_key
 from node.wallet.keystore import create_wallet
 from node.wallet.keystore_v3 import ScryptCost
@@ -78,7 +78,7 @@ async def lay_out(
         overrides: Settings of every node, by dotted name.
         own: Settings of single nodes, by the node's name.
     """
-    ports = _free_ports(1 + providers + watchers)
+    ports = free_ports(1 + providers + watchers)
     password = folder / "password"
     await trio.to_thread.run_sync(_write_secret, password, secrets.token_hex(16))
     names = ["requester", *(f"provider-{index + 1}" for index in range(providers))]
@@ -130,15 +130,3 @@ def _write_secret(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(text + "\n")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ask the system for free ports. All are held at once, so that no two are the same."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()

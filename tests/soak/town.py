@@ -1,7 +1,6 @@
 """The network of a soak: node processes, and a chain that goes away and comes back."""
 
 import signal
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from node.devnet.balances import Snapshot, find_discrepancies, take_snapshot
 from node.devnet.devnet import BLOCK_TIME_S
 from node.devnet.layout import NodePlace, lay_out
 from node.devnet.processes import NodeProcess, open_processes
+from node.operations.ports import free_ports
 from protocol.identity import Address
 from protocol.units import Amount, Seconds
 from tests.soak.plan import Plan
@@ -59,7 +59,7 @@ class LocalChain:
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._process: trio.Process | None = None
-        self.port = _free_port()
+        self.port = free_ports(1)[0]
         self.is_away = False
 
     @property
@@ -210,10 +210,3 @@ async def open_town(plan: Plan) -> AsyncGenerator[Town, None]:
             yield Town(chain, deployment, places, processes, buyers)
         await chain.stop()
         nursery.cancel_scope.cancel()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
