@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+import trio
 
 from node.arbitration.ports import Peers
 from node.operations.clock import Clock
@@ -136,11 +137,12 @@ class Gathering:
         wallets = [*_sides(evidence), *fellows]
         while True:
             try:
-                await self._peers.fetch_from(wallets, digest, max_bytes=max_bytes, keep_until=keep_until)
+                # Who serves a byte now and then must not keep an arbiter from voting in time.
+                with trio.move_on_after(max(0.0, until - self._clock.monotonic())):
+                    await self._peers.fetch_from(wallets, digest, max_bytes=max_bytes, keep_until=keep_until)
+                    return True
             except StoaError as error:
                 log.info("court.not_served", digest=digest.hex(), reason=str(error))
-            else:
-                return True
             if self._clock.monotonic() >= until:
                 return False
             await self._clock.sleep(RETRY_S)

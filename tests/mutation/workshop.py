@@ -194,7 +194,7 @@ class Workshop:
         )
         try:
             output, _ = process.communicate(timeout=MOST_S)
-        except BaseException:
+        except BaseException:  # whatever ends this, the compiler must not go on without it
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise

@@ -260,6 +260,8 @@ class Network:
 
     handlers: dict[tuple[Address, str], Handler] = field(default_factory=dict[tuple[Address, str], Handler])
     holders: dict[ContentDigest, set[Address]] = field(default_factory=dict[ContentDigest, set[Address]])
+    trickles: set[ContentDigest] = field(default_factory=set[ContentDigest])
+    """Blobs whose holders never come to their end."""
     is_lost: Callable[[Address, Address, str], bool] = lambda _source, _target, _method: False
     twist: Callable[[Address, Address, str, bytes], bytes] = lambda _source, _target, _method, body: body
 
@@ -290,6 +292,8 @@ class FakePeers:
         self, wallets: Sequence[Address], digest: ContentDigest, *, max_bytes: int, keep_until: UnixTime
     ) -> None:
         await trio.sleep(LATENCY_S)
+        if digest in self._network.trickles:
+            await trio.sleep_forever()
         holders = self._network.holders.setdefault(digest, set())
         if self._wallet in holders:
             return

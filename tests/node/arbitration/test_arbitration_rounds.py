@@ -174,6 +174,18 @@ async def test_a_provider_that_shows_no_receipt_or_no_output_loses(tmp_path: Pat
     assert lab.hall.vote.finding == Finding.OUTPUT_MISSING
 
 
+async def test_a_provider_that_never_ends_serving_its_output_is_not_waited_for(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    lab = with_both_sides(open_case(tmp_path, make_papers()))
+    lab.network.trickles.add(lab.case.receipt.value.output)
+    async with lab.sitting():
+        await lab.wait_over()
+    assert lab.hall.round.stage is Stage.AGREED
+    assert lab.hall.vote is not None
+    assert lab.hall.vote.finding == Finding.OUTPUT_MISSING
+
+
 async def test_a_side_that_hides_what_was_accepted_gains_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
     lab = with_both_sides(open_case(tmp_path, make_papers()))
     lab.case.serve(lab.network, REQUESTER, lab.case.dossier(before=False))
