@@ -14,7 +14,7 @@ from node.chain.deployment import Deployment
 from node.chain.gateway import abis_of
 from node.chain.local import DEFAULT_TERMS, LocalTerms, deploy_local, fund
 from node.chain.profile import LOCAL, ChainProfile
-from node.chain.rpc import Json, Rpc
+from node.chain.rpc import Json, Rpc, members
 from node.chain.transaction_book import TransactionRecord
 from node.chain.transactor import TransactionLog, Transactor, open_transactor
 from node.wallet.calls import SigningScope
@@ -31,8 +31,7 @@ KEYS: Final = tuple(bytes(keccak256(b"test account %d" % number)) for number in 
 NO_CAPS: Final = SpendingCaps(per_task=MAX_AMOUNT, per_hour=MAX_AMOUNT, per_day=MAX_AMOUNT, per_peer=MAX_AMOUNT)
 PROFILE: Final = replace(LOCAL, poll_s=0.02, stuck_after_s=0.3)
 
-
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 60.0
 
 
 async def eventually(is_true: Callable[[], bool]) -> None:
@@ -40,6 +39,14 @@ async def eventually(is_true: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE_S):
         while not is_true():
             await trio.sleep(0.01)
+
+
+async def included(rpc: Rpc, transaction: Json) -> dict[str, Json]:
+    """Wait for a transaction's receipt: anvil answers a transaction before it has mined it."""
+    with trio.fail_after(PATIENCE_S):
+        while (receipt := await rpc.call("eth_getTransactionReceipt", transaction)) is None:
+            await trio.sleep(0.005)
+    return members(receipt)
 
 
 @dataclass

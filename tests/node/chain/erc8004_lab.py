@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from node.chain.abi import Abi
-from node.chain.rpc import Json, hexed, members, read_address
+from node.chain.rpc import Json, hexed, read_address
 from protocol.identity import Address
-from tests.node.chain.chain_world import World
+from tests.node.chain.chain_world import World, included
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 SOLC: Final = ROOT / ".cache/solcx/solc-v0.8.37"
@@ -72,7 +72,7 @@ async def send(world: World, sender: Address, to: Address | None, data: bytes) -
     await world.rpc.call("anvil_setBalance", hexed(sender), hex(10**20))
     call: dict[str, Json] = {"from": hexed(sender), "data": hexed(data), "gas": hex(3_000_000)}
     transaction = await world.rpc.call("eth_sendTransaction", call if to is None else call | {"to": hexed(to)})
-    return members(await world.rpc.call("eth_getTransactionReceipt", transaction))
+    return await included(world.rpc, transaction)
 
 
 async def _create(world: World, code: str) -> Address:

@@ -22,7 +22,7 @@ from node.storage.storage import Storage
 from protocol.identity import Address, Digest
 from protocol.signing.keccak import keccak256
 from protocol.units import UnixTime
-from tests.node.chain.chain_world import PROFILE, World
+from tests.node.chain.chain_world import PROFILE, World, included
 from tests.stores import Store
 
 PATIENCE_S = 120
@@ -81,10 +81,7 @@ async def make_events(world: World, calls: int, each: int = EVENTS_A_CALL) -> No
     await world.rpc.call("anvil_setCode", hexed(world.deployment.escrow), "0x" + loop)
     for _ in range(calls):
         call: dict[str, Json] = {"from": hexed(DEPLOYER), "to": hexed(world.deployment.escrow)}
-        transaction = await world.rpc.call("eth_sendTransaction", call)
-        with trio.fail_after(PATIENCE_S):
-            while await world.rpc.call("eth_getTransactionReceipt", transaction) is None:
-                await trio.sleep(0.005)
+        await included(world.rpc, await world.rpc.call("eth_sendTransaction", call))
 
 
 @asynccontextmanager

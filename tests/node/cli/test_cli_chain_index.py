@@ -19,6 +19,7 @@ from node.chain.local import DEPLOYER, deploy_local
 from node.chain.rpc import Json, hexed, open_rpc
 from node.config.load import load_settings
 from protocol.units import Amount
+from tests.node.chain.chain_world import included
 from tests.node.cli.cli_lab import stoa
 
 CHANNELS = 4
@@ -53,10 +54,7 @@ async def trade(url: str, folder: Path) -> None:
     async with open_rpc(url) as rpc:
         for to, data in calls:
             call: dict[str, Json] = {"from": hexed(DEPLOYER), "to": hexed(to), "data": hexed(data)}
-            transaction = await rpc.call("eth_sendTransaction", call)
-            with trio.fail_after(PATIENCE_S):
-                while not isinstance(receipt := await rpc.call("eth_getTransactionReceipt", transaction), dict):
-                    await trio.sleep(0.01)
+            receipt = await included(rpc, await rpc.call("eth_sendTransaction", call))
             assert receipt["status"] == "0x1"
 
 
