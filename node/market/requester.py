@@ -350,7 +350,10 @@ class Requester:
         ended: list[bool] = []
 
         async def run(each: PurchaseRun) -> None:
-            ended.append(await run_contained(each.run, clock, "task"))
+            is_over = await run_contained(each.run, clock, "task")
+            if not is_over and task.comparer is not None:
+                task.comparer.stop(each.state.progress.slot)
+            ended.append(is_over)
 
         with logging_task(offer_id):
             try:
