@@ -10,7 +10,6 @@ from rich.console import Console
 
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
-from node.devnet.devnet import open_devnet
 
 app = new_app("A whole network of nodes on this machine: local chain, contracts, requester, providers.")
 
@@ -29,6 +28,8 @@ def up(
       stoa devnet up
       stoa devnet up --providers 5 --folder /tmp/devnet
     """
+    from node.devnet.devnet import open_devnet  # noqa: PLC0415 - all that speaks to chains: not for `--help`
+
     console = Console(highlight=False)
     place = _make_folder(folder)
 
