@@ -1,5 +1,6 @@
 """The requester's side of the market: auctions tasks, and sees each one to its end."""
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -142,6 +143,7 @@ class TaskRun:
 class PartProgress:
     """How far the part under way is, as its provider tells; nothing is billed from it."""
 
+    provider: Address
     part: int
     fuel: int
     bytes_out: int
@@ -162,8 +164,8 @@ class Requester:
         self._tasks: dict[Digest, TaskRun] = {}
         self._finished: dict[str, PurchaseRun] = {}
         self._paying_again: set[Digest] = set()
-        self.progress: dict[Digest, PartProgress] = {}
-        """By offer: the part under way."""
+        self.progress: defaultdict[Digest, dict[int, PartProgress]] = defaultdict(dict)
+        """By offer and slot: the part under way."""
 
     @property
     def terms(self) -> MarketTerms:
@@ -420,7 +422,8 @@ class Requester:
         notice = decode(ProgressNotice, body, max_bytes=NOTICE_MAX_BYTES)
         run = self._running(peer, notice.award)
         run.heard()
-        self.progress[run.context.offer_id] = PartProgress(notice.part, notice.fuel, notice.bytes_out)
+        told = PartProgress(self._wallet_of(peer), notice.part, notice.fuel, notice.bytes_out)
+        self.progress[run.context.offer_id][run.state.progress.slot] = told
         return b""
 
     async def _pay_again(self, run: PurchaseRun, payment: purchase.PayPart) -> None:

@@ -255,6 +255,19 @@ async def test_who_cancels_pays_what_is_compared_then_and_nothing_more(
         assert all(stage.bank.purses[each.wallet] == 0 for each in rest)
 
 
+async def test_each_copy_tells_how_far_it_is(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_stage(tmp_path, prices=PRICES) as stage:
+        requester, *providers = stage.honest
+        for each in providers:
+            each.sandbox.part_s = 8.0
+        offer_id = await buy(stage)
+        told = requester.requester.progress
+        await wait_until(lambda: len(told[offer_id]) == len(providers))
+        assert {each.provider for each in told[offer_id].values()} == {each.wallet for each in providers}
+        await finish(requester, offer_id)
+        assert offer_id not in told
+
+
 async def test_a_slot_that_an_error_stopped_for_good_is_not_waited_for(
     autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
