@@ -217,9 +217,15 @@ class Requester:
         comparison = None
         if len(streams) > 1:
             comparison = await load_machine(self._parts.journal, COMPARISON, compared)
-        self._spawn(
-            auction, machines, comparison, running={slot for slot, each in enumerate(streams) if each in still_open}
-        )
+        running = {
+            slot: purchase_run.award_left_in(machines[slot].state, await self._parts.journal.replay(stream))
+            for slot, stream in enumerate(streams)
+            if stream in still_open
+        }
+        task = self._add(auction, machines, comparison)
+        for slot, left in running.items():
+            task.purchases[slot].left = left
+        self._spawn(task, running)
 
     async def make_offer(self, wish: Wish) -> Offer:
         """Return the offer that `submit` would sign now. Its rail is the one that can pay the whole budget.
@@ -278,7 +284,7 @@ class Requester:
         machines = await open_machines(journal, slots, context)
         auction = AuctionRun(self._parts.auctions, auctioned, hire=wish.hire)
         self._parts.purchases.on_opened(context)
-        self._spawn(auction, machines, comparison)
+        self._spawn(self._add(auction, machines, comparison))
         with logging_task(offer_id):
             log.info("task.submitted", budget=offer.budget, parts=offer.parts, copies=offer.copies)
         return offer_id
@@ -329,21 +335,17 @@ class Requester:
         if offer_id in self._tasks:
             self.cancel(offer_id)
 
-    def _spawn(
-        self,
-        auction: AuctionRun,
-        machines: Sequence[PurchaseLog],
-        comparison: ComparisonLog | None,
-        *,
-        running: Collection[int] | None = None,
-    ) -> None:
-        """Begin, or go on with, the slots `running`; None means all."""
+    def _add(self, auction: AuctionRun, machines: Sequence[PurchaseLog], comparison: ComparisonLog | None) -> TaskRun:
         room = self._parts.purchases
         if comparison is None:
             task = TaskRun(auction, tuple(PurchaseRun(room, each, auction) for each in machines))
         else:
             task = _compared(room, self._parts.referee, auction, machines, comparison)
         self._tasks[auction.offer_id] = task
+        return task
+
+    def _spawn(self, task: TaskRun, running: Collection[int] | None = None) -> None:
+        """Begin, or go on with, the slots `running`; None means all."""
         runs = [each for slot, each in enumerate(task.purchases) if running is None or slot in running]
         self._nursery.start_soon(self._run, task, runs)
 
