@@ -11,8 +11,6 @@ from rich.console import Console
 
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
-from node.devnet.devnet import open_devnet
-from node.devnet.law import seat_arbiters, stake_providers
 from protocol.units import ONE_TOKEN, Amount
 
 app = new_app("A whole network of nodes on this machine: local chain, contracts, requester, providers.")
@@ -42,6 +40,10 @@ def up(
       stoa devnet up --providers 5 --folder /tmp/devnet
       stoa devnet up --arbiters 5
     """
+    # All that speaks to chains: not for `--help`.
+    from node.devnet.devnet import open_devnet  # noqa: PLC0415
+    from node.devnet.law import seat_arbiters, stake_providers  # noqa: PLC0415
+
     console = Console(highlight=False)
     place = _make_folder(folder)
 

@@ -1,6 +1,6 @@
-"""A task as it happens, in words that need no knowledge of the protocol, with a bar for the part that runs."""
+"""A task as it happens, in words that need no knowledge of the protocol, with a bar for each copy that runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self, assert_never
 
@@ -43,7 +43,7 @@ class WatchView:
         self.ended: TaskEnded | None = None
         self.unsuccessful: list[PartView] = []
         self._json = json_output
-        self._parts = 1
+        self._parts = self._copies = 1
         self._console = new_console()
         self._progress = Progress(
             TextColumn("  {task.description}"),
@@ -54,7 +54,8 @@ class WatchView:
             transient=True,
             disable=json_output or not self._console.is_terminal,
         )
-        self._bar: tuple[int, TaskID] | None = None
+        self._bars: dict[Address, tuple[int, TaskID]] = {}
+        """By provider: the part that it is at, and its bar."""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -68,7 +69,7 @@ class WatchView:
     def show(self, event: TaskEvent) -> None:
         """Print one event."""
         if isinstance(event, AuctionOpened):
-            self._parts = event.parts
+            self._parts, self._copies = event.parts, event.copies
         elif isinstance(event, PartDelivered) and event.part.outcome != SUCCESS:
             self.unsuccessful.append(event.part)
         elif isinstance(event, TaskEnded):
@@ -79,7 +80,8 @@ class WatchView:
         if isinstance(event, PartProgress):
             self._advance(event)
             return
-        self._clear_bar()
+        for provider in self._finished_by(event):
+            self._clear_bar(provider)
         for line in describe(event, self._parts, self._name):
             self.say(line)
 
@@ -87,21 +89,44 @@ class WatchView:
         """Print a line of rich markup between the events."""
         self._console.print(line, soft_wrap=True)
 
+    def refresh(self) -> None:
+        """Draw the bars now, and not at the next tick."""
+        self._progress.refresh()
+
     def _name(self, address: Address) -> str:
         return self._names.get(address) or short_address(address)
 
     def _advance(self, event: PartProgress) -> None:
-        if self._bar is None or self._bar[0] != event.part:
-            self._clear_bar()
-            name = f"part {event.part} ({event.part + 1} of {self._parts})" if self._parts > 1 else "running"
-            self._bar = (event.part, self._progress.add_task(name, total=event.fuel_limit, detail=""))
+        at, bar = self._bars.get(event.provider, (None, None))
+        if bar is None or at != event.part:
+            self._clear_bar(event.provider)
+            bar = self._progress.add_task(self._title(event), total=event.fuel_limit, detail="")
+            self._bars[event.provider] = (event.part, bar)
         detail = f"fuel {fuel(event.fuel)} of at most {fuel(event.fuel_limit)}"
-        self._progress.update(self._bar[1], completed=event.fuel, detail=detail)
+        self._progress.update(bar, completed=event.fuel, detail=detail)
 
-    def _clear_bar(self) -> None:
-        if self._bar is not None:
-            self._progress.remove_task(self._bar[1])
-            self._bar = None
+    def _title(self, event: PartProgress) -> str:
+        part = f"part {event.part} ({event.part + 1} of {self._parts})" if self._parts > 1 else "running"
+        return f"{self._name(event.provider)}: {part}" if self._copies > 1 else part
+
+    def _finished_by(self, event: TaskEvent) -> Iterable[Address]:
+        """Return whose bars an event ends. A copy that waits to be compared keeps its bar until something is told."""
+        match event:
+            case PartDelivered(part=part):
+                return (part.provider,)
+            case ProviderFailed(provider=provider):
+                return (provider,)
+            case ReceiptRefuted(refuted=refuted):
+                return (refuted.provider,)
+            case TaskEnded():
+                return tuple(self._bars)
+            case _:
+                return ()
+
+    def _clear_bar(self, provider: Address) -> None:
+        _, bar = self._bars.pop(provider, (None, None))
+        if bar is not None:
+            self._progress.remove_task(bar)
 
 
 def describe(  # noqa: C901, PLR0912 - one case a kind of event

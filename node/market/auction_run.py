@@ -270,6 +270,8 @@ class AuctionRun:
         state = self._machine.state
         assert isinstance(state, Decided | Failed)
         await self._room.gossip.publish(AwardAnnouncement(signed=award, bid_ids=state.bid_ids))
+        if self.hire is not None:  # who is hired keeps no durable note of the offer: it may have started again
+            await self._room.gossip.tell_all([self.hire], self.announcement)
         notice = AwardNotice(award=award, transcript=await self.transcript())
         await self._room.peers.call(award.value.provider, AWARD_METHOD, encode(notice))
 

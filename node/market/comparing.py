@@ -6,7 +6,7 @@ provider could still copy what it states. Then one of those that wait decides, f
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -94,6 +94,7 @@ class Comparer:
     def __init__(self, machine: ComparisonLog, referee: Referee, blobs: Blobs) -> None:
         self._machine, self._referee, self._blobs = machine, referee, blobs
         self._slots: dict[int, Slot] = {}
+        self._stopped: set[int] = set()
         self._deciding: defaultdict[int, trio.Lock] = defaultdict(trio.Lock)
         self._changed = trio.Event()
 
@@ -105,6 +106,11 @@ class Comparer:
         """Say that some slot went one step on: whoever waits looks again."""
         self._changed.set()
         self._changed = trio.Event()
+
+    def stop(self, slot: int) -> None:
+        """Wait for a slot no more: its run ended by an error, and goes on after a restart at the soonest."""
+        self._stopped.add(slot)
+        self.note()
 
     async def close(self) -> None:
         """Note that nothing more will come of it."""
@@ -129,7 +135,7 @@ class Comparer:
 
         What is decided and about to be accepted is waited for: else a standby would be hired for it.
         """
-        while any(self._is_about_to_show(each) for each in self._slots.values()):
+        while any(self._is_about_to_show(each) for each in self._running()):
             await self._changed.wait()
         shown = {
             part
@@ -145,7 +151,10 @@ class Comparer:
 
     def _is_missing(self, part: int) -> bool:
         """Tell whether some slot may still deliver the part."""
-        return any(_may_deliver(each.state, part) for each in self._slots.values())
+        return any(_may_deliver(each.state, part) for each in self._running())
+
+    def _running(self) -> Iterable[Slot]:
+        return (each for number, each in self._slots.items() if number not in self._stopped)
 
     def _is_about_to_show(self, slot: Slot) -> bool:
         state = slot.state

@@ -13,6 +13,7 @@ from node.market import bidding_run, delivery_run
 from node.market.bidding_run import BidderRoom, BiddingContext, BiddingRun, bidding_machine, check_announced
 from node.market.containment import run_contained
 from node.market.delivery_run import DELIVERY, DeliveryContext, DeliveryRun, ProviderRoom
+from node.market.direct_offers import DirectOffers
 from node.market.gossip import MarketGossip
 from node.market.ports import NotIntroduced, Stakes
 from node.market.quoting import NotWanted, SellingTerms, quote
@@ -58,7 +59,6 @@ NOTICE_MAX_BYTES: Final = 32 * 1024
 SWEEP_EVERY_S: Final = 5.0
 LONGEST_WINDOW_S: Final = 3600
 """The longest window for commitments that this node bids in; so for long it bids on nothing after a restore."""
-DIRECT_KEPT: Final = 64
 
 
 class Busy(TransientError):
@@ -115,7 +115,7 @@ class Provider:
         """Before the node was restored it may have committed to offers whose windows end by then."""
         self._bids: dict[Digest, BiddingRun] = {}
         self._deliveries: dict[Digest, DeliveryRun] = {}
-        self._direct: dict[Digest, OfferAnnouncement] = {}
+        self._direct = DirectOffers()
         # The same message may arrive by gossip and directly at once; only the first may open a stream.
         self._one_offer, self._one_award = trio.Lock(), trio.Lock()
 
@@ -177,6 +177,7 @@ class Provider:
                         log.warning("bidding.not_closed", offer=offer_id.hex(), reason=str(error))
                     else:
                         del self._bids[offer_id]
+            self._direct.forget_expired(now)
             await self._parts.clock.sleep(SWEEP_EVERY_S)
 
     async def _on_message(self, message: MarketMessage) -> None:
@@ -223,7 +224,7 @@ class Provider:
                 self._nursery.start_soon(self._bids[checked.id].say_again)
                 return
             if offer.format == AuctionFormat.DIRECT:
-                self._remember_direct(checked.id, announcement)
+                self._direct.keep(checked.id, announcement)
                 return
             self._check_window(offer)
             bid = self._bid_for(checked, self.terms)
@@ -324,11 +325,6 @@ class Provider:
         if len(self.reasons) < 1000 or reason in self.reasons:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
         log.info("offer.not_bid_on", reason=reason)
-
-    def _remember_direct(self, offer_id: Digest, announcement: OfferAnnouncement) -> None:
-        self._direct[offer_id] = announcement
-        if len(self._direct) > DIRECT_KEPT:
-            del self._direct[next(iter(self._direct))]
 
     async def _on_award(self, peer: PeerId, body: bytes) -> bytes:
         """Take an award, or refuse it in words that the requester's user will read."""

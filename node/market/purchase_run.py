@@ -1,9 +1,9 @@
 """One task at its requester, driven to its end: the shell of `protocol.task.purchase`."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 import trio
@@ -12,7 +12,8 @@ from node.market.driver import Interrupt, drive
 from node.market.ports import Auditor, Blobs, Court, PayerRails, Peers, Signing
 from node.market.words import printable
 from node.operations.clock import Clock
-from node.storage.machine_log import Machine, MachineLog
+from node.storage.chain import Record
+from node.storage.machine_log import MAX_RECORD_BYTES, Machine, MachineLog
 from protocol.errors import ProtocolError, StoaError, StorageError, TransientError
 from protocol.identity import Address, ContentDigest, Digest
 from protocol.market.objects import Award, Offer
@@ -42,7 +43,7 @@ from protocol.task.pricing import Rates
 from protocol.task.receipt import Progress, Terms, verify_delivery, verify_receipt, verify_start
 from protocol.task.verification import Lot
 from protocol.units import UnixTime
-from protocol.wire.codec import encode
+from protocol.wire.codec import decode_as, encode
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -101,6 +102,18 @@ def parse_stream(stream: str) -> tuple[Digest, int]:
     """Return the task and the slot that a stream of ours is about."""
     offer_id, _, slot = stream.removeprefix(STREAMS).partition("/")
     return Digest(bytes.fromhex(offer_id)), int(slot or "0")
+
+
+def award_left_in(state: purchase.State, records: Iterable[Record]) -> purchase.WinnerChosen | None:
+    """Return the newest award of a purchase's stream if it is not in force any more.
+
+    Its rail is closed right after the event that ended it; a crash between the two would leave the money to time.
+    """
+    if not isinstance(state, purchase.Seeking | purchase.Failed | purchase.Cancelled):
+        return None
+    hint: Any = purchase.Event
+    chosen = [each.body for each in records if each.kind == purchase.WinnerChosen.__name__]
+    return decode_as(hint, chosen[-1], max_bytes=MAX_RECORD_BYTES) if chosen else None
 
 
 class Winners(Protocol):
@@ -168,6 +181,8 @@ class PurchaseRun:
         self._interrupt = Interrupt[purchase.Event]()
         self._last_heard = room.clock.monotonic()
         self._funding: VoucherNotice | None = None
+        self.left: purchase.WinnerChosen | None = None
+        """An award that is not in force, after a restart: what follows from its end may not have been done."""
 
     @property
     def state(self) -> purchase.State:
@@ -193,6 +208,9 @@ class PurchaseRun:
 
     async def run(self) -> None:
         """Drive the purchase to its end."""
+        if self.left is not None:
+            await self._room.rails.close(self.left.award, self.left.award_id)
+            self.left = None
         interruptible = purchase.SeekWinner | purchase.FundRail | purchase.AwaitStart | purchase.AwaitPart
         await drive(
             self._machine,

@@ -1,5 +1,6 @@
 """The requester's side of the market: auctions tasks, and sees each one to its end."""
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -142,6 +143,7 @@ class TaskRun:
 class PartProgress:
     """How far the part under way is, as its provider tells; nothing is billed from it."""
 
+    provider: Address
     part: int
     fuel: int
     bytes_out: int
@@ -162,8 +164,8 @@ class Requester:
         self._tasks: dict[Digest, TaskRun] = {}
         self._finished: dict[str, PurchaseRun] = {}
         self._paying_again: set[Digest] = set()
-        self.progress: dict[Digest, PartProgress] = {}
-        """By offer: the part under way."""
+        self.progress: defaultdict[Digest, dict[int, PartProgress]] = defaultdict(dict)
+        """By offer and slot: the part under way."""
 
     @property
     def terms(self) -> MarketTerms:
@@ -215,9 +217,15 @@ class Requester:
         comparison = None
         if len(streams) > 1:
             comparison = await load_machine(self._parts.journal, COMPARISON, compared)
-        self._spawn(
-            auction, machines, comparison, running={slot for slot, each in enumerate(streams) if each in still_open}
-        )
+        running = {
+            slot: purchase_run.award_left_in(machines[slot].state, await self._parts.journal.replay(stream))
+            for slot, stream in enumerate(streams)
+            if stream in still_open
+        }
+        task = self._add(auction, machines, comparison)
+        for slot, left in running.items():
+            task.purchases[slot].left = left
+        self._spawn(task, running)
 
     async def make_offer(self, wish: Wish) -> Offer:
         """Return the offer that `submit` would sign now. Its rail is the one that can pay the whole budget.
@@ -276,7 +284,7 @@ class Requester:
         machines = await open_machines(journal, slots, context)
         auction = AuctionRun(self._parts.auctions, auctioned, hire=wish.hire)
         self._parts.purchases.on_opened(context)
-        self._spawn(auction, machines, comparison)
+        self._spawn(self._add(auction, machines, comparison))
         with logging_task(offer_id):
             log.info("task.submitted", budget=offer.budget, parts=offer.parts, copies=offer.copies)
         return offer_id
@@ -327,21 +335,17 @@ class Requester:
         if offer_id in self._tasks:
             self.cancel(offer_id)
 
-    def _spawn(
-        self,
-        auction: AuctionRun,
-        machines: Sequence[PurchaseLog],
-        comparison: ComparisonLog | None,
-        *,
-        running: Collection[int] | None = None,
-    ) -> None:
-        """Begin, or go on with, the slots `running`; None means all."""
+    def _add(self, auction: AuctionRun, machines: Sequence[PurchaseLog], comparison: ComparisonLog | None) -> TaskRun:
         room = self._parts.purchases
         if comparison is None:
             task = TaskRun(auction, tuple(PurchaseRun(room, each, auction) for each in machines))
         else:
             task = _compared(room, self._parts.referee, auction, machines, comparison)
         self._tasks[auction.offer_id] = task
+        return task
+
+    def _spawn(self, task: TaskRun, running: Collection[int] | None = None) -> None:
+        """Begin, or go on with, the slots `running`; None means all."""
         runs = [each for slot, each in enumerate(task.purchases) if running is None or slot in running]
         self._nursery.start_soon(self._run, task, runs)
 
@@ -350,7 +354,10 @@ class Requester:
         ended: list[bool] = []
 
         async def run(each: PurchaseRun) -> None:
-            ended.append(await run_contained(each.run, clock, "task"))
+            is_over = await run_contained(each.run, clock, "task")
+            if not is_over and task.comparer is not None:
+                task.comparer.stop(each.state.progress.slot)
+            ended.append(is_over)
 
         with logging_task(offer_id):
             try:
@@ -417,7 +424,8 @@ class Requester:
         notice = decode(ProgressNotice, body, max_bytes=NOTICE_MAX_BYTES)
         run = self._running(peer, notice.award)
         run.heard()
-        self.progress[run.context.offer_id] = PartProgress(notice.part, notice.fuel, notice.bytes_out)
+        told = PartProgress(self._wallet_of(peer), notice.part, notice.fuel, notice.bytes_out)
+        self.progress[run.context.offer_id][run.state.progress.slot] = told
         return b""
 
     async def _pay_again(self, run: PurchaseRun, payment: purchase.PayPart) -> None:

@@ -15,8 +15,12 @@ from tests.interop.wire_examples import EXAMPLES, GROUPS, examples_of_the_page
 from tests.interop.wire_schema import (
     ROOT,
     WIRE,
+    answers_of_the_page,
+    methods_of_the_code,
     schema_of_the_code,
     schema_of_the_page,
+    stream_protocols_of_the_code,
+    stream_protocols_of_the_page,
     type_strings_of_the_code,
     type_strings_of_the_page,
 )
@@ -64,6 +68,29 @@ def test_the_strangers_tree_gives_the_chaining_values_of_the_page() -> None:
     (answer,) = ask_checker([{"groups": b"".join(GROUPS).hex()}])
     assert "".join(answer["ok"]["cvs"]) == SHOWN["chaining values"].hex()
     assert answer["ok"]["root"] == SHOWN["blob of two groups"].hex()
+
+
+def test_every_method_of_the_code_is_on_the_page_and_no_other() -> None:
+    assert set(answers_of_the_page()) == set(methods_of_the_code())
+
+
+def test_what_the_methods_carry_is_told_on_the_page_of_messages() -> None:
+    told = {*PAGE, "MarketMessage", "empty"}
+    assert [each for each in answers_of_the_page().items() if not {*each[1]} <= told] == []
+
+
+def test_whatever_is_served_is_named_where_the_page_is_held_to_it() -> None:
+    served = {
+        name: str(path)
+        for path in (ROOT / "node").rglob("*.py")
+        for name in re.findall(r"peers\.serve\((\S+),|network\.serve\((\S+),", path.read_text())
+    }
+    assert served
+    assert {name: path for name, path in served.items() if not re.fullmatch(r"\w*METHOD|method", "".join(name))} == {}
+
+
+def test_every_stream_protocol_of_the_code_is_on_the_page_and_no_other() -> None:
+    assert stream_protocols_of_the_page() == set(stream_protocols_of_the_code())
 
 
 def test_the_topics_on_the_page_are_those_of_the_code() -> None:

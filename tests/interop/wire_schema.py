@@ -21,7 +21,14 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get
 from node.networking.discovery import PeersExchange
 from node.networking.lookup.finder import FindQuestion
 from node.networking.relay.reach import ReachAnswer, ReachQuestion
-from protocol.channel.messages import CloseProposal, ReleaseAnswer, ReleaseRequest, VoucherHeld
+from protocol.channel.messages import (
+    CloseProposal,
+    NewestAnswer,
+    NewestRequest,
+    ReleaseAnswer,
+    ReleaseRequest,
+    VoucherHeld,
+)
 from protocol.channel.objects import Close, Hold, Voucher
 from protocol.channel.watch_messages import (
     HandAnswer,
@@ -67,6 +74,8 @@ MESSAGES: Final = SPEC / "wire-messages.md"
 OBJECTS: Final = SPEC / "objects.md"
 WIRE: Final = SPEC / "wire.md"
 
+BELOW_STREAMS: Final = {"/multistream/1.0.0", "/yamux/1.0.0"}
+
 FLAT: Final = (
     Offer, Commitment, Roll, Bid, Award, Start, Voucher, Receipt, Acceptance, Verdict, Close, Settlement,
     SealedBid, RollLeaf, Hold, NodeRecord, Opening, Vote,
@@ -76,8 +85,8 @@ FLAT: Final = (
 ROOTS: Final[tuple[Any, ...]] = (
     MarketMessage, Manifest, Verification, PeersExchange, AwardNotice, FundingNotice, StartNotice, ProgressNotice,
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
-    ReleaseRequest,
-    ReleaseAnswer, CloseProposal, ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
+    ReleaseRequest, ReleaseAnswer, NewestRequest, NewestAnswer, CloseProposal,
+    ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
     DossierRequest, Dossier, SealsNotice, OpeningsNotice,
     HandRequest, HandAnswer, WatchStateRequest, WatchStateAnswer, KeptRequest, KeptAnswer,
     AgentRequest, AgentAnswer,
@@ -135,6 +144,40 @@ def methods_of_the_page() -> dict[str, tuple[str, int]]:
     """Read the table of methods: what a body is, and the most bytes that it may have."""
     rows = re.findall(r"^\| `([a-z]+(?:/[a-z]+)?)` \| \w+ \| `(\w+)` \| ([\d,]+) \|", WIRE.read_text(), re.MULTILINE)
     return {method: (body, int(limit.replace(",", ""))) for method, body, limit in rows}
+
+
+def answers_of_the_page() -> dict[str, tuple[str, str]]:
+    """Read both tables of methods, also of those that not every node serves: what a body and what an answer is."""
+    everybody = r"^\| `([a-z]+(?:/[a-z]+)?)` \| \w+ \| `(\w+)` \| [\d,]+ \| (.+) \|$"
+    concerned = r"^  \| `([a-z]+/[a-z]+)` \| \w+ \| [\d,]+ \| `(\w+)` \| (.+) \|$"
+    text = WIRE.read_text()
+    rows = [*re.findall(everybody, text, re.MULTILINE), *re.findall(concerned, text, re.MULTILINE)]
+    return {method: (body, answer.strip("`")) for method, body, answer in rows}
+
+
+def methods_of_the_code() -> dict[str, str]:
+    """Return every request method that some module of ours names, and the module."""
+    return _named_in_the_code(r'^\w*METHOD: Final = "([^"]+)"$')
+
+
+def stream_protocols_of_the_code() -> dict[str, str]:
+    """Return every protocol of streams that some module of ours names, and the module; not the layers below them."""
+    named = _named_in_the_code(r'^[A-Z]+: Final = (?:\w+\()?"(/[a-z][a-z0-9]+/[^"]+)"\)?$')
+    return {name: path for name, path in named.items() if name not in BELOW_STREAMS}
+
+
+def stream_protocols_of_the_page() -> set[str]:
+    """Read the table of the layers."""
+    return set(re.findall(r"^\| `(/[^`]+)` \|", WIRE.read_text(), re.MULTILINE))
+
+
+def _named_in_the_code(pattern: str) -> dict[str, str]:
+    return {
+        name: str(path.relative_to(ROOT))
+        for room in ("node", "protocol")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for name in re.findall(pattern, path.read_text(), re.MULTILINE)
+    }
 
 
 def spell(hint: Any) -> str:

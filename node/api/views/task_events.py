@@ -27,6 +27,7 @@ class AuctionOpened:
     max_eta_s: int
     commit_by: UnixTime
     reveal_by: UnixTime
+    copies: int = 1
     verification: str = ""
     warning: str = ""
 
@@ -98,10 +99,11 @@ class WorkStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartProgress:
-    """How far a part is, as its provider says."""
+    """How far a part is, as its provider says. With several copies, each provider tells of its own."""
 
     kind: Literal["part-progress"] = "part-progress"
     at: UnixTime
+    provider: Address
     part: int
     fuel: int
     fuel_limit: int

@@ -99,6 +99,7 @@ class TaskHistory:
                 max_eta_s=offer.max_eta,
                 commit_by=offer.commit_by,
                 reveal_by=offer.reveal_by,
+                copies=offer.copies,
                 verification=self.verification,
                 warning=self.warning,
             )

@@ -16,6 +16,7 @@ from node.app.node import Node
 from node.app.selling import rates_of
 from node.config.settings import RequesterSettings
 from node.market import purchase_run
+from node.market.requester import PartProgress
 from node.market.task_table import TaskRow, find_task, list_tasks
 from node.market.wish import Wish
 from node.operations.logs import logging_task
@@ -191,7 +192,7 @@ class TaskDoors:
         for record in sorted(past, key=lambda each: each.seq):
             for event in history.take(record):
                 yield await self._complete(event, row.offer)
-        last: object = None
+        last: dict[int, PartProgress] = {}
         while not history.is_over:
             with trio.move_on_after(PROGRESS_EVERY_S):
                 await journal.wait_after(seen)
@@ -200,16 +201,18 @@ class TaskDoors:
                 if record.stream in history.streams:
                     for event in history.take(record):
                         yield await self._complete(event, row.offer)
-            progress = self._node.requester.progress.get(row.offer)
-            if progress is not None and progress != last and not history.is_over:
-                last = progress
-                yield views.PartProgress(
-                    at=self._node.clock.now(),
-                    part=progress.part,
-                    fuel=progress.fuel,
-                    fuel_limit=history.fuel_limit,
-                    bytes_out=progress.bytes_out,
-                )
+            told = {} if history.is_over else dict(self._node.requester.progress.get(row.offer, {}))
+            for slot, progress in told.items():
+                if progress != last.get(slot):
+                    yield views.PartProgress(
+                        at=self._node.clock.now(),
+                        provider=progress.provider,
+                        part=progress.part,
+                        fuel=progress.fuel,
+                        fuel_limit=history.fuel_limit,
+                        bytes_out=progress.bytes_out,
+                    )
+            last = told
 
     async def task_cancel_quote(self, task: str) -> views.CancelQuote:
         """See `NodeFacade`."""

@@ -2,26 +2,20 @@
 
 import os
 import signal
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import trio
 import typer
 
-from node.chain.anvil import open_anvil
-from node.chain.deployment import Deployment, load_deployment
-from node.chain.local import LocalTerms, deploy_local, fund
-from node.chain.rpc import hexed, open_rpc
-from node.cli.chain_files import LocalChainFiles, NotRunning, hold_chain, running_chain
+from node.cli.chain_files import LocalChainFiles, NotRunning, running_chain
 from node.cli.commands.chain_index import check, events, reindex
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import facts, new_console, print_document
 from node.cli.setup import settings_of
 from node.cli.terms import read_address, read_amount
-from node.wallet.keystore import read_address as read_wallet_address
-from protocol.identity import Address, format_address
-from protocol.units import Amount, Seconds
+from protocol.identity import format_address
 
 app = new_app(
     "A local chain: anvil with Stoa's contracts and test money. For this machine alone; its money is worth nothing."
@@ -30,8 +24,6 @@ app = new_app(
 for command in (check, reindex, events):
     app.command(cls=StoaCommand)(command)
 
-TERMS: Final = LocalTerms(challenge=Seconds(60), hold_period=Seconds(3_600), min_pace=Seconds(2))
-"""Long enough that a view of the chain one block old is fresh (SPEC M6), short enough to watch an exit end."""
 DEFAULT_PORT: Final = 8545
 DEFAULT_TOKENS: Final = "1000"
 RpcUrl = Annotated[str | None, typer.Option(help="The chain's endpoint; else the configuration's.")]
@@ -54,7 +46,22 @@ def start(
       stoa run
     """
     options = options_of(context)
-    trio.run(_start, options, port, block_time, read_amount("--tokens", tokens))
+    amount = read_amount("--tokens", tokens)
+    settings = settings_of(options)
+
+    def on_ready(found: Mapping[str, object]) -> None:
+        _tell(options, found)
+        if not options.json_output:
+            new_console().print("Ctrl-C ends it; its state is kept.")
+
+    from node.cli.local_chain import run_local_chain  # noqa: PLC0415 - all that speaks to chains: not for `--help`
+
+    files = LocalChainFiles(settings.node.data_dir)
+    trio.run(
+        lambda: run_local_chain(
+            files, settings.keystore, port=port, block_time_s=block_time, tokens=amount, on_ready=on_ready
+        )
+    )
 
 
 @app.command(cls=StoaCommand)
@@ -94,8 +101,9 @@ def deploy(
     settings = settings_of(options)
     files = LocalChainFiles(settings.node.data_dir)
     url = rpc_url or settings.chain.endpoint
-    deployment = trio.run(lambda: deploy_local(url, court=court, terms=TERMS, path=files.deployments))
-    _tell(options, url, files.deployments, deployment)
+    from node.cli.local_chain import deploy_anew  # noqa: PLC0415 - as above
+
+    _tell(options, trio.run(lambda: deploy_anew(url, files.deployments, court=court)))
 
 
 @app.command("fund", cls=StoaCommand)
@@ -115,60 +123,19 @@ def fund_account(
     options = options_of(context)
     settings = settings_of(options)
     amount = read_amount("--tokens", tokens)
-    address = read_address("ACCOUNT", account) if account else trio.run(read_wallet_address, settings.keystore)
+    wallet = read_address("ACCOUNT", account) if account else settings.keystore
     path = settings.chain.deployments or LocalChainFiles(settings.node.data_dir).deployments
-    deployment = load_deployment(path)
-    trio.run(lambda: fund(rpc_url or settings.chain.endpoint, deployment, [address], tokens=amount))
+    from node.cli.local_chain import fund_wallet  # noqa: PLC0415 - as above
+
+    address = trio.run(fund_wallet, rpc_url or settings.chain.endpoint, path, wallet, amount)
     if options.json_output:
         print_document({"funded": format_address(address), "tokens": str(amount)})
     else:
         new_console().print(f"{format_address(address)} has {tokens} test dollars more, and money for fees.")
 
 
-async def _start(options: Options, port: int, block_time: int | None, tokens: Amount) -> None:
-    settings = settings_of(options)
-    files = LocalChainFiles(settings.node.data_dir)
-    with hold_chain(files):
-        async with open_anvil(state_file=files.state, port=port, block_time_s=block_time) as anvil:
-            deployment = await _existing(anvil.url, files.deployments)
-            if deployment is None:
-                deployment = await deploy_local(anvil.url, terms=TERMS, path=files.deployments)
-                wallet = await _wallet(settings.keystore)
-                if wallet is not None:
-                    await fund(anvil.url, deployment, [wallet], tokens=tokens)
-            _tell(options, anvil.url, files.deployments, deployment)
-            if not options.json_output:
-                new_console().print("Ctrl-C ends it; its state is kept.")
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
-                async for _ in received:
-                    return
-
-
-async def _existing(url: str, path: Path) -> Deployment | None:
-    """Return the deployment of an earlier run, if this chain has it."""
-    if not await trio.Path(path).exists():
-        return None
-    deployment = await trio.to_thread.run_sync(load_deployment, path)
-    async with open_rpc(url) as rpc:
-        code = await rpc.call("eth_getCode", hexed(deployment.escrow), "latest")
-    return deployment if isinstance(code, str) and code != "0x" else None
-
-
-async def _wallet(keystore: Path) -> Address | None:
-    return await read_wallet_address(keystore) if await trio.Path(keystore).exists() else None
-
-
-def _tell(options: Options, url: str, path: Path, deployment: Deployment) -> None:
-    document = {
-        "rpc_url": url,
-        "deployments": str(path),
-        "chain_id": deployment.chain_id,
-        "token": format_address(deployment.token),
-        "escrow": format_address(deployment.escrow),
-        "payment_channel": format_address(deployment.payment_channel),
-        "court": format_address(deployment.court) if deployment.has_court else None,
-    }
+def _tell(options: Options, found: Mapping[str, object]) -> None:
     if options.json_output:
-        print_document(dict(document))
+        print_document(dict(found))
     else:
-        new_console().print(facts(*((name.replace("_", " "), str(value)) for name, value in document.items() if value)))
+        new_console().print(facts(*((name.replace("_", " "), str(value)) for name, value in found.items() if value)))

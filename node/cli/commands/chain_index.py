@@ -1,14 +1,12 @@
 """`stoa chain check`, `reindex`, `events`: the contracts' events as the node's database has them."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import trio
 import typer
 
-from node.app.index_tools import open_index
-from node.chain.event_check import MOST_NAMED, RangeCheck, check_index, compute_return, records
 from node.cli.failures import ExitCode
-from node.cli.options import Options, options_of
+from node.cli.options import options_of
 from node.cli.output import new_console, print_document, table
 from node.cli.setup import settings_of
 
@@ -24,30 +22,23 @@ def check(context: typer.Context) -> None:
       stoa chain check
     """
     options = options_of(context)
-    ranges = trio.run(_check, options)
-    found = [each for one in ranges for each in one.differences]
-    mend = min((each.block for each in found), default=None)
-    document: dict[str, Any] = {
-        "ranges": [_range(each) for each in ranges],
-        "events": sum(each.on_chain for each in ranges),
-        "differences": len(found),
-        "reindex_from": mend,
-    }
+    from node.cli.index_work import check_events  # noqa: PLC0415 - database and chain: not for `--help`
+
+    found = trio.run(check_events, settings_of(options))
     if options.json_output:
-        print_document(document)
+        print_document(found.document)
     else:
         console = new_console()
-        rows = ((str(one.first), str(one.last), str(one.stored), str(one.on_chain), _verdict(one)) for one in ranges)
-        console.print(table("Events", "from block", "to", "database", "chain", "", rows=rows, empty="none"))
-        for each in found[:MOST_NAMED]:
-            console.print(f"{each.kind}: block {each.block}, log {each.index}, transaction 0x{each.transaction.hex()}")
-        if len(found) > MOST_NAMED:
-            console.print(f"... and {len(found) - MOST_NAMED} more")
-        if mend is None:
-            console.print(f"Database and chain agree on all {document['events']} events.")
+        console.print(table("Events", "from block", "to", "database", "chain", "", rows=found.rows, empty="none"))
+        for each in found.named:
+            console.print(each)
+        if found.differences > len(found.named):
+            console.print(f"... and {found.differences - len(found.named)} more")
+        if found.mend_from is None:
+            console.print(f"Database and chain agree on all {found.events} events.")
         else:
-            console.print(f"They differ. Mend it: stoa chain reindex --from {mend}, then: stoa run")
-    if found:
+            console.print(f"They differ. Mend it: stoa chain reindex --from {found.mend_from}, then: stoa run")
+    if found.differences:
         raise typer.Exit(ExitCode.WRONG)
 
 
@@ -66,7 +57,9 @@ def reindex(
       stoa chain reindex
     """
     options = options_of(context)
-    kept = trio.run(_reindex, options, start)
+    from node.cli.index_work import forget_events  # noqa: PLC0415 - as above
+
+    kept = trio.run(forget_events, settings_of(options), start)
     if options.json_output:
         print_document({"kept_up_to": kept})
     else:
@@ -88,7 +81,9 @@ def events(
       stoa chain events --limit 20 --json
     """
     options = options_of(context)
-    shown = trio.run(_events, options, start, limit)
+    from node.cli.index_work import list_events  # noqa: PLC0415 - as above
+
+    shown = trio.run(list_events, settings_of(options), start, limit)
     if options.json_output:
         print_document({"events": shown})
         return
@@ -106,49 +101,3 @@ def events(
         table("Events", "block", "contract", "event", "transaction", "settled", rows=rows, empty="no events yet"),
         soft_wrap=True,
     )
-
-
-async def _check(options: Options) -> list[RangeCheck]:
-    async with open_index(settings_of(options)) as (chain, store):
-        return [each async for each in check_index(chain, store)]
-
-
-async def _reindex(options: Options, start: int) -> int:
-    async with open_index(settings_of(options)) as (chain, store):
-        begin = chain.deployment.block
-        to = compute_return(await store.checkpoints(), block=max(start, begin), begin=begin)
-        await store.revert(to)
-        return to
-
-
-async def _events(options: Options, start: int, limit: int) -> list[dict[str, Any]]:
-    async with open_index(settings_of(options)) as (chain, store):
-        shown = [
-            {
-                "network": each.network,
-                "chain_id": each.chain_id,
-                "block": each.block,
-                "log": each.index,
-                "transaction": "0x" + each.transaction.hex(),
-                "contract": each.contract,
-                "event": each.event,
-                "settled": each.settled,
-            }
-            async for each in records(chain, store, since=start)
-        ]
-        return shown[-limit:]
-
-
-def _range(each: RangeCheck) -> dict[str, Any]:
-    return {
-        "first": each.first,
-        "last": each.last,
-        "database": each.stored,
-        "chain": each.on_chain,
-        "database_digest": each.stored_digest.hex(),
-        "chain_digest": each.chain_digest.hex(),
-    }
-
-
-def _verdict(each: RangeCheck) -> str:
-    return "equal" if each.is_equal else f"{len(each.differences)} differ"

@@ -9,7 +9,6 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from node.app.doctor.examine import examine
 from node.app.doctor.finding import Finding, broken, ok
 from node.cli.failures import ExitCode
 from node.cli.lazy import StoaCommand
@@ -69,6 +68,8 @@ def _examine(options: Options, password_file: Path | None) -> list[Finding]:
         password = _password(settings, password_file)
     except ConfigError as error:
         found.append(broken("password file", str(error), error.advice))
+    from node.app.doctor.examine import examine  # noqa: PLC0415 - looks at every room: not for `--help`
+
     return found + trio.run(examine, settings, password)
 
 

@@ -12,7 +12,6 @@ from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.json_codec import from_json, to_json
 from node.api.views import AgentView, FeedbackView, ReputationReport, ScoreView, SheetView
-from node.app.score_tools import is_anchored
 from node.cli.failures import FoundWrong, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
@@ -118,6 +117,8 @@ def verify(
         siblings=score.siblings,
     )
     settings = settings_of(options)
+    from node.app.score_tools import is_anchored  # noqa: PLC0415 - all that speaks to chains: not for `--help`
+
     if not trio.run(is_anchored, settings, line):
         raise FoundWrong("the chain holds no such score of this publisher for this epoch")
     if options.json_output:

@@ -1,23 +1,17 @@
 """`stoa restore`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import trio
 import typer
 
-from node.app.tables import SCHEMA_PARTS
 from node.cli.commands.backup import Bar
 from node.cli.lazy import StoaCommand
-from node.cli.options import CONFIG_NAME, options_of
+from node.cli.options import options_of
 from node.cli.output import moment, new_console, print_document
-from node.cli.toml_edit import change_settings, drop_settings
-from node.config.lines import find_lines
-from node.operations.clock import SystemClock
-from node.storage.backup_file import DEPLOYMENTS_NAME, WALLET_NAME, Manifest
 from node.storage.postgres.address import read_address
 from node.storage.progress import Progress
-from node.storage.restore import restore_backup
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -53,22 +47,16 @@ def restore(
     address = read_address(url, secret) if url else None
     source, folder = file.expanduser().absolute(), to.expanduser().absolute()
 
-    async def run(bar: Bar) -> Manifest:
+    given = {"storage.url": url, "storage.password_file": str(secret or "")}
+    values = {key: value for key, value in given.items() if value}
+    from node.cli.restoring import restore_folder  # noqa: PLC0415 - the database and all of its parts: not for `--help`
+
+    with Bar(options) as bar:
+
         def tell(step: Progress) -> None:
             bar.show(step.stage, step.done, step.total)
 
-        return await restore_backup(
-            source,
-            folder,
-            clock=SystemClock(),
-            address=address,
-            parts=SCHEMA_PARTS,
-            adjust=lambda staging: _correct(staging, folder, url, secret),
-            tell=tell,
-        )
-
-    with Bar(options) as bar:
-        manifest = trio.run(run, bar)
+        manifest = trio.run(restore_folder, source, folder, address, values, tell)
     document = {
         "folder": str(folder),
         "made_at": manifest.made_at,
@@ -86,22 +74,3 @@ def restore(
     if address is not None:
         console.print(f"Its journal is in {address.place}: storage.url must name that.", soft_wrap=True)
     console.print("Do not run the old folder again: two nodes must not sign from one wallet.")
-
-
-def _correct(staging: Path, folder: Path, url: str, password_file: Path | None) -> None:
-    """Let the configuration name the files, and the database, where they will be."""
-    config = staging / CONFIG_NAME
-    if not config.exists():
-        return
-    found = find_lines(config.read_text(encoding="utf-8"))
-    values: dict[str, Any] = {"node.data_dir": str(folder)}
-    for key, name in (("wallet.keystore", WALLET_NAME), ("chain.deployments", DEPLOYMENTS_NAME)):
-        if tuple(key.split(".")) in found and (staging / name).exists():
-            values[key] = str(folder / name)
-    if url:
-        values["storage.url"] = url
-    if password_file is not None:
-        values["storage.password_file"] = str(password_file)
-    stale = [key for key in ("storage.url", "storage.password_file") if tuple(key.split(".")) in found]
-    drop_settings(config, [key for key in stale if key not in values])
-    change_settings(config, values)

@@ -367,7 +367,7 @@ class FakeNode:
                     if isinstance(event, TaskEnded):
                         return
                 if self.flood:
-                    yield PartProgress(at=NOW, part=0, fuel=1, fuel_limit=10, bytes_out=1)
+                    yield PartProgress(at=NOW, provider=ANN, part=0, fuel=1, fuel_limit=10, bytes_out=1)
                 else:
                     await fake.changed.wait()
         finally:

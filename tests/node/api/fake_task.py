@@ -152,10 +152,12 @@ class FakeTask:
         self.say(WorkStarted(at=NOW, provider=provider))
 
     def _deliver(self, part: int, output: bytes) -> None:
-        self.say(PartProgress(at=NOW, part=part, fuel=10, fuel_limit=self.manifest.limits.fuel, bytes_out=1))
+        provider = self.view.provider or ANN
+        limit = self.manifest.limits.fuel
+        self.say(PartProgress(at=NOW, provider=provider, part=part, fuel=10, fuel_limit=limit, bytes_out=1))
         view = PartView(
             part=part,
-            provider=self.view.provider or ANN,
+            provider=provider,
             outcome=0,
             outcome_text="ok",
             output=ContentDigest(blake3(output).digest()),

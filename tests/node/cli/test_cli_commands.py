@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from node.api.evidence import judge_file
 from node.cli.failures import ExitCode
+from node.cli.lazy import StoaGroup
 from node.config.load import load_settings
 from protocol.identity import format_address, parse_address
 from tests.node.api.fake_node import ANN, FakeNode
@@ -435,6 +436,25 @@ def test_a_reader_that_stops_reading_makes_no_traceback(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+BRANCHES = tuple(sorted(StoaGroup.branches))
+
+
+def test_no_help_loads_what_speaks_to_chains_networks_and_databases() -> None:
+    code = (
+        "import sys\n"
+        "from node.cli.main import app\n"
+        "heavy = {'node.chain', 'node.execution', 'node.networking', 'eth_account', 'fastapi', 'httpx', 'libp2p',"
+        " 'sqlalchemy', 'wasmtime', 'web3'}\n"
+        "for branch in sys.argv[1:]:\n"
+        "    try:\n        app([branch, '--help'])\n"
+        "    except SystemExit as end:\n        assert not end.code, branch\n"
+        "    print(branch, *sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+        "    heavy -= set(sys.modules)\n"  # each at the first branch that loads it
+    )
+    done = subprocess.run([sys.executable, "-c", code, *BRANCHES], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.split("\n")[:-1] == list(BRANCHES)
+
+
 def test_help_and_completion_load_none_of_the_node(tmp_path: Path) -> None:
     code = (
         "import sys\n"
@@ -465,8 +485,13 @@ COMMANDS = (
     "task result", "task logs", "auctions list", "auctions show", "auctions verify", "auctions accuse",
     "wallet show", "wallet export",
     "wallet import", "channels list", "channels open", "channels top-up", "channels close",
-    "chain start", "chain stop", "chain deploy", "chain fund",
+    "chain start", "chain stop", "chain deploy", "chain fund", "chain check", "chain reindex", "chain events",
+    "doctor", "backup", "restore", "devnet up", "devnet demo",
 )  # fmt: skip
+
+
+def test_every_branch_is_among_the_commands_whose_help_is_read() -> None:
+    assert {command.split()[0] for command in COMMANDS} == set(BRANCHES)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,11 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from node.market import comparing
 from node.market.case_book import PREFIX
 from node.market.comparing import Comparer
 from node.market.task_table import TaskRow, list_copies
 from node.reputation.conduct import Reputations
 from node.storage.machine_log import select_open_streams
+from protocol.errors import ProtocolError, StorageError
 from protocol.identity import Digest
 from protocol.market.transcript import verify_transcript
 from protocol.reputation.beta import NEWCOMER, Record, compute_reputation
@@ -36,7 +38,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import DOMAIN, LabNode, make_wish
+from tests.node.market.market_lab import DOMAIN, LabNode, make_wish, output_of
 
 PRICES = (100_000, 105_000, 110_000)
 
@@ -251,6 +253,58 @@ async def test_who_cancels_pays_what_is_compared_then_and_nothing_more(
         await settle(stage, requester, row)
         assert stage.bank.purses[first.wallet] == row.spent > 0
         assert all(stage.bank.purses[each.wallet] == 0 for each in rest)
+
+
+async def test_each_copy_tells_how_far_it_is(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_stage(tmp_path, prices=PRICES) as stage:
+        requester, *providers = stage.honest
+        for each in providers:
+            each.sandbox.part_s = 8.0
+        offer_id = await buy(stage)
+        told = requester.requester.progress
+        await wait_until(lambda: len(told[offer_id]) == len(providers))
+        assert {each.provider for each in told[offer_id].values()} == {each.wallet for each in providers}
+        await finish(requester, offer_id)
+        assert offer_id not in told
+
+
+async def test_a_slot_that_an_error_stopped_for_good_is_not_waited_for(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_arguments: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StorageError("the disk gives nothing back")
+
+    def breaks_down(part: int) -> bytes:
+        if part:
+            raise ProtocolError("the machine broke down")
+        return output_of(part)
+
+    async with open_stage(tmp_path, prices=PRICES, buys=False) as stage:
+        mallory = await stage.join("mallory", gfuel=90_000)
+        mallory.sandbox.writes = made_up
+        broken, honest, standby = stage.honest
+        broken.sandbox.writes = breaks_down
+        buys = partial(run_for_a_while, stage, "requester", None)
+        started: tuple[LabNode, trio.CancelScope] = await stage.hub.nursery.start(buys)
+        requester, scope = started
+        stage.bank.purses[requester.wallet] = PURSE
+        with monkeypatch.context() as patched:
+            patched.setattr(comparing, "keep_evidence", fail)  # stops Mallory's slot amid its answer
+            wish = await make_wish(requester, parts=2, budget=300_000)
+            offer_id = await requester.requester.submit(replace(wish, verification=Copies(count=3)))
+            await finish(requester, offer_id)
+        slots = await requester.storage.read.query(lambda connection: list_copies(connection, offer_id))
+        assert {each.provider for each in slots if each.state == "done"} == {honest.wallet, standby.wallet}
+        assert stage.bank.purses[standby.wallet] > 0
+        scope.cancel()
+        await wait_until(lambda: requester.wallet not in stage.hub.nodes)
+        requester, _ = await stage.hub.nursery.start(buys)
+        row = await finish(requester, offer_id)
+        assert (row.state, row.paid_parts) == ("done", 2)
+        stage.honest.insert(0, requester)
+        await settle(stage, requester, row)
+        assert stage.bank.purses[mallory.wallet] == 0
 
 
 @dataclass(kw_only=True)
