@@ -68,7 +68,7 @@ test-simulation: setup ## Whole networks in one process, on a clock, a chain and
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
 
 test-system: setup-test ## Whole networks of processes, and a client of another make among them
-	@$(PYTHON) -m pytest -q tests/system tests/interop tests/soak
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile tests/system tests/interop tests/soak
 
 proofs: setup ## What the contracts do for all inputs, shown by symbolic execution; prints each proof's time
 	@scripts/setup provers
