@@ -1,7 +1,7 @@
 """How a reason to go to court becomes a case file, and what a party sees of its escrows (docs/spec/parties.md, PT1)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -17,11 +17,13 @@ from node.market.case_book import CaseBook
 from node.market.ports import Court
 from node.operations.clock import Clock
 from node.payments.escrow_view import EscrowView
+from node.payments.payments import Payments
 from node.payments.ports import ChallengedClaim
 from node.storage.machine_log import select_open_streams
 from node.storage.storage import Storage
 from node.wallet.signer import Signer
-from protocol.dispute.party import Attitude, Brief, Event, File
+from protocol.dispute.acting import Attitude
+from protocol.dispute.party import Brief, Event, File
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award, Offer
 from protocol.signing.signed import Signed
@@ -68,6 +70,14 @@ class Litigant:
             )
         )
 
+    async def demand(self, award: Award, award_id: Digest) -> None:
+        """Note that a part was delivered over a channel and not paid; returns once that is durable (PT11)."""
+        if not has_court(award, self._court):
+            return
+        brief = await self._papers.brief_of(award_id)
+        if brief is not None:
+            await self._files.hold(replace(brief, reason="a part was delivered, and its receipt is not paid"))
+
     async def contest(self, claim: ChallengedClaim) -> None:
         """Take a claim on an escrow to court that is about to be contested; returns once that is durable."""
         if not has_court(claim.award, self._court):
@@ -88,25 +98,27 @@ class Advocacy:
 
     storage: Storage
     clock: Clock
-    own: Address
+    signer: Signer
     court: ContractCourt
     terms: CourtTerms
     files: CaseFiles
     papers: JournalPapers
     litigant: Litigant
 
-    def room(self, peers: WalletPeers, escrows: Callable[[], tuple[EscrowView, ...]], attitude: Attitude) -> PartyRoom:
+    def room(self, peers: WalletPeers, payments: Payments, attitude: Attitude) -> PartyRoom:
         """Return what `open_party` needs."""
         return PartyRoom(
             court=self.court,
             files=self.files,
             papers=self.papers,
-            escrows=PaymentEscrows(escrows),
+            escrows=PaymentEscrows(lambda: (*payments.payer.escrows(), *payments.payee.escrows())),
+            holds=payments.payee.holds,
+            bonds=self.signer,
             peers=peers,
             blobs=self.storage.blobs,
             cursors=self.storage.cursors,
             clock=self.clock,
-            own=self.own,
+            own=self.signer.address,
             attitude=attitude,
         )
 
@@ -135,7 +147,7 @@ async def open_advocacy(
     return Advocacy(
         storage=storage,
         clock=clock,
-        own=signer.address,
+        signer=signer,
         court=court,
         terms=await court.terms(),
         files=files,
@@ -155,4 +167,5 @@ class PaymentEscrows:
         view = next((each for each in self._escrows() if each.award == award), None)
         if view is None or view.phase == "closed":
             return EscrowSight(resolve_by=None, is_over=True)
-        return EscrowSight(resolve_by=view.waits_until if view.phase == "disputed" else None, is_over=False)
+        resolve_by = view.waits_until if view.phase == "disputed" else None
+        return EscrowSight(resolve_by=resolve_by, is_over=False, paid=view.paid)

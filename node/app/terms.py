@@ -13,7 +13,7 @@ from node.feedback.writing import FeedbackTerms
 from node.market.drafting import MarketTerms
 from node.payments.settings import PaymentSettings
 from node.reputation.anchoring import AnchorTerms
-from protocol.dispute.party import Attitude
+from protocol.dispute.acting import Attitude
 from protocol.errors import ConfigError
 from protocol.identity import ZERO_ADDRESS, Address
 from protocol.market.offer import CourtBounds, OfferTaste

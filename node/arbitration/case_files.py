@@ -9,7 +9,7 @@ import trio
 from node.storage.errors import ConcurrentAppend
 from node.storage.machine_log import Machine, MachineLog, load_machine, open_machine, select_open_streams
 from node.storage.storage import Storage
-from protocol.dispute.party import Brief, Closed, Event, EvidenceFound, File, GivenUp, begin, transition
+from protocol.dispute.party import Brief, Event, EvidenceFound, File, begin, is_done, transition
 from protocol.identity import Digest
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -29,11 +29,6 @@ DISPUTE: Final = Machine[Brief, File, Event, None](context=Brief, events=Event, 
 def stream_of(award: Digest) -> str:
     """Return the journal stream of the case about an award."""
     return f"{PREFIX}{award.hex()}"
-
-
-def is_done(file: File) -> bool:
-    """Tell whether nothing is left to do."""
-    return isinstance(file.state, Closed | GivenUp)
 
 
 def _unobserved(_file: File, _event: Event | None) -> None:

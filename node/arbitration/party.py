@@ -1,4 +1,4 @@
-"""Represents this node in its own cases: opens, shows, appeals, closes (docs/spec/parties.md)."""
+"""Represents this node in its own cases: opens, shows, appeals, closes, takes what is due (docs/spec/parties.md)."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,7 +10,8 @@ from node.arbitration.docket import Docket
 from node.arbitration.dossier_desk import DossierDesk
 from node.arbitration.party_room import PartyRoom
 from node.arbitration.pursuit import Pursuit
-from protocol.dispute.party import File, Sight
+from protocol.dispute.acting import Sight
+from protocol.dispute.party import File
 from protocol.identity import Digest
 
 

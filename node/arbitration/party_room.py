@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.arbitration.case_files import CaseFiles
-from node.arbitration.party_ports import Escrows, Keeping, PartyPapers, Subject
+from node.arbitration.party_ports import Bonds, Escrows, Holds, Keeping, PartyPapers, Subject
 from node.arbitration.ports import Courthouse, Cursors, Peers
 from node.operations.clock import Clock
+from protocol.dispute.acting import Attitude
 from protocol.dispute.messages import Dossier
-from protocol.dispute.party import Attitude, File, Open
+from protocol.dispute.party import File, Open
 from protocol.errors import ProtocolError
 from protocol.identity import Address, ContentDigest
 from protocol.settlement.deadlines import deadlines_of
@@ -29,6 +30,8 @@ class PartyRoom:
     files: CaseFiles
     papers: PartyPapers
     escrows: Escrows
+    holds: Holds
+    bonds: Bonds
     peers: Peers
     blobs: Keeping
     cursors: Cursors

@@ -5,23 +5,28 @@ from typing import Final, assert_never
 import structlog
 import trio
 
-from node.arbitration.case_files import CaseLog, is_done
+from node.arbitration.case_files import CaseLog
 from node.arbitration.party_room import PartyRoom
-from protocol.dispute.case import Stage
-from protocol.dispute.messages import EVIDENCE_METHOD
-from protocol.dispute.party import (
+from protocol.dispute.acting import (
     Abandon,
-    Abandoned,
     Act,
     AppealCase,
-    Brief,
     CloseCase,
     OpenCase,
+    SecureHold,
+    SettleCase,
     Sight,
+    TakeHold,
     next_act,
 )
+from protocol.dispute.bond import bond_account
+from protocol.dispute.case import Stage
+from protocol.dispute.messages import EVIDENCE_METHOD
+from protocol.dispute.party import Abandoned, Brief, CaseSettled, Held, is_done
+from protocol.dispute.schedule import SEATS
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import Address, format_address
+from protocol.units import Amount
 from protocol.wire.codec import encode
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -80,28 +85,62 @@ class Pursuit:
         room, brief = self._room, self._brief
         current = await room.court.round_of(brief.award_id)
         now = await room.court.now()
+        if brief.is_paid_from_hold:
+            hold = await room.holds.look(brief.award, brief.award_id)
+            is_held = isinstance(self._machine.state.state, Held)
+            return Sight(now=now, round=current, hold=hold, costs=await room.holds.costs() if is_held else Amount(0))
         if brief.on_channel:
             return Sight(now=now, round=current)
         escrow = room.escrows.look(brief.award_id)
-        return Sight(now=now, round=current, resolve_by=escrow.resolve_by, escrow_over=escrow.is_over)
+        return Sight(now=now, round=current, resolve_by=escrow.resolve_by, escrow_over=escrow.is_over, paid=escrow.paid)
 
     async def _do(self, act: Act) -> None:
         room, brief = self._room, self._brief
         court, award, award_id = room.court, brief.award, brief.award_id
+        block: int | None = None
         match act:
             case Abandon(reason=reason):
                 log.warning("dispute.given_up", award=award_id.hex(), reason=reason)
+                await self._let_go()
                 await room.files.apply(award_id, Abandoned(reason=reason))
                 return
+            case SettleCase(taken=taken):
+                await self._let_go()
+                await room.files.apply(award_id, CaseSettled(taken=taken))
+            case SecureHold():
+                await room.holds.secure(award, award_id)
             case OpenCase():
                 block = await self._open()
             case AppealCase(number=number):
                 block = await court.appeal(award, brief.offer, number)
             case CloseCase():
                 block = await court.close(award, await court.history_of(award_id))
+            case TakeHold():
+                block = await self._take_hold()
+                if block is None:
+                    return
             case _:
                 assert_never(act)
         log.info("dispute.acted", award=award_id.hex(), act=type(act).__name__, block=block)
+
+    async def _take_hold(self) -> int | None:
+        """Enforce the hold as the case decided; None if that has to wait for other work in its channel."""
+        room, brief = self._room, self._brief
+        ready = await room.holds.ready(brief.award, brief.award_id)
+        if ready is None:
+            return None
+        key, holds = ready
+        history = await room.court.history_of(brief.award_id)
+        vote = next(each.vote for each in reversed(history) if each.vote is not None)
+        return await room.court.enforce(brief.award, vote, key, holds)
+
+    async def _let_go(self) -> None:
+        """Insist on nothing any more; what went into bonds is back or lost, so the wallet need not remember it."""
+        room, brief = self._room, self._brief
+        if brief.is_paid_from_hold:
+            await room.holds.leave(brief.award, brief.award_id)
+        for number in range(len(SEATS)):
+            await room.bonds.close_account(bond_account(brief.award_id, number))
 
     async def _open(self) -> int:
         """Open the case; before, see to it that what it is judged by stays here."""

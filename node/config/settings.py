@@ -341,7 +341,9 @@ class ArbiterSettings(Section):
 class DisputeSettings(Section):
     """How far this node goes in cases about its own tasks and work."""
 
-    open: bool = Field(default=True, description="Take refuted receipts and contested claims to the network's court.")
+    open: bool = Field(
+        default=True, description="Take refuted receipts, contested claims and unpaid parts to the network's court."
+    )
     appeal: bool = Field(default=True, description="Appeal a decision that contradicts what this node ran itself.")
     max_bond: Dollars | None = Field(
         default=None,

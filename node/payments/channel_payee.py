@@ -214,24 +214,33 @@ class ChannelPayee:
                 f"{format_amount(due)} is due for award {award_id.hex()}, the vouchers pay {format_amount(paid)}"
             )
 
-    async def settle(self, award: Award, award_id: Digest, unpaid: Signed[Receipt] | None) -> None:
-        """Work under the award is over: let go of its hold, except for what an arbiter could still get for us."""
+    async def settle(self, award: Award, award_id: Digest, unpaid: Signed[Receipt] | None) -> bool:
+        """Work under the award is over: let go of its hold, except for what an arbiter could still get for us.
+
+        What ran and was never sent is not asked for, as on an escrow (docs/adr/1572).
+
+        Returns:
+            Whether there is such a thing: a part that was delivered and is not paid.
+        """
         account = self._ledger.accounts.get(award.channel)
         if account is None or not isinstance(account.state.channel, Receiving | Defending):
-            return  # closed since, and claimed before that
+            return False  # closed since, and claimed before that
         engagement = account.state.engagement(award_id)
         if engagement is None:
             if award_id not in account.state.renounced:
                 await account.apply(Renounced(award=award_id))
-            return
+            return False
+        if unpaid is not None and engagement.due < unpaid.value.due:
+            log.warning("channel.part_written_off", award=award_id.hex(), due=unpaid.value.due)
+            unpaid = None
         is_backed = engagement.unpaid or find_hold(account.state.channel.purse.holds, award_id) is not None
         if unpaid is not None and (award.arbiter == ZERO_ADDRESS or not is_backed):
             log.warning("channel.part_written_off", award=award_id.hex(), due=unpaid.value.due)
             await account.apply(AwardWrittenOff(award=award_id))
-            return
-        if unpaid is not None:
-            await account.apply(ReceiptSigned(award=award_id, due=unpaid.value.due))
+            return False
         await account.apply(AwardFinished(award=award_id))
+        after = account.state.engagement(award_id)
+        return after is not None and after.unpaid > 0
 
     # ------------------------------------------------------------------------------------------------ the user
 
@@ -249,6 +258,13 @@ class ChannelPayee:
                 self._hurry(channel)
                 await account.apply(ClaimRequested())
 
+    async def claim_unpaid(self, channel: Digest) -> None:
+        """Bring on chain at once what a channel's newest voucher pays and was not claimed, if that is anything."""
+        account = self.find(channel)
+        purse = account.state.purse
+        if purse is not None and min(purse.cumulative, purse.deposit) > max(purse.claimed, purse.claim_to):
+            await self.claim(channel)
+
     async def wait_claimed(self) -> None:
         """Return once nothing that can be claimed is unclaimed."""
         for account in tuple(self._ledger.accounts.values()):
@@ -264,6 +280,11 @@ class ChannelPayee:
         if account is None:
             raise ChannelUnknown(f"channel {channel.hex()} does not pay this wallet, or is closed")
         return account
+
+    async def book_of(self, channel: Digest) -> PayeeBook | None:
+        """Return where a channel stands or ended; None if it never paid this wallet."""
+        account = self._ledger.accounts.get(channel)
+        return account.state if account is not None else await self._ledger.last_state(channel)
 
     def views(self) -> tuple[PayeeChannelView, ...]:
         """Return all channels that are not over."""
@@ -497,7 +518,8 @@ def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
     purse, phase = book.purse, type(book.channel).__name__.lower()
     if isinstance(book.channel, Receiving) and book.channel.close is not None:
         phase = "closing"
-    unpaid = sum(each.unpaid for each in purse.engagements) if purse else 0
+    engagements = purse.engagements if purse else ()
+    unpaid = sum(each.unpaid for each in engagements if book.find_enforced(each.award) is None)
     return PayeeChannelView(
         channel=channel,
         payer=account.context.key.payer,

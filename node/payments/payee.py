@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -10,7 +11,9 @@ from node.payments.channel_payee import ChannelPayee, PayeeChannelView
 from node.payments.errors import BadTerms, NotFunded
 from node.payments.escrow_payee import EscrowPayee
 from node.payments.escrow_view import EscrowView
+from node.payments.hold_desk import HoldDesk
 from node.payments.payer import credits_of
+from node.payments.ports import DemandUnpaid
 from node.payments.room import Room
 from node.payments.stakes import Stakes
 from protocol.errors import ProtocolError
@@ -50,8 +53,17 @@ class Earnings:
 class Payee:
     """Hands on to the rail that the award names."""
 
-    def __init__(self, room: Room, channels: ChannelPayee, escrows: EscrowPayee, stakes: Stakes | None) -> None:
+    def __init__(
+        self,
+        room: Room,
+        channels: ChannelPayee,
+        escrows: EscrowPayee,
+        stakes: Stakes | None,
+        demand: DemandUnpaid | None = None,
+    ) -> None:
         self._room, self._channels, self._escrows, self._stakes = room, channels, escrows, stakes
+        self._demand = demand
+        self.holds: Final = HoldDesk(room, channels)
 
     async def receive_funding(self, award: Signed[Award], award_id: Digest, notice: VoucherNotice | None) -> None:
         """Check and keep what the requester sent to fund an award.
@@ -124,8 +136,8 @@ class Payee:
         """Take what is owed under an award that is over. Harmless to repeat; the chain may be reached later."""
         if award.value.channel == ZERO_DIGEST:
             await self._escrows.settle(award_id, start, accepted, unpaid)
-        else:
-            await self._channels.settle(award.value, award_id, unpaid)
+        elif await self._channels.settle(award.value, award_id, unpaid) and self._demand is not None:
+            await self._demand(award.value, award_id)
         if self._stakes is not None:
             await self._stakes.provider.settle(award_id, accepted)
 

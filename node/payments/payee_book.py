@@ -1,7 +1,11 @@
-"""A channel at its payee, with what it has let go of. Pure: around protocol/channel/payee.py.
+"""A channel at its payee, with what it has let go of and what is in court. Pure: around protocol/channel/payee.py.
 
 Once the payee has told the payer that it lets go of a hold, it must not take work against it: a voucher with the hold
 may still be on its way while the one without it is being signed.
+
+A hold that a court may have to enforce is *secured* (CH9): the newest voucher that has it is kept, though a newer one
+may come without it, and stands on chain. Once a verdict gives this side something out of it, no new work is taken in
+the channel: enforcing ends it.
 """
 
 from dataclasses import dataclass, replace
@@ -10,13 +14,28 @@ from typing import Final, TypeAlias
 from node.payments.errors import AwardRenounced
 from node.payments.tracked import Rules
 from protocol.channel import payee
-from protocol.channel.chain import BlockSeen, OpenConfirmed
-from protocol.channel.errors import WorkOutstanding
-from protocol.channel.objects import ChannelKey, ChannelRules, channel_id
-from protocol.channel.receiving import AwardTaken, Ended, Engagement, PayeeEffect, PayeeEvent, PayeeState, Purse
+from protocol.channel.chain import BlockSeen, EnforceConfirmed, OpenConfirmed
+from protocol.channel.errors import ClosePending, HoldMissing, WorkOutstanding
+from protocol.channel.holds import Holds, find_hold
+from protocol.channel.objects import ChannelKey, ChannelRules, Voucher, channel_id
+from protocol.channel.receiving import (
+    AwardTaken,
+    Defending,
+    Ended,
+    Engagement,
+    Judged,
+    PayeeEffect,
+    PayeeEvent,
+    PayeeState,
+    Purse,
+    Receiving,
+    SubmitPresent,
+    VoucherReceived,
+)
 from protocol.identity import Digest
 from protocol.signing.eip712 import Domain
-from protocol.units import Amount, UnixTime
+from protocol.signing.signed import Signed
+from protocol.units import Amount, Uint64, UnixTime
 from protocol.wire.codec import tagged
 
 KEPT: Final = 1024
@@ -31,7 +50,55 @@ class Renounced:
     award: Digest
 
 
-BookEvent: TypeAlias = PayeeEvent | Renounced
+@tagged(51)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSecured:
+    """A court may have to enforce the award's hold; `won`: it does, and the newest voucher that has it must stand."""
+
+    award: Digest
+    won: bool
+
+
+@tagged(52)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLeft:
+    """No court will enforce the award's hold any more."""
+
+    award: Digest
+
+
+BookEvent: TypeAlias = PayeeEvent | Renounced | HoldSecured | HoldLeft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secured:
+    """A hold that a court may have to enforce.
+
+    Attributes:
+        award: Whose.
+        voucher, holds: The newest voucher that has it, and all its holds.
+        present_to: Which voucher must stand on chain: the one that was the newest when that was asked for.
+        won: Whether a verdict gives this side something out of it.
+    """
+
+    award: Digest
+    voucher: Signed[Voucher]
+    holds: Holds
+    present_to: Uint64
+    won: bool
+
+    @property
+    def sequence(self) -> int:
+        """Of its voucher."""
+        return self.voucher.value.sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforced:
+    """A hold that was enforced, and what that paid."""
+
+    award: Digest
+    to_payee: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +112,12 @@ class PayeeContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayeeBook:
-    """The channel, and the awards let go of, oldest first."""
+    """The channel, the awards let go of, oldest first, and the holds that are or were in court."""
 
     channel: PayeeState
     renounced: tuple[Digest, ...] = ()
+    secured: tuple[Secured, ...] = ()
+    enforced: tuple[Enforced, ...] = ()
 
     @property
     def purse(self) -> Purse | None:
@@ -59,10 +128,26 @@ class PayeeBook:
         """Return the work taken under an award, or None."""
         return self.purse.find(award) if self.purse else None
 
+    def find_secured(self, award: Digest) -> Secured | None:
+        """Return what is secured for an award, or None."""
+        return next((each for each in self.secured if each.award == award), None)
+
+    def find_enforced(self, award: Digest) -> Enforced | None:
+        """Return what an arbiter had an award's hold pay, or None."""
+        return next((each for each in self.enforced if each.award == award), None)
+
+    def may_stand(self, sequence: int) -> bool:
+        """Tell whether the voucher of this number is the one that counts on chain, or can become it."""
+        purse = self.purse
+        if purse is None or not sequence:
+            return False
+        return sequence == purse.presented if isinstance(self.channel, Judged) else sequence >= purse.presented
+
     def needs(self, award: Digest) -> bool:
         """Tell whether this side still relies on the hold of `award`."""
         engagement = self.engagement(award)
-        return engagement is not None and (not engagement.finished or engagement.unpaid > 0)
+        is_at_work = engagement is not None and (not engagement.finished or engagement.unpaid > 0)
+        return is_at_work or self.find_secured(award) is not None  # in court, its fee may still be ours
 
 
 def begin(context: PayeeContext, *, domain: Domain, claim_at: Amount) -> PayeeBook:
@@ -86,20 +171,75 @@ def transition(book: PayeeBook, event: BookEvent) -> PayeeBook:
     match event:
         case Renounced(award=award):
             if book.needs(award):
-                raise WorkOutstanding(f"award {award.hex()} is being worked on, or a part of it is unpaid")
+                raise WorkOutstanding(f"award {award.hex()} is being worked on, is in court, or a part of it is unpaid")
             if award in book.renounced:
                 return book
             return replace(book, renounced=(*book.renounced, award)[-KEPT:])
         case AwardTaken(award=award) if award in book.renounced:
             raise AwardRenounced(f"the hold of award {award.hex()} was let go of")
+        case AwardTaken() if any(each.won for each in book.secured):
+            raise ClosePending("a hold of this channel is about to be enforced; no new work is taken on it")
+        case HoldSecured():
+            return _secure(book, event)
+        case HoldLeft(award=award):
+            return replace(book, secured=_without(book.secured, award))
         case _:
             channel, _ = payee.transition(book.channel, event)
-            return replace(book, channel=channel)
+            return _follow(replace(book, channel=channel), event)
 
 
 def outstanding(book: PayeeBook) -> tuple[PayeeEffect, ...]:
     """Return what the channel needs now."""
-    return payee.outstanding(book.channel)
+    effects, channel = payee.outstanding(book.channel), book.channel
+    if not isinstance(channel, Receiving | Defending) or any(isinstance(each, SubmitPresent) for each in effects):
+        return effects
+    purse = channel.purse
+    waiting = [each for each in book.secured if purse.presented < each.present_to]
+    if not waiting:
+        return effects
+    # The oldest first: what a newer voucher dropped can't be presented after it.
+    first = min(waiting, key=lambda each: each.sequence)
+    return (SubmitPresent(key=purse.key, signed=first.voucher), *effects)
+
+
+def _secure(book: PayeeBook, event: HoldSecured) -> PayeeBook:
+    """Keep the newest voucher that holds an award's money.
+
+    Raises:
+        HoldMissing: None does that could stand on chain.
+    """
+    purse, known = book.purse, book.find_secured(event.award)
+    if known is None:
+        is_held = purse is not None and find_hold(purse.holds, event.award) is not None
+        if purse is None or purse.best is None or not is_held or not book.may_stand(purse.sequence):
+            raise HoldMissing(f"no voucher that could be presented holds anything for award {event.award.hex()}")
+        sequence = purse.best.value.sequence
+        known = Secured(award=event.award, voucher=purse.best, holds=purse.holds, present_to=sequence, won=event.won)
+    elif event.won:
+        known = replace(known, won=True, present_to=known.voucher.value.sequence)
+    return replace(book, secured=(*_without(book.secured, event.award), known))
+
+
+def _follow(book: PayeeBook, event: BookEvent) -> PayeeBook:
+    """Keep what is secured up to date."""
+    match event:
+        case VoucherReceived() if book.secured and book.purse is not None:
+            return replace(book, secured=tuple(_renewed(each, book.purse) for each in book.secured))
+        case EnforceConfirmed(award=award, to_payee=to_payee):
+            enforced = Enforced(award=award, to_payee=to_payee)
+            return replace(book, secured=_without(book.secured, award), enforced=(*book.enforced, enforced))
+        case _:
+            return book
+
+
+def _renewed(secured: Secured, purse: Purse) -> Secured:
+    if purse.best is None or find_hold(purse.holds, secured.award) is None:
+        return secured
+    return replace(secured, voucher=purse.best, holds=purse.holds)
+
+
+def _without(secured: tuple[Secured, ...], award: Digest) -> tuple[Secured, ...]:
+    return tuple(each for each in secured if each.award != award)
 
 
 def channel_of(context: PayeeContext) -> Digest:

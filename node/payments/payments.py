@@ -16,7 +16,7 @@ from node.payments.feed import Feed
 from node.payments.flow import Flow
 from node.payments.payee import Payee
 from node.payments.payer import Payer
-from node.payments.ports import Chain, Fact, JudgeClaim, Peers, Wallet
+from node.payments.ports import Chain, DemandUnpaid, Fact, JudgeClaim, Peers, Wallet
 from node.payments.room import Room
 from node.payments.settings import PaymentSettings
 from node.payments.stake_ports import StakeChain
@@ -75,6 +75,7 @@ async def open_payments(
     stake_chain: StakeChain | None = None,
     watch: WatchParts | None = None,
     on_flow: Callable[[Flow], None] = lambda _flow: None,
+    demand: DemandUnpaid | None = None,
 ) -> AsyncGenerator[Payments, None]:
     """Take up every channel and escrow that is not over, and look after them until the block ends.
 
@@ -90,6 +91,7 @@ async def open_payments(
         stake_chain: The stakes (`ContractStakes`); None on a network without.
         watch: For watchtowers; then `storage` is opened with `WATCH_SCHEMA`. None neither watches nor is watched.
         on_flow: Told of money that came or went, once that is durable.
+        demand: Goes to court for what a channel's payer leaves unpaid; without it, nobody does.
 
     Raises:
         TransientError: The chain can't be reached for the contract's constants.
@@ -141,7 +143,7 @@ async def open_payments(
             nursery.start_soon(stakes.desk.run)
         yield Payments(
             payer=Payer(room, channel_payer, escrow_payer, stakes),
-            payee=Payee(room, channel_payee, escrow_payee, stakes),
+            payee=Payee(room, channel_payee, escrow_payee, stakes, demand),
             feed=room.feed,
             stakes=stakes,
             tower=tower,

@@ -1,24 +1,16 @@
-"""One dispute as a party of it goes through it, requester or provider. Pure: docs/spec/parties.md.
+"""What a party of a dispute knows of its case, requester or provider. Pure: docs/spec/parties.md.
 
 Theory. A case is the court's, so a state here changes on the court's confirmed facts alone; what the party adds is one
-conviction, formed before: the requester's own run of the part, or the provider's own receipt. All it does follows
-from the state, that conviction and what is seen of the chain now (`Sight`), so `next_act` computes it afresh each time,
-and what was done twice is refused by the contract and harms nobody.
-
-    state   condition                                                           act
-    -----   ---------                                                           ---
-    Held    channel, until deliverBy + 2*pace                                   OpenCase
-    Held    escrow, the claim is disputed and there is time to judge            OpenCase
-    Held    the bond is above what we put down; it is too late                  Abandon
-    Open    decided against us and our conviction, within the appeal's time     AppealCase
-    Open    that time is over: who opened it at once, the other a little later   CloseCase
+conviction, formed before: the requester's own run of the part, or the provider's own receipt. What it does about the
+case follows from these and from what is seen of the chain (`protocol.dispute.acting`).
 
     state   event          next
     Held    CaseBegan      Open          by us, or by the other side before us
     Held    Abandoned      GivenUp
     Open    VoteCarried    Open          what the round decided
     Open    RoundAsked     Open          the next round, undecided
-    Open    CaseEnded      Closed
+    Open    CaseEnded      Closed        the court is done
+    Closed  CaseSettled    Closed        so is this party: its hold is enforced or let go of, its bonds count no more
     any     EvidenceFound  same          a conviction that was formed later
 
 A fact that is told again, or of a round that is over, changes nothing.
@@ -28,21 +20,18 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Final, TypeAlias
 
 from protocol.dispute.bond import bond_of
-from protocol.dispute.case import Appealed, CaseClosed, CaseFact, CaseOpened, Round, RoundDecided, Stage
+from protocol.dispute.case import Appealed, CaseClosed, CaseFact, CaseOpened, RoundDecided
 from protocol.dispute.objects import Finding, Vote
-from protocol.dispute.schedule import SEATS
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award, Offer
-from protocol.settlement.deadlines import deadlines_of, is_open, is_over
 from protocol.signing.signed import Signed
 from protocol.task.audit import Rerun
 from protocol.task.objects import Receipt
-from protocol.units import Amount, Uint8, Uint32, UnixTime
+from protocol.units import Amount, Uint8, Uint32
 from protocol.wire.codec import MaxLen, tagged
 
 Reason: TypeAlias = Annotated[str, MaxLen(512)]
 
-LAST_ROUND: Final = len(SEATS) - 1
 _AGAINST_PROVIDER: Final = frozenset((Finding.WRONG_RESULT, Finding.OVERBILLED, Finding.OUTPUT_MISSING))
 
 
@@ -79,6 +68,11 @@ class Brief:
         return self.award.channel != ZERO_DIGEST
 
     @property
+    def is_paid_from_hold(self) -> bool:
+        """Whether this party is the payee of a hold, which a verdict can enforce and nothing else."""
+        return self.on_channel and not self.is_requester
+
+    @property
     def is_convinced(self) -> bool:
         """Whether this party knows the result itself: only then does it contradict a committee."""
         return (self.rerun if self.is_requester else self.receipt) is not None
@@ -98,6 +92,7 @@ class Open:
         part, receipt: What it is about, as the court tells.
         number: The current round.
         vote: What that round decided; None before, or without a majority.
+        standing: What the last round before it decided: without a vote of its own, that is the decision (CT8).
         bonds: What this party has put down in all.
     """
 
@@ -107,11 +102,15 @@ class Open:
     bonds: Amount
     number: Uint8 = 0
     vote: Vote | None = None
+    standing: Vote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """All is paid. `finding` is NONE if no round decided anything; otherwise `due` is what the award is worth."""
+    """The court is done. `finding` is NONE if no round decided anything; otherwise `due` is what the award is worth.
+
+    `taken` is what this party had its hold in a channel pay it after that; None until that, too, is done.
+    """
 
     opener: Address
     part: Uint32
@@ -119,6 +118,7 @@ class Closed:
     finding: Finding
     due: Amount
     bonds: Amount
+    taken: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,15 @@ class EvidenceFound:
     reason: Reason
 
 
-Event: TypeAlias = CaseBegan | VoteCarried | RoundAsked | CaseEnded | Abandoned | EvidenceFound
+@tagged(7)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseSettled:
+    """This party has nothing left to do about its closed case. `taken` came to it out of its hold in a channel."""
+
+    taken: Amount
+
+
+Event: TypeAlias = CaseBegan | VoteCarried | RoundAsked | CaseEnded | Abandoned | EvidenceFound | CaseSettled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,69 +203,6 @@ class File:
 
     brief: Brief
     state: State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What a party sees now. Nothing of it is kept.
-
-    Attributes:
-        now: Time of the newest block.
-        round: The case's current round as of that block; of stage NONE without a case.
-        resolve_by: Until when the escrow waits for a verdict; None while its claim is not disputed, and on a channel.
-        escrow_over: Whether the escrow is closed, so that no verdict can move it.
-    """
-
-    now: UnixTime
-    round: Round
-    resolve_by: UnixTime | None = None
-    escrow_over: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attitude:
-    """How a party goes to court, and what the court's contract asks for.
-
-    Attributes:
-        open, appeal: Whether it opens cases; whether it appeals.
-        max_bond: Most that it puts down in one case, all rounds together; None for as much as it takes.
-        min_resolve_within: Fewer seconds are not enough for a case on an escrow.
-        stagger: How many seconds later than the opener it closes a case that the other side opened.
-    """
-
-    open: bool = True
-    appeal: bool = True
-    max_bond: Amount | None = None
-    min_resolve_within: int
-    stagger: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCase:
-    """Open a case; on an escrow about its claim, on a channel about the receipt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppealCase:
-    """Ask for round `number`, for `bond`."""
-
-    number: int
-    bond: Amount
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloseCase:
-    """Have everybody paid."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abandon:
-    """Nothing can be opened any more: write down why."""
-
-    reason: Reason
-
-
-Act: TypeAlias = OpenCase | AppealCase | CloseCase | Abandon
 
 
 def begin(brief: Brief) -> File:
@@ -287,7 +232,8 @@ def _after(brief: Brief, state: State, event: Event) -> State:
             return replace(state, vote=event.vote)
         case Open(number=number), RoundAsked() if event.round == number + 1:
             bond = bond_of(brief.award.dispute_fee, event.round) if event.appellant == brief.own else 0
-            return replace(state, number=event.round, vote=None, bonds=Amount(state.bonds + bond))
+            standing = state.vote or state.standing
+            return replace(state, number=event.round, vote=None, standing=standing, bonds=Amount(state.bonds + bond))
         case Open(), CaseEnded():
             return Closed(
                 opener=state.opener,
@@ -297,6 +243,8 @@ def _after(brief: Brief, state: State, event: Event) -> State:
                 due=event.due,
                 bonds=state.bonds,
             )
+        case Closed(taken=None), CaseSettled(taken=taken):
+            return replace(state, taken=taken)
         case _:
             return state
 
@@ -316,16 +264,10 @@ def event_of(fact: CaseFact) -> Event | None:
             return None
 
 
-def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
-    """Return what this party has to do now, or None."""
-    brief, state = file.brief, file.state
-    match state:
-        case Held() if sight.round.stage is Stage.NONE:
-            return _opening(brief, sight, attitude)
-        case Open() if sight.round.stage is not Stage.CLOSED:
-            return _appeal(brief, state, sight, attitude) or _close(brief, state, sight, attitude)
-        case _:
-            return None
+def is_done(file: File) -> bool:
+    """Tell whether nothing is left to do."""
+    state = file.state
+    return isinstance(state, GivenUp) or (isinstance(state, Closed) and state.taken is not None)
 
 
 def is_against(brief: Brief, opener: Address, finding: int) -> bool:
@@ -340,42 +282,3 @@ def is_won(brief: Brief, closed: Closed) -> bool | None:
     if closed.finding in (Finding.NONE, Finding.NOT_JUDGED):
         return None
     return not is_against(brief, closed.opener, closed.finding)
-
-
-def _opening(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
-    if not attitude.open:
-        return Abandon(reason="this node opens no cases (disputes.open)")
-    if attitude.max_bond is not None and brief.award.dispute_fee > attitude.max_bond:
-        return Abandon(reason="the bond is above what this node puts down in one case (disputes.max_bond)")
-    if brief.on_channel:
-        if is_open(deadlines_of(brief.award).latest_dispute_by, sight.now):
-            return OpenCase()
-        return Abandon(reason="it is too late: no case was open by deliverBy + 2*pace")
-    if sight.escrow_over:
-        return Abandon(reason="the escrow was closed without a claim that had to be judged")
-    if sight.resolve_by is None:
-        return None  # no claim yet, or payments are about to dispute it
-    if sight.resolve_by - sight.now < attitude.min_resolve_within:
-        return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
-    return OpenCase()
-
-
-def _appeal(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act | None:
-    current = sight.round
-    if state.vote is None or current.number != state.number or state.number == LAST_ROUND or not attitude.appeal:
-        return None
-    if not brief.is_convinced or not is_against(brief, state.opener, state.vote.finding):
-        return None
-    is_decided = bool(current.ended_after) or is_over(current.schedule.open_by, sight.now)
-    if not is_decided or is_over(current.appeal_by, sight.now):
-        return None
-    bond = bond_of(brief.award.dispute_fee, state.number + 1)
-    if attitude.max_bond is not None and state.bonds + bond > attitude.max_bond:
-        return None
-    return AppealCase(number=state.number + 1, bond=bond)
-
-
-def _close(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act | None:
-    # The escrow must hear of the decision before its own time is over; after the last round that is soon.
-    stagger = 0 if state.opener == brief.own else min(attitude.stagger, sight.round.time // 48)
-    return CloseCase() if is_over(UnixTime(sight.round.appeal_by + stagger), sight.now) else None

@@ -124,7 +124,7 @@ async def open_market(
     party: Party | None = None
     if advocacy is not None:
         attitude = party_attitude(settings, base.chain, advocacy.terms)
-        party = await stack.enter_async_context(open_party(advocacy.room(peers, payments.payer.escrows, attitude)))
+        party = await stack.enter_async_context(open_party(advocacy.room(peers, payments, attitude)))
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     health.register("database", lambda: check_database(storage.writer))

@@ -68,6 +68,7 @@ async def open_money(stack: AsyncExitStack, base: Base, peers: WalletPeers) -> M
             stake_chain=contract_stakes(chain, gateway),
             watch=watch_parts(base.settings, gateway, signer),
             on_flow=base.witness.instruments.on_flow,
+            demand=None if advocacy is None else advocacy.litigant.demand,
         )
     )
     timeout_s = base.settings.payments.confirm_timeout_s

@@ -6,6 +6,7 @@ import pytest
 
 from node.app.doors.disputes import dispute_view
 from node.arbitration.party import CaseView
+from protocol.dispute.acting import Sight
 from protocol.dispute.case import Stage
 from protocol.dispute.objects import Finding
 from protocol.dispute.party import (
@@ -15,7 +16,6 @@ from protocol.dispute.party import (
     CaseEnded,
     File,
     RoundAsked,
-    Sight,
     VoteCarried,
     begin,
     transition,

@@ -17,11 +17,12 @@ from node.storage.blocking import in_line
 from node.storage.machine_log import OpenStreams
 from node.storage.storage import Storage, open_storage
 from protocol.channel.objects import ChannelKey, Hold
+from protocol.dispute.acting import Attitude, HoldSight
 from protocol.dispute.ballot import Quorum
 from protocol.dispute.case import Appealed, CaseClosed, CaseFact, CaseOpened, Round, RoundDecided, Stage
 from protocol.dispute.messages import Dossier
 from protocol.dispute.objects import Finding, Vote
-from protocol.dispute.party import Attitude, Brief, Event, File
+from protocol.dispute.party import Brief, Event, File
 from protocol.errors import ChainRejected, ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest, PeerId
 from protocol.market.objects import Award, Offer
@@ -80,6 +81,8 @@ class FakeCourt:
         self.facts: list[tuple[int, CaseFact]] = []
         self.acts: list[tuple[str, Address]] = []
         """What was done, by whom; a repeat that the contract refuses isn't in it."""
+        self.channel: FakeHolds | None = None
+        """Where holds are enforced, if a test has that."""
         self.number = 1
         self.time = clock.now()
         self.mined = trio.Event()
@@ -153,6 +156,11 @@ class FakeCourt:
         last = next((each.vote for each in reversed(rounds) if each.vote is not None), None)
         finding = Finding(last.finding) if last else Finding.NONE
         self.tell(CaseClosed(award=award_id, finding=finding, due=last.due if last else Amount(0)))
+
+    def enforce(self, award: Award, vote: Vote, who: Address) -> None:
+        assert self.channel is not None
+        self.channel.enforce(award, vote)
+        self.acts.append(("enforce", who))
 
     def history(self, award_id: Digest) -> list[PastRound]:
         case = self.cases[award_id]
@@ -236,7 +244,11 @@ class FakeCourthouse:
         raise NotImplementedError
 
     async def enforce(self, award: Award, vote: Vote, key: ChannelKey, holds: Sequence[Hold]) -> int:
-        raise NotImplementedError
+        case = self._court.cases[digest(DOMAIN, award)]
+        if case.round.stage is not Stage.CLOSED:
+            raise ChainRejected("NotDecided")
+        assert [hold.award for hold in holds] == [digest(DOMAIN, award)]
+        return await self._send(lambda: self._court.enforce(award, vote, self._wallet))
 
     async def reach(self) -> None:
         await self._court.clock.sleep(LATENCY_S)
@@ -341,6 +353,65 @@ class FakeEscrows:
         return self.sight
 
 
+class FakeHolds:
+    """The channel of one award, at its payee. It outlives a crash, as payments and the chain do."""
+
+    def __init__(self, unpaid: int = 0, held: int = 0) -> None:
+        self.sight = HoldSight(unpaid=Amount(unpaid), held=Amount(held))
+        self.is_busy = False
+        self.acts: list[str] = []
+        self.after_act: Callable[[], None] = lambda: None
+        self.key = ChannelKey(payer=ARBITERS[0], signer=ARBITERS[0], payee=ARBITERS[1], token=ARBITERS[2], counter=1)
+
+    async def look(self, award: Award, award_id: Digest) -> HoldSight:
+        await trio.lowlevel.checkpoint()
+        return self.sight
+
+    async def secure(self, award: Award, award_id: Digest) -> None:
+        await trio.sleep(BLOCK_S)
+        self._act("secure")
+        self.sight = replace(self.sight, is_secured=True)
+        self.after_act()
+
+    async def ready(self, award: Award, award_id: Digest) -> tuple[ChannelKey, Sequence[Hold]] | None:
+        await trio.sleep(BLOCK_S)
+        if self.is_busy:
+            return None
+        self._act("ready")
+        self.after_act()
+        return self.key, (Hold(award=award_id, arbiter=COURT, amount=self.sight.held),)
+
+    async def leave(self, award: Award, award_id: Digest) -> None:
+        await trio.lowlevel.checkpoint()
+        self._act("leave")
+
+    async def costs(self) -> Amount:
+        await trio.lowlevel.checkpoint()
+        return Amount(1_000)
+
+    def enforce(self, award: Award, vote: Vote) -> None:
+        """What the contract does: pay what is due beyond what was paid, once."""
+        if self.sight.taken is not None:
+            raise ChainRejected("HoldAlreadyEnforced")
+        paid = award.price + award.dispute_fee - self.sight.held
+        self.sight = HoldSight(taken=Amount(max(0, vote.due - paid)), is_secured=True)
+
+    def _act(self, name: str) -> None:
+        if not self.acts or self.acts[-1] != name:
+            self.acts.append(name)
+
+
+@dataclass(kw_only=True)
+class FakeBonds:
+    """The wallet's accounts of bonds that were closed."""
+
+    closed: list[Digest] = field(default_factory=list[Digest])
+
+    async def close_account(self, account: Digest) -> None:
+        await trio.lowlevel.checkpoint()
+        self.closed.append(account)
+
+
 @dataclass(kw_only=True)
 class LabParty:
     """A node, as far as it is a party."""
@@ -352,6 +423,7 @@ class LabParty:
     peers: FakePeers
     papers: FakePapers
     escrows: FakeEscrows
+    bonds: FakeBonds
     party: Party
     steps: list[tuple[File, Event | None]]
 
@@ -369,6 +441,7 @@ async def open_lab_party(
     attitude: Attitude = ATTITUDE,
     courthouse: FakeCourthouse | None = None,
     escrows: FakeEscrows | None = None,
+    holds: FakeHolds | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[LabParty, None]:
     """Run a party until the block ends; `on_step` is called after each durable step, before what follows from it."""
@@ -382,11 +455,14 @@ async def open_lab_party(
         folder / own.hex(), clock=court.clock, projections=(OpenStreams(),), run_blocking=in_line
     ) as storage:
         files = await load_case_files(storage, note)
+        bonds = FakeBonds()
         room = PartyRoom(
             court=courthouse or FakeCourthouse(court, own),
             files=files,
             papers=papers or FakePapers(),
             escrows=escrows or FakeEscrows(),
+            holds=holds or FakeHolds(),
+            bonds=bonds,
             peers=FakePeers(),
             blobs=storage.blobs,
             cursors=storage.cursors,
@@ -407,6 +483,7 @@ async def open_lab_party(
                 peers=room.peers,
                 papers=room.papers,
                 escrows=room.escrows,
+                bonds=bonds,
                 party=party,
                 steps=steps,
             )

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from node.arbitration.arbiter import NotIntroduced
 from node.arbitration.dossier_desk import NoCaseOfOurs, NoCaseYet, NotDrawnYet, NotInCommittee
 from node.arbitration.party_ports import EscrowSight
+from protocol.dispute.bond import bond_account
 from protocol.dispute.messages import DOSSIER_METHOD, EVIDENCE_METHOD, Dossier, DossierRequest
 from protocol.dispute.objects import Finding
 from protocol.dispute.party import Brief, Closed, GivenUp, Held
@@ -106,6 +107,8 @@ async def test_who_is_found_wrong_and_knows_better_appeals_and_what_it_put_down_
         assert [state.finding for state in states] == [Finding.WRONG_RESULT] * 2
         fee = AWARD.dispute_fee
         assert [state.bonds for state in states] == [fee + fee // 5 * 11, fee // 5 * 23]
+        accounts = [bond_account(AWARD_ID, number) for number in range(3)]
+        assert buyer.bonds.closed == seller.bonds.closed == accounts, "nothing can be signed for them any more"
         assert court.acts == [("open", BUYER), ("appeal", BUYER), ("appeal", SELLER), ("close", BUYER)]
 
 
@@ -249,7 +252,7 @@ async def test_a_chain_that_is_away_only_delays(autojump_clock: MockClock, tmp_p
         assert (await ended(buyer)).finding is Finding.WRONG_RESULT
 
 
-DURABLE_STEPS_AND_TRANSACTIONS = 9
+DURABLE_STEPS_AND_TRANSACTIONS = 10
 
 
 @pytest.mark.parametrize("step", range(DURABLE_STEPS_AND_TRANSACTIONS + 1))

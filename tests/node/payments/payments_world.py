@@ -17,7 +17,7 @@ from node.app.watch_chain import ContractWatch
 from node.chain.anvil import open_anvil
 from node.chain.chain import Chain, open_chain
 from node.chain.deployment import Deployment
-from node.chain.event_index import open_event_index
+from node.chain.event_index import EventIndex, open_event_index
 from node.chain.event_store import CHAIN_SCHEMA, SqlEventStore
 from node.chain.gateway import Gateway, abis_of, open_gateway
 from node.chain.local import LocalTerms, deploy_local, fund
@@ -27,7 +27,7 @@ from node.chain.transactor import Transactor, open_transactor
 from node.operations.clock import SystemClock
 from node.payments.flow import Flow
 from node.payments.payments import Payments, open_payments
-from node.payments.ports import JudgeClaim
+from node.payments.ports import DemandUnpaid, JudgeClaim
 from node.payments.settings import PaymentSettings
 from node.payments.watch.ports import WatchParts
 from node.payments.watch.settings import WatchSettings
@@ -183,6 +183,7 @@ class Party:
     payments: Payments
     chain: Chain
     flows: list[Flow]
+    index: EventIndex
 
     @property
     def address(self) -> Address:
@@ -215,6 +216,7 @@ class World:
         crash_after: int | None = None,
         crash_at_commit: int | None = None,
         watch: WatchSettings | None = None,
+        demand: DemandUnpaid | None = None,
     ) -> AsyncGenerator[Party, None]:
         """Start the node of `name` on its own folder, which it finds as it was left.
 
@@ -243,6 +245,8 @@ class World:
                 escrow=deployment.escrow,
                 payment_channel=deployment.payment_channel,
                 reputation=deployment.reputation,
+                court=deployment.court,
+                bench=deployment.bench,
             )
             signer = await stack.enter_async_context(
                 open_signer(
@@ -274,6 +278,7 @@ class World:
                     stake_chain=contract_stakes(chain, gateway),
                     watch=WatchParts(chain=ContractWatch(gateway), signer=signer, settings=watch or WatchSettings()),
                     on_flow=flows.append,
+                    demand=demand,
                 )
             )
             yield Party(
@@ -286,6 +291,7 @@ class World:
                 payments=payments,
                 chain=chain,
                 flows=flows,
+                index=index,
             )
 
     def offer(self, requester: Address, **changes: object) -> Offer:
@@ -444,9 +450,9 @@ async def _tick(chain: Chain) -> None:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncGenerator[World, None]:
+async def open_world(folder: Path, *, terms: LocalTerms = TERMS, court: bool = False) -> AsyncGenerator[World, None]:
     async with open_anvil() as anvil:
-        deployment = await deploy_local(anvil.url, terms=TERMS)
+        deployment = await deploy_local(anvil.url, terms=terms, court=court)
         accounts = [address_of(key_of(name)) for name in ("payer", "payee", "other")]
         await fund(anvil.url, deployment, accounts, tokens=STAKE)
         async with open_chain(PROFILE, anvil.url, deployment) as chain, trio.open_nursery() as nursery:

@@ -7,6 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.dispute.acting import (
+    SURE_BPS,
+    Abandon,
+    AppealCase,
+    Attitude,
+    CloseCase,
+    HoldSight,
+    OpenCase,
+    SecureHold,
+    SettleCase,
+    Sight,
+    TakeHold,
+    due_from_hold,
+    is_worth,
+    next_act,
+)
 from protocol.dispute.bond import bond_of
 from protocol.dispute.case import (
     Appealed,
@@ -19,28 +35,23 @@ from protocol.dispute.case import (
 )
 from protocol.dispute.objects import Finding, Vote
 from protocol.dispute.party import (
-    Abandon,
     Abandoned,
-    AppealCase,
-    Attitude,
     Brief,
     CaseBegan,
     CaseEnded,
-    CloseCase,
+    CaseSettled,
     Closed,
     Event,
     EvidenceFound,
     File,
     GivenUp,
     Open,
-    OpenCase,
     RoundAsked,
-    Sight,
     VoteCarried,
     begin,
     event_of,
+    is_done,
     is_won,
-    next_act,
     transition,
 )
 from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest
@@ -205,6 +216,175 @@ def test_the_other_side_waits_no_longer_than_a_short_case_leaves_it() -> None:
     assert next_act(file, seen(1_251), replace(ATTITUDE, stagger=1_000)) == CloseCase()
 
 
+# ------------------------------------------------------------------------------- rounds that come to no decision
+
+APPEAL = bond_of(FEE, 1)
+UNDECIDED = seen(1_001)
+CLAIMED = RECEIPT.value.due
+
+
+def without_vote(
+    *, requester: bool, channel: bool, opener: Address, convinced: bool = True, liability: int = FEE
+) -> File:
+    about = brief(requester=requester, channel=channel, convinced=convinced)
+    return opened(begin(replace(about, award=replace(about.award, liability=Amount(liability)))), opener)
+
+
+def lost_on_escrow(amount: int, *, requester: bool) -> Sight:
+    """Return what is seen if the split would take `amount` from that party."""
+    share = 5_000 / 10_000
+    assert AWARD.split_bps == 5_000
+    fee = FEE if requester else 0
+    return replace(UNDECIDED, paid=Amount(int(CLAIMED - (amount - fee) / share)))
+
+
+@pytest.mark.parametrize("requester", [True, False])
+def test_on_an_escrow_who_loses_more_by_the_split_than_the_next_committee_costs_wants_one(*, requester: bool) -> None:
+    file = without_vote(requester=requester, channel=False, opener=BUYER)
+    assert SURE_BPS == 9_000
+    enough = APPEAL * 10 // 9 + 2
+    assert next_act(file, lost_on_escrow(enough, requester=requester), ATTITUDE) == AppealCase(number=1, bond=APPEAL)
+    assert next_act(file, lost_on_escrow(enough - 4, requester=requester), ATTITUDE) is None
+    shy = without_vote(requester=requester, channel=False, opener=BUYER, convinced=False)
+    assert next_act(shy, UNDECIDED, ATTITUDE) is None, "who doesn't know the result hopes for nothing"
+    assert next_act(file, UNDECIDED, replace(ATTITUDE, appeal=False)) is None
+    assert next_act(file, UNDECIDED, replace(ATTITUDE, max_bond=Amount(APPEAL - 1))) is None
+
+
+def test_over_a_channel_the_provider_loses_what_is_unpaid_and_the_requester_nothing() -> None:
+    seller = without_vote(requester=False, channel=True, opener=BUYER)
+    rich = replace(UNDECIDED, hold=HoldSight(unpaid=Amount(APPEAL * 2), held=Amount(APPEAL * 3), is_secured=True))
+    poor = replace(UNDECIDED, hold=HoldSight(unpaid=Amount(APPEAL), held=Amount(APPEAL * 3), is_secured=True))
+    assert next_act(seller, rich, ATTITUDE) == AppealCase(number=1, bond=APPEAL)
+    assert next_act(seller, poor, ATTITUDE) is None
+    opener = without_vote(requester=False, channel=True, opener=SELLER)
+    assert next_act(opener, poor, ATTITUDE) == AppealCase(number=1, bond=APPEAL), "its bond is at stake as well"
+    buyer = without_vote(requester=True, channel=True, opener=SELLER)
+    assert next_act(buyer, UNDECIDED, ATTITUDE) is None
+
+
+def test_a_round_is_undecided_once_its_time_is_over_and_its_committee_was_drawn() -> None:
+    file = without_vote(requester=False, channel=False, opener=BUYER)
+    for after, act in ((1_000, None), (1_001, AppealCase), (1_200, AppealCase), (1_231, CloseCase)):
+        assert isinstance(next_act(file, seen(after), ATTITUDE), act or type(None)), after
+    assert next_act(file, seen(1_001, stage=Stage.DRAWING), ATTITUDE) is None, "eleven seats can't be filled either"
+    assert next_act(file, seen(501, stage=Stage.AGREED, ended_after=501), ATTITUDE) is None, "its vote is on its way"
+
+
+@pytest.mark.parametrize(("finding", "appeals"), [(Finding.WRONG_RESULT, True), (Finding.UPHELD, False)])
+def test_what_an_earlier_round_decided_stands_if_the_next_one_decides_nothing(
+    *, finding: Finding, appeals: bool
+) -> None:
+    file = transition(decided(finding, requester=False), RoundAsked(round=1, appellant=BUYER))
+    assert isinstance(file.state, Open)
+    assert (file.state.vote, file.state.standing) == (None, vote(finding))
+    act = next_act(file, seen(501, number=1), ATTITUDE)
+    assert isinstance(act, AppealCase if appeals else type(None))
+
+
+# ----------------------------------------------------------------------------------------- a provider and its hold
+
+TIMES = deadlines_of(AWARD)
+WHOLE_HOLD = AWARD.price + FEE
+UNPAID = HoldSight(unpaid=Amount(900_000), held=Amount(WHOLE_HOLD - 900_000))
+
+
+def waiting(now: int, hold: HoldSight = UNPAID, costs: int = 0) -> Sight:
+    return Sight(now=UnixTime(now), round=NO_ROUND, hold=hold, costs=Amount(costs))
+
+
+def test_a_part_that_stays_unpaid_is_taken_to_court_once_it_was_to_be_paid_and_before_it_is_too_late() -> None:
+    file, secured = begin(brief(requester=False)), replace(UNPAID, is_secured=True)
+    assert next_act(file, waiting(TIMES.claim_by), ATTITUDE) is None
+    assert next_act(file, waiting(TIMES.claim_by + 1), ATTITUDE) == SecureHold()
+    assert next_act(file, waiting(TIMES.claim_by + 1, secured), ATTITUDE) == OpenCase()
+    assert next_act(file, waiting(TIMES.latest_dispute_by, secured), ATTITUDE) == OpenCase()
+    assert isinstance(next_act(file, waiting(TIMES.latest_dispute_by + 1, secured), ATTITUDE), Abandon)
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        waiting(0, HoldSight(held=Amount(WHOLE_HOLD))),
+        waiting(0, HoldSight(unpaid=Amount(900_000))),
+        waiting(TIMES.claim_by + 1, replace(UNPAID, unpaid=Amount(FEE // 9))),
+        waiting(TIMES.claim_by + 1, costs=UNPAID.unpaid),
+    ],
+    ids=["it was paid", "no hold backs it", "it is not worth the bond", "it is not worth the gas"],
+)
+def test_nothing_is_opened_that_brings_nothing(sight: Sight) -> None:
+    assert isinstance(next_act(begin(brief(requester=False)), sight, ATTITUDE), Abandon)
+
+
+def test_a_provider_opens_under_the_limits_that_its_operator_set() -> None:
+    file, sight = begin(brief(requester=False)), waiting(TIMES.claim_by + 1)
+    assert isinstance(next_act(file, sight, replace(ATTITUDE, open=False)), Abandon)
+    assert isinstance(next_act(file, sight, replace(ATTITUDE, max_bond=Amount(FEE - 1))), Abandon)
+    assert next_act(file, sight, replace(ATTITUDE, max_bond=FEE)) == SecureHold()
+
+
+def test_nine_times_in_ten_is_sure() -> None:
+    assert is_worth(112, 1_000, 0)
+    assert not is_worth(111, 1_000, 0)
+    assert is_worth(1_112, 0, 1_000)
+    assert not is_worth(1_111, 0, 1_000)
+
+
+def test_a_requester_without_a_lock_behind_the_award_waits_for_the_provider_to_come_to_court() -> None:
+    unlocked = replace(brief(), award=replace(AWARD, liability=Amount(0)))
+    assert next_act(begin(unlocked), Sight(now=TIMES.latest_dispute_by, round=NO_ROUND), ATTITUDE) is None
+    late = Sight(now=UnixTime(TIMES.latest_dispute_by + 1), round=NO_ROUND)
+    assert isinstance(next_act(begin(unlocked), late, ATTITUDE), Abandon)
+
+
+def test_a_case_of_the_other_side_has_the_hold_secured_at_once() -> None:
+    file = opened(begin(brief(requester=False)))
+    assert next_act(file, replace(seen(0), hold=UNPAID), ATTITUDE) == SecureHold()
+    assert next_act(file, replace(seen(0), hold=replace(UNPAID, is_secured=True)), ATTITUDE) is None
+    assert next_act(file, replace(seen(0), hold=HoldSight()), ATTITUDE) is None
+
+
+@pytest.mark.parametrize(
+    ("opener", "finding", "due", "expected"),
+    [
+        (SELLER, Finding.UPHELD, 1_800_000, 900_000 + FEE),
+        (BUYER, Finding.UPHELD, 1_800_000, 900_000),
+        (SELLER, Finding.UPHELD, 900_000, FEE),
+        (BUYER, Finding.UPHELD, 900_000, 0),
+        (SELLER, Finding.WRONG_RESULT, 900_000, 0),
+        (SELLER, Finding.OVERBILLED, 1_000_000, 100_000),
+        (SELLER, Finding.INPUTS_MISSING, 900_000, 0),
+        (SELLER, Finding.NOT_JUDGED, 900_000, 0),
+        (SELLER, Finding.NONE, 0, 0),
+    ],
+)
+def test_a_hold_is_enforced_if_the_decision_gives_something_out_of_it(
+    opener: Address, finding: Finding, due: int, expected: int
+) -> None:
+    file = transition(opened(begin(brief(requester=False)), opener), CaseEnded(finding=finding, due=Amount(due)))
+    assert isinstance(file.state, Closed)
+    hold = HoldSight(unpaid=Amount(900_000), held=Amount(WHOLE_HOLD - 900_000), is_secured=True)  # 900,000 were paid
+    assert due_from_hold(file.brief, file.state, hold.held) == expected
+    sight = replace(seen(2_000, stage=Stage.CLOSED), hold=hold)
+    assert next_act(file, sight, ATTITUDE) == (TakeHold() if expected else SettleCase(taken=Amount(0)))
+    gone = replace(sight, hold=replace(hold, held=Amount(0)))
+    assert next_act(file, gone, ATTITUDE) == SettleCase(taken=Amount(0)), "its channel is over"
+    taken = replace(sight, hold=HoldSight(taken=Amount(7)))
+    assert next_act(file, taken, ATTITUDE) == SettleCase(taken=Amount(7))
+
+
+@pytest.mark.parametrize("requester", [True, False])
+def test_every_closed_case_is_settled_once(*, requester: bool) -> None:
+    file = transition(
+        opened(begin(brief(requester=requester, channel=False))), CaseEnded(finding=Finding.UPHELD, due=Amount(5))
+    )
+    assert not is_done(file)
+    assert next_act(file, seen(2_000, stage=Stage.CLOSED), ATTITUDE) == SettleCase(taken=Amount(0))
+    file = transition(file, CaseSettled(taken=Amount(0)))
+    assert is_done(file)
+    assert transition(file, CaseSettled(taken=Amount(1))) is file
+
+
 # ---------------------------------------------------------------------------------------------------- the record
 
 
@@ -256,6 +436,7 @@ EVENTS: tuple[Event, ...] = (
     RoundAsked(round=2, appellant=SELLER),
     VoteCarried(round=2, vote=vote(Finding.WRONG_RESULT)),
     CaseEnded(finding=Finding.WRONG_RESULT, due=Amount(3)),
+    CaseSettled(taken=Amount(0)),
 )
 
 
@@ -282,10 +463,12 @@ def test_facts_that_are_told_again_from_an_older_place_change_nothing(starts: li
 
 def test_what_was_given_up_or_closed_stays_so() -> None:
     given_up = transition(begin(brief()), Abandoned(reason="too late"))
+    assert is_done(given_up)
     assert given_up.state == GivenUp(reason="too late")
     file = begin(brief())
     for event in EVENTS:
         file = transition(file, event)
+        assert is_done(file) == isinstance(event, CaseSettled)
         assert transition(given_up, event) is given_up
     assert transition(file, Abandoned(reason="too late")) is file
     for sight in (seen(0), seen(10_000)):

@@ -1,0 +1,280 @@
+"""What a party of a dispute does next. Pure: docs/spec/parties.md.
+
+Everything follows from the confirmed state of the case (`protocol.dispute.party`), the party's conviction and what is
+seen of the chain now (`Sight`), so `next_act` computes it afresh each time, and what was done twice is refused by the
+contract and harms nobody.
+
+    state    condition                                                            act
+    -----    ---------                                                            ---
+    Held     requester, channel, until deliverBy + 2*pace; if a lock answers       OpenCase
+    Held     requester, escrow, the claim is disputed and there is time to judge   OpenCase
+    Held     provider, channel, a part unpaid after claimBy and worth the bond     SecureHold, then OpenCase
+    Held     paid meanwhile; not worth it; above what we put down; too late        Abandon
+    Open     provider, channel, its hold doesn't count against an exit yet         SecureHold
+    Open     decided against us and our conviction, within the appeal's time       AppealCase
+    Open     no decision, and one is worth more to us than its bond, likewise      AppealCase
+    Open     that time is over: who opened it at once, the other a little later    CloseCase
+    Closed   provider, channel, the decision gives it something out of the hold    TakeHold
+    Closed   otherwise, or once it was given                                       SettleCase
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from protocol.dispute.bond import bond_of
+from protocol.dispute.case import Round, Stage
+from protocol.dispute.objects import Finding
+from protocol.dispute.party import Brief, Closed, File, Held, Open, Reason, is_against
+from protocol.dispute.schedule import SEATS
+from protocol.settlement.deadlines import deadlines_of, is_open, is_over
+from protocol.units import WHOLE, Amount, UnixTime
+
+LAST_ROUND: Final = len(SEATS) - 1
+SURE_BPS: Final = 9_000
+"""With which chance, in basis points, who knows the result itself counts on being found right: a bench may be bent, or
+not come to a vote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSight:
+    """What stands for an award in the channel that pays it, as its payee sees it. Base units.
+
+    Attributes:
+        unpaid: Delivered, and not paid by voucher.
+        held: The amount of the hold that could be enforced; 0 without one.
+        is_secured: Whether it counts on chain already, so that the payer's exit can't touch it.
+        taken: What an arbiter had it pay; None until then.
+    """
+
+    unpaid: Amount = Amount(0)
+    held: Amount = Amount(0)
+    is_secured: bool = False
+    taken: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a party sees now. Nothing of it is kept.
+
+    Attributes:
+        now: Time of the newest block.
+        round: The case's current round as of that block; of stage NONE without a case.
+        resolve_by: Until when the escrow waits for a verdict; None while its claim is not disputed, and on a channel.
+        escrow_over: Whether the escrow is closed, so that no verdict can move it.
+        paid: What the escrow has paid the provider.
+        hold: What stands in the channel; None on an escrow, and for a requester.
+        costs: What it costs the provider in gas to go through with a case over a channel, in the token.
+    """
+
+    now: UnixTime
+    round: Round
+    resolve_by: UnixTime | None = None
+    escrow_over: bool = False
+    paid: Amount = Amount(0)
+    hold: HoldSight | None = None
+    costs: Amount = Amount(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attitude:
+    """How a party goes to court, and what the court's contract asks for.
+
+    Attributes:
+        open, appeal: Whether it opens cases; whether it appeals.
+        max_bond: Most that it puts down in one case, all rounds together; None for as much as it takes.
+        min_resolve_within: Fewer seconds are not enough for a case on an escrow.
+        stagger: How many seconds later than the opener it closes a case that the other side opened.
+    """
+
+    open: bool = True
+    appeal: bool = True
+    max_bond: Amount | None = None
+    min_resolve_within: int
+    stagger: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureHold:
+    """Present the voucher with the hold, so that it counts on chain (P12)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCase:
+    """Open a case; on an escrow about its claim, on a channel about the receipt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppealCase:
+    """Ask for round `number`, for `bond`."""
+
+    number: int
+    bond: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseCase:
+    """Have everybody paid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeHold:
+    """Have the hold enforced as the case decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleCase:
+    """Let go of what is left, and write down that nothing is to be done any more."""
+
+    taken: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon:
+    """Nothing can be opened any more: write down why."""
+
+    reason: Reason
+
+
+Act: TypeAlias = SecureHold | OpenCase | AppealCase | CloseCase | TakeHold | SettleCase | Abandon
+
+
+def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
+    """Return what this party has to do now, or None."""
+    brief, state = file.brief, file.state
+    match state:
+        case Held() if sight.round.stage is Stage.NONE:
+            return _demand(brief, sight, attitude) if brief.is_paid_from_hold else _accuse(brief, sight, attitude)
+        case Open() if sight.round.stage is not Stage.CLOSED:
+            return _secure(sight) or _appeal(brief, state, sight, attitude) or _close(brief, state, sight, attitude)
+        case Closed(taken=None):
+            return _settle(brief, state, sight)
+        case _:
+            return None
+
+
+def is_worth(gain: int, at_risk: int, costs: int) -> bool:
+    """Tell whether who is sure of itself gains by staking `at_risk`: it gets that back with `gain`, or neither."""
+    return gain * SURE_BPS > at_risk * (WHOLE - SURE_BPS) + costs * WHOLE
+
+
+def due_from_hold(brief: Brief, closed: Closed, held: int) -> Amount:
+    """Return what the contract gives the provider if a hold of `held` is enforced (P7, P8); base units.
+
+    That is what the award is worth beyond what vouchers paid, and the requester's fee to a provider that opened the
+    case and was right: so its bond comes home.
+    """
+    award = brief.award
+    if closed.finding is Finding.NONE or not held:
+        return Amount(0)
+    paid = award.price + award.dispute_fee - held
+    due = max(0, closed.due - paid)
+    is_fee_ours = closed.finding is Finding.UPHELD and closed.opener == brief.own
+    return Amount(due + (min(award.dispute_fee, held - due) if is_fee_ours else 0))
+
+
+def _refusal(brief: Brief, attitude: Attitude) -> Abandon | None:
+    if not attitude.open:
+        return Abandon(reason="this node opens no cases (disputes.open)")
+    if attitude.max_bond is not None and brief.award.dispute_fee > attitude.max_bond:
+        return Abandon(reason="the bond is above what this node puts down in one case (disputes.max_bond)")
+    return None
+
+
+def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
+    """Open as a requester."""
+    refusal = _refusal(brief, attitude)
+    if refusal is not None:
+        return refusal
+    if brief.on_channel:
+        if not is_open(deadlines_of(brief.award).latest_dispute_by, sight.now):
+            return Abandon(reason="it is too late: no case was open by deliverBy + 2*pace")
+        # The money is still ours. Without a lock nobody would give the bond back, and the provider must come to us.
+        return OpenCase() if brief.award.liability else None
+    if sight.escrow_over:
+        return Abandon(reason="the escrow was closed without a claim that had to be judged")
+    if sight.resolve_by is None:
+        return None  # no claim yet, or payments are about to dispute it
+    if sight.resolve_by - sight.now < attitude.min_resolve_within:
+        return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
+    return OpenCase()
+
+
+def _demand(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
+    """Open as the provider of an award over a channel: a hold is enforced by a verdict, and by nothing else."""
+    hold, times = sight.hold or HoldSight(), deadlines_of(brief.award)
+    if not hold.unpaid:
+        return Abandon(reason="what was delivered is paid")
+    if not hold.held:
+        return Abandon(reason="no voucher here holds money for it any more")
+    if not is_over(times.claim_by, sight.now):
+        return None  # it may still be paid
+    refusal = _refusal(brief, attitude)
+    if refusal is not None:
+        return refusal
+    if is_over(times.latest_dispute_by, sight.now):
+        return Abandon(reason="it is too late: no case was open by deliverBy + 2*pace")
+    if not is_worth(hold.unpaid, brief.award.dispute_fee, sight.costs):
+        return Abandon(reason="what is unpaid is not worth the bond and the gas of a case")
+    return OpenCase() if hold.is_secured else SecureHold()
+
+
+def _secure(sight: Sight) -> Act | None:
+    hold = sight.hold
+    return SecureHold() if hold is not None and hold.held and not hold.is_secured else None
+
+
+def _appeal(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act | None:
+    current = sight.round
+    if current.number != state.number or state.number == LAST_ROUND:
+        return None
+    if not attitude.appeal or not brief.is_convinced:
+        return None
+    is_decided = bool(current.ended_after) or is_over(current.schedule.open_by, sight.now)
+    if not is_decided or is_over(current.appeal_by, sight.now):
+        return None
+    bond = bond_of(brief.award.dispute_fee, state.number + 1)
+    if attitude.max_bond is not None and state.bonds + bond > attitude.max_bond:
+        return None
+    if not _wants_another_round(brief, state, sight, bond):
+        return None
+    return AppealCase(number=state.number + 1, bond=bond)
+
+
+def _wants_another_round(brief: Brief, state: Open, sight: Sight, bond: Amount) -> bool:
+    decision = state.vote or state.standing
+    if state.vote is None and sight.round.stage is not Stage.VOTING:
+        # A vote that isn't confirmed yet; or a committee that could not be drawn, and a larger one can't either.
+        return False
+    if decision is not None:
+        return is_against(brief, state.opener, decision.finding)
+    # What the next committee costs may not all come back, even to who is right: the seats that fell silent lose little.
+    return _lost_undecided(brief, state, sight) * SURE_BPS > bond * WHOLE
+
+
+def _lost_undecided(brief: Brief, state: Open, sight: Sight) -> int:
+    """Return what this party loses if nothing is decided and it is right, base units (CT8, CT11)."""
+    award, is_opener = brief.award, state.opener == brief.own
+    if brief.on_channel:
+        if not brief.is_requester:  # the hold lapses, with it the fee in it that would give back a bond
+            return (sight.hold.unpaid if sight.hold else 0) + (award.dispute_fee if is_opener else 0)
+        return min(award.dispute_fee, award.liability) if is_opener else 0
+    claimed = max(0, brief.receipt.value.due - sight.paid) if brief.receipt else 0
+    to_provider = claimed * award.split_bps // WHOLE
+    if brief.is_requester:
+        return to_provider + min(award.dispute_fee, award.liability)
+    return claimed - to_provider
+
+
+def _close(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act | None:
+    # The escrow must hear of the decision before its own time is over; after the last round that is soon.
+    stagger = 0 if state.opener == brief.own else min(attitude.stagger, sight.round.time // 48)
+    return CloseCase() if is_over(UnixTime(sight.round.appeal_by + stagger), sight.now) else None
+
+
+def _settle(brief: Brief, closed: Closed, sight: Sight) -> Act:
+    hold = sight.hold
+    if hold is None:
+        return SettleCase(taken=Amount(0))
+    if hold.taken is not None:
+        return SettleCase(taken=hold.taken)
+    return TakeHold() if due_from_hold(brief, closed, hold.held) else SettleCase(taken=Amount(0))
