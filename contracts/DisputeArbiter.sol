@@ -109,7 +109,7 @@ contract DisputeArbiter is Panel {
     function open(Award calldata award, Offer calldata offer) external nonReentrant newBusiness {
         bytes32 digest = _requireJurisdiction(award, offer);
         if (award.rail != escrow) revert NotForThisCourt(digest);
-        if (msg.sender != award.requester) revert NotParty(digest, msg.sender);
+        if (msg.sender != award.requester && msg.sender != award.provider) revert NotParty(digest, msg.sender);
         IEscrow.ClaimRecord memory claim = IEscrow(escrow).claimOf(digest);
         _begin(digest, award, offer.engine, _disputeEscrow(digest, award), claim.part, claim.receipt);
     }
@@ -248,10 +248,11 @@ contract DisputeArbiter is Panel {
         _requireSigned(award.provider, receiptDigest, signature);
     }
 
-    /// @dev Dispute the claim, if it isn't yet; return the seconds until the escrow waits no more.
+    /// @dev Dispute the claim for the requester, if it isn't yet; return the seconds until the escrow waits no more. A provider has
+    /// nothing to ask for before that: it is paid if nobody disputes.
     function _disputeEscrow(bytes32 digest, Award calldata award) private returns (uint256) {
         IEscrow.Record memory record = IEscrow(escrow).recordOf(digest);
-        if (record.state == IEscrow.State.Claimed) {
+        if (record.state == IEscrow.State.Claimed && msg.sender == award.requester) {
             AwardCall.send(escrow, IEscrow.dispute.selector, award, "");
             return award.resolveWithin;
         }
@@ -338,7 +339,7 @@ contract DisputeArbiter is Panel {
         bool isLost = verdict.finding == FINDING_REQUESTER_LOST;
         uint256 before = isLost ? _balance(token, address(this)) : 0;
         AwardCall.send(escrow, IEscrow.applyVerdict.selector, award, abi.encode(verdict, SIGNATURE_PLACE, 0));
-        if (isLost) _pay(token, award.requester, _balance(token, address(this)) - before);
+        if (isLost) _pay(token, _askedFor(award, first), _balance(token, address(this)) - before);
     }
 
     function _slash(bytes32 digest, Award calldata award, uint16 severity, Round memory first) private {

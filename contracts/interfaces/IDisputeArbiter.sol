@@ -164,9 +164,9 @@ interface IDisputeArbiter is ITreasury {
     event Appealed(bytes32 indexed award, uint8 round, address indexed appellant, uint256 bond);
     /// @notice All is paid. Without a decision, `finding` is None and the rails' own time decides.
     event CaseClosed(bytes32 indexed award, Finding finding, uint128 due, uint16 severity);
-    /// @notice Open a case about the claim on an escrow, with a bond of `award.disputeFee`. The requester alone: a provider
-    /// whose claim nobody disputes is paid. New business.
-    /// @dev The same call disputes the claim, if the requester hasn't before.
+    /// @notice Open a case about the claim on an escrow, with a bond of `award.disputeFee`. The requester, or the provider of a claim
+    /// that is disputed: one that nobody disputes is paid. New business.
+    /// @dev The requester's call disputes the claim, if that hasn't been done before.
     function open(Award calldata award, Offer calldata offer) external;
 
     /// @notice Open a case about a receipt for a hold, with the same bond. Requester or provider. New business.

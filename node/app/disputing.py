@@ -71,12 +71,14 @@ class Litigant:
         )
 
     async def demand(self, award: Award, award_id: Digest) -> None:
-        """Note that a part was delivered over a channel and not paid; returns once that is durable (PT11)."""
+        """Note that what was delivered is not paid, or disputed on its escrow; returns once that is durable (PT11)."""
         if not has_court(award, self._court):
             return
         brief = await self._papers.brief_of(award_id)
         if brief is not None:
-            await self._files.hold(replace(brief, reason="a part was delivered, and its receipt is not paid"))
+            on_channel = "a part was delivered, and its receipt is not paid"
+            reason = on_channel if brief.on_channel else "the requester disputes the claim"
+            await self._files.hold(replace(brief, reason=reason))
 
     async def contest(self, claim: ChallengedClaim) -> None:
         """Take a claim on an escrow to court that is about to be contested; returns once that is durable."""

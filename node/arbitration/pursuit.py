@@ -85,14 +85,22 @@ class Pursuit:
         room, brief = self._room, self._brief
         current = await room.court.round_of(brief.award_id)
         now = await room.court.now()
+        is_asked = isinstance(self._machine.state.state, Held) and not brief.is_requester
+        costs = await room.holds.costs() if is_asked else Amount(0)
         if brief.is_paid_from_hold:
             hold = await room.holds.look(brief.award, brief.award_id)
-            is_held = isinstance(self._machine.state.state, Held)
-            return Sight(now=now, round=current, hold=hold, costs=await room.holds.costs() if is_held else Amount(0))
+            return Sight(now=now, round=current, hold=hold, costs=costs)
         if brief.on_channel:
             return Sight(now=now, round=current)
         escrow = room.escrows.look(brief.award_id)
-        return Sight(now=now, round=current, resolve_by=escrow.resolve_by, escrow_over=escrow.is_over, paid=escrow.paid)
+        return Sight(
+            now=now,
+            round=current,
+            resolve_by=escrow.resolve_by,
+            escrow_over=escrow.is_over,
+            paid=escrow.paid,
+            costs=costs,
+        )
 
     async def _do(self, act: Act) -> None:
         room, brief = self._room, self._brief

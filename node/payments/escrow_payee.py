@@ -11,10 +11,11 @@ from node.payments.account import FACT_INDEX_MOST, Account, keep, write_down
 from node.payments.errors import BadTerms, EscrowGone, NotPaid, NotSeenYet
 from node.payments.escrow_books import EscrowContext, Evidence, ProviderBook, ProviderEvent
 from node.payments.escrow_view import EscrowView, view_of
-from node.payments.ports import Fact
+from node.payments.ports import DemandUnpaid, Fact
 from node.payments.room import Ledger, Room
 from node.payments.tracked import Step, Tracked, track
 from node.storage.machine_log import Machine
+from protocol.errors import StoaError
 from protocol.escrow import provider as machine_of
 from protocol.escrow import record
 from protocol.escrow.provider import (
@@ -26,7 +27,7 @@ from protocol.escrow.provider import (
     SubmitRelease,
     SubmitSplit,
 )
-from protocol.escrow.record import Closed, Funded, Started, Unfunded, escrow_terms
+from protocol.escrow.record import Closed, Disputed, Funded, Started, Unfunded, escrow_terms
 from protocol.identity import Digest, format_address
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed, verify_signer
@@ -42,8 +43,9 @@ ProviderAccount = Account[EscrowContext, ProviderBook, ProviderEvent]
 class EscrowPayee:
     """Waits for the money, keeps the evidence, brings it on chain in time."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, room: Room, demand: DemandUnpaid | None = None) -> None:
+        """Prepare; `demand` goes to court for a claim that is disputed."""
+        self._room, self._demand = room, demand
         machine = Machine[EscrowContext, Tracked[ProviderBook], Step[ProviderEvent], Any](
             context=EscrowContext,
             events=Step[ProviderEvent],
@@ -204,6 +206,22 @@ class EscrowPayee:
 
     def _serve(self, award_id: Digest, account: ProviderAccount) -> None:
         self._room.nursery.start_soon(self._keep, award_id, account)
+        self._room.nursery.start_soon(self._defend, award_id, account)
+
+    async def _defend(self, award_id: Digest, account: ProviderAccount) -> None:
+        """Have a disputed claim taken to court, also one that was disputed before a restart."""
+        demand, award = self._demand, account.context.award.value
+        if demand is None:
+            return
+        try:
+            await account.wait_until(
+                lambda book: isinstance(book.escrow.phase, Disputed) or escrow_books.is_provider_over(book)
+            )
+        except StoaError:
+            return  # the account was given up, and whoever keeps it says so
+        if isinstance(account.state.escrow.phase, Disputed):
+            name = f"{PREFIX}/{award_id.hex()[:12]}"
+            await write_down(lambda: demand(award, award_id), self._room.clock, name)
 
     async def _keep(self, award_id: Digest, account: ProviderAccount) -> None:
         await self._room.feed.wait_reached(1)  # what was done before a restart is known then

@@ -91,7 +91,8 @@ async def open_payments(
         stake_chain: The stakes (`ContractStakes`); None on a network without.
         watch: For watchtowers; then `storage` is opened with `WATCH_SCHEMA`. None neither watches nor is watched.
         on_flow: Told of money that came or went, once that is durable.
-        demand: Goes to court for what a channel's payer leaves unpaid; without it, nobody does.
+        demand: Goes to court for what a channel's payer leaves unpaid, or an escrow's disputes;
+            without it, nobody does.
 
     Raises:
         TransientError: The chain can't be reached for the contract's constants.
@@ -112,7 +113,7 @@ async def open_payments(
             nursery=nursery,
             on_flow=on_flow,
         )
-        rails = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room))
+        rails = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room, demand))
         stakes = None if stake_chain is None else Stakes(room, stake_chain)
         sides: tuple[Side, ...] = rails if stakes is None else (*rails, stakes.provider, stakes.requester)
         tower, handover = None, None

@@ -256,6 +256,7 @@ class ChallengedClaim:
 JudgeClaim: TypeAlias = Callable[[ChallengedClaim], Awaitable[bool]]
 """Whether a claim is owed: the output is here and right. TransientError means "ask again", until `dispute_by`."""
 DemandUnpaid: TypeAlias = Callable[[Award, Digest], Awaitable[None]]
-"""Told of an award over a channel whose work is over, with a delivered part that its hold backs and nobody paid.
+"""Told of an award whose work is over, and whose payment takes a verdict: over a channel a delivered part
+that its hold backs and nobody paid, on an escrow a claim that is disputed.
 
 Repeated after a crash. What is to be demanded is durable when it returns."""

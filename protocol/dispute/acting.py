@@ -9,7 +9,8 @@ contract and harms nobody.
     Held     requester, channel, until deliverBy + 2*pace; if a lock answers       OpenCase
     Held     requester, escrow, the claim is disputed and there is time to judge   OpenCase
     Held     provider, channel, a part unpaid after claimBy and worth the bond     SecureHold, then OpenCase
-    Held     paid meanwhile; not worth it; above what we put down; too late        Abandon
+    Held     provider, escrow, disputed, the requester leaves it at that, likewise OpenCase
+    Held     none of this, and nobody can open a case any more                     Abandon
     Open     provider, channel, its hold doesn't count against an exit yet         SecureHold
     Open     decided against us and our conviction, within the appeal's time       AppealCase
     Open     no decision, and one is worth more to us than its bond, likewise      AppealCase
@@ -143,7 +144,9 @@ def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
     brief, state = file.brief, file.state
     match state:
         case Held() if sight.round.stage is Stage.NONE:
-            return _demand(brief, sight, attitude) if brief.is_paid_from_hold else _accuse(brief, sight, attitude)
+            act = _plead(brief, sight, attitude)
+            # While the other side may still go to court, this one must be there to answer: silence costs a lock (L1).
+            return None if isinstance(act, Abandon) and not _is_too_late(brief, sight, attitude) else act
         case Open() if sight.round.stage is not Stage.CLOSED:
             return _secure(sight) or _appeal(brief, state, sight, attitude) or _close(brief, state, sight, attitude)
         case Closed(taken=None):
@@ -172,6 +175,21 @@ def due_from_hold(brief: Brief, closed: Closed, held: int) -> Amount:
     return Amount(due + (min(award.dispute_fee, held - due) if is_fee_ours else 0))
 
 
+def _plead(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
+    if brief.is_requester:
+        return _accuse(brief, sight, attitude)
+    return _demand(brief, sight, attitude) if brief.on_channel else _defend(brief, sight, attitude)
+
+
+def _is_too_late(brief: Brief, sight: Sight, attitude: Attitude) -> bool:
+    """Tell whether nobody can open a case any more."""
+    if brief.on_channel:
+        return is_over(deadlines_of(brief.award).latest_dispute_by, sight.now)
+    return sight.escrow_over or (
+        sight.resolve_by is not None and sight.resolve_by - sight.now < attitude.min_resolve_within
+    )
+
+
 def _refusal(brief: Brief, attitude: Attitude) -> Abandon | None:
     if not attitude.open:
         return Abandon(reason="this node opens no cases (disputes.open)")
@@ -194,9 +212,29 @@ def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
         return Abandon(reason="the escrow was closed without a claim that had to be judged")
     if sight.resolve_by is None:
         return None  # no claim yet, or payments are about to dispute it
-    if sight.resolve_by - sight.now < attitude.min_resolve_within:
+    if _is_too_late(brief, sight, attitude):
         return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
     return OpenCase()
+
+
+def _defend(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
+    """Open as the provider of an escrow whose claim is disputed: without a verdict it gets `splitBps` of it (M8)."""
+    if sight.escrow_over:
+        return Abandon(reason="the escrow was closed without a case")
+    if sight.resolve_by is None:
+        return None  # a claim that nobody disputes is paid
+    refusal = _refusal(brief, attitude)
+    if refusal is not None:
+        return refusal
+    if _is_too_late(brief, sight, attitude):
+        return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
+    to_provider, to_requester = _shares(brief, sight)
+    if not is_worth(to_requester, brief.award.dispute_fee, sight.costs):
+        return Abandon(reason=f"the split gives us {to_provider}; the rest is not worth the bond and the gas of a case")
+    spare = brief.award.resolve_within - attitude.min_resolve_within
+    # Who disputes goes to court, and pays the bond: for half of the time to spare we leave that to it.
+    is_our_turn = sight.resolve_by - sight.now <= brief.award.resolve_within - spare // 2
+    return OpenCase() if is_our_turn else None
 
 
 def _demand(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
@@ -258,11 +296,15 @@ def _lost_undecided(brief: Brief, state: Open, sight: Sight) -> int:
         if not brief.is_requester:  # the hold lapses, with it the fee in it that would give back a bond
             return (sight.hold.unpaid if sight.hold else 0) + (award.dispute_fee if is_opener else 0)
         return min(award.dispute_fee, award.liability) if is_opener else 0
+    to_provider, to_requester = _shares(brief, sight)
+    return to_provider + min(award.dispute_fee, award.liability) if brief.is_requester else to_requester
+
+
+def _shares(brief: Brief, sight: Sight) -> tuple[int, int]:
+    """Return what an escrow without a verdict gives provider and requester of what is claimed (M8)."""
     claimed = max(0, brief.receipt.value.due - sight.paid) if brief.receipt else 0
-    to_provider = claimed * award.split_bps // WHOLE
-    if brief.is_requester:
-        return to_provider + min(award.dispute_fee, award.liability)
-    return claimed - to_provider
+    to_provider = claimed * brief.award.split_bps // WHOLE
+    return to_provider, claimed - to_provider
 
 
 def _close(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act | None:

@@ -55,6 +55,42 @@ contract CourtTest is CourtFixture {
         _assertNothingIsLeft();
     }
 
+    function test_a_provider_whose_claim_is_disputed_goes_to_court_itself_and_gets_its_bond_back() external {
+        Award memory award = _claimed(true);
+        vm.prank(REQUESTER);
+        escrow.dispute(award);
+        _note();
+        _open(award, PROVIDER);
+        address[] memory committee = _drawn(award);
+        IDisputeArbiter.Vote memory vote = _vote(UPHELD, PRICE);
+        _settle(award, committee, vote, 5);
+        _close(award, committee, vote);
+
+        _assertEq(token.balanceOf(REQUESTER), _requester, "requester: its fee was locked before");
+        _assertEq(token.balanceOf(PROVIDER) - _provider, PRICE, "provider: the price, and its bond out of that fee");
+        reputation.free(award);
+        _assertEq(reputation.freeStakeOf(PROVIDER), LIABILITY, "stake");
+        _assertNothingIsLeft();
+    }
+
+    function test_a_provider_that_went_to_court_over_a_wrong_result_pays_the_committee_and_its_lock() external {
+        Award memory award = _claimed(true);
+        vm.prank(REQUESTER);
+        escrow.dispute(award);
+        _note();
+        _open(award, PROVIDER);
+        address[] memory committee = _drawn(award);
+        IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
+        _settle(award, committee, vote, 5);
+        _close(award, committee, vote);
+
+        _assertEq(token.balanceOf(REQUESTER) - _requester, PRICE + FEE + MAX_BOUNTY, "requester: refund and bounty");
+        _assertEq(token.balanceOf(PROVIDER), _provider, "provider: its bond is spent, its fee comes out of its lock");
+        _assertEq(reputation.accountOf(PROVIDER).stake, 0, "provider's stake");
+        _assertEq(token.balanceOf(POOL), LIABILITY - FEE - MAX_BOUNTY, "pool");
+        _assertNothingIsLeft();
+    }
+
     function test_a_bribed_minority_loses_its_stake_and_changes_nothing() external {
         Award memory award = _claimed(true);
         _open(award, REQUESTER);

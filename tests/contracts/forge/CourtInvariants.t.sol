@@ -116,7 +116,7 @@ contract CourtHandler is CourtFixture {
 
     function open(uint256 which, bool byProvider) external {
         (Award memory award, bytes32 id) = _pick(which);
-        try this.openAs(award, byProvider && award.rail != address(escrow) ? PROVIDER : REQUESTER) {
+        try this.openAs(award, byProvider ? PROVIDER : REQUESTER) {
             require(court.caseOf(id).stage == IDisputeArbiter.Stage.Drawing, "opened, and no case");
             _count(award.rail == address(escrow) ? bytes32("open") : bytes32("open on a channel"));
         } catch {}

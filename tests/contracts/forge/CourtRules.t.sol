@@ -14,7 +14,7 @@ contract CourtRulesTest is CourtRefusals {
     function test_what_is_refused_of_openings() external {
         Award memory award = _claimed(true);
         _refuseOpen(award, STRANGER, IDisputeArbiter.NotParty.selector);
-        _refuseOpen(award, PROVIDER, IDisputeArbiter.NotParty.selector); // it is paid if nobody disputes
+        _refuseOpen(award, PROVIDER, IDisputeArbiter.NotForThisCourt.selector); // it is paid if nobody disputes
         Award memory other = _copy(award);
         other.arbiter = ARBITER;
         _refuseOpen(other, REQUESTER, IDisputeArbiter.NotForThisCourt.selector);

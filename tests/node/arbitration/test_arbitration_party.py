@@ -178,6 +178,23 @@ async def test_on_an_escrow_the_case_waits_for_the_claim_and_its_dispute(
         await eventually(lambda: ESCROW_ID in court.cases)
 
 
+async def test_a_provider_goes_to_court_over_a_disputed_claim_that_the_requester_leaves_at_that(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    brief = replace(refuted(ON_ESCROW), own=SELLER, rerun=None)
+    async with (
+        open_court() as court,
+        open_lab_party(court, tmp_path, SELLER, papers=papers_of(brief)) as seller,
+    ):
+        wait = ON_ESCROW.resolve_within
+        seller.escrows.sight = EscrowSight(resolve_by=UnixTime(court.clock.now() + wait), is_over=False)
+        await seller.files.hold(brief)
+        await trio.sleep(wait / 8)
+        assert not court.cases, "whoever disputes has the first word"
+        await eventually(lambda: ESCROW_ID in court.cases)
+        assert court.acts == [("open", SELLER)]
+
+
 async def test_an_escrow_that_was_closed_needs_no_court(autojump_clock: MockClock, tmp_path: Path) -> None:
     closed = FakeEscrows(sight=EscrowSight(resolve_by=None, is_over=True))
     async with open_court() as court, open_lab_party(court, tmp_path, BUYER, escrows=closed) as buyer:

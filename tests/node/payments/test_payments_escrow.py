@@ -102,7 +102,13 @@ async def test_a_silent_requester_pays_what_the_provider_shows_evidence_for(worl
 
 
 async def test_a_claim_for_what_was_never_received_is_disputed_and_split_without_arbiter(world: World) -> None:
-    async with world.party("payer") as payer, world.party("payee") as payee:
+    demanded: list[Digest] = []
+
+    async def demand(_award: object, award_id: Digest) -> None:
+        await trio.lowlevel.checkpoint()
+        demanded.append(award_id)
+
+    async with world.party("payer") as payer, world.party("payee", demand=demand) as payee:
         signed, award_id = await engage(world, payer, payee, resolve_within=2)
         start = payee.sign(start_of(award_id))
         acceptance = await accept(payer, signed, 0, 1_000_000)
@@ -114,6 +120,7 @@ async def test_a_claim_for_what_was_never_received_is_disputed_and_split_without
         await payee.payments.payee.note_receipt(signed, award_id, receipt)
         await payee.payments.payee.settle(signed, award_id, start, acceptance, receipt)
         await over(payer, payee)
+        assert demanded == [award_id], "its payee is told once that this takes a verdict"
         balances = await world.balances("payer", "payee")
     # What was accepted in full, and half of the rest of the claim, rounded down.
     assert balances["payee"] == STAKE + 1_000_000 + 1_000_000

@@ -129,8 +129,16 @@ def test_a_case_that_is_open_already_is_not_opened_again() -> None:
 def test_no_case_is_opened_for_a_bond_above_the_limit_or_where_none_is_wanted() -> None:
     file, sight = begin(brief()), Sight(now=UnixTime(0), round=NO_ROUND)
     assert next_act(file, sight, replace(ATTITUDE, max_bond=FEE)) == OpenCase()
-    assert isinstance(next_act(file, sight, replace(ATTITUDE, max_bond=Amount(FEE - 1))), Abandon)
-    assert isinstance(next_act(file, sight, replace(ATTITUDE, open=False)), Abandon)
+    assert_waits_and_abandons(file, sight, replace(ATTITUDE, max_bond=Amount(FEE - 1)))
+    assert_waits_and_abandons(file, sight, replace(ATTITUDE, open=False))
+
+
+def assert_waits_and_abandons(file: File, sight: Sight, attitude: Attitude = ATTITUDE) -> None:
+    """Nothing is opened, and what would be given up is kept until the other side can't go to court either."""
+    assert next_act(file, sight, attitude) is None
+    last = deadlines_of(AWARD).latest_dispute_by
+    assert next_act(file, replace(sight, now=last), attitude) is None
+    assert isinstance(next_act(file, replace(sight, now=UnixTime(last + 1)), attitude), Abandon)
 
 
 # --------------------------------------------------------------------------------------------- appealing, closing
@@ -313,14 +321,48 @@ def test_a_part_that_stays_unpaid_is_taken_to_court_once_it_was_to_be_paid_and_b
     ids=["it was paid", "no hold backs it", "it is not worth the bond", "it is not worth the gas"],
 )
 def test_nothing_is_opened_that_brings_nothing(sight: Sight) -> None:
-    assert isinstance(next_act(begin(brief(requester=False)), sight, ATTITUDE), Abandon)
+    assert_waits_and_abandons(begin(brief(requester=False)), sight)
 
 
 def test_a_provider_opens_under_the_limits_that_its_operator_set() -> None:
     file, sight = begin(brief(requester=False)), waiting(TIMES.claim_by + 1)
-    assert isinstance(next_act(file, sight, replace(ATTITUDE, open=False)), Abandon)
-    assert isinstance(next_act(file, sight, replace(ATTITUDE, max_bond=Amount(FEE - 1))), Abandon)
+    assert_waits_and_abandons(file, sight, replace(ATTITUDE, open=False))
+    assert_waits_and_abandons(file, sight, replace(ATTITUDE, max_bond=Amount(FEE - 1)))
     assert next_act(file, sight, replace(ATTITUDE, max_bond=FEE)) == SecureHold()
+
+
+# ------------------------------------------------------------------------------------------ a provider on an escrow
+
+LEAST = ATTITUDE.min_resolve_within
+
+
+def disputed(left: int, **changes: Any) -> Sight:
+    """What is seen `left` seconds before the escrow waits no more."""
+    return Sight(now=UnixTime(10_000), round=NO_ROUND, resolve_by=UnixTime(10_000 + left), **changes)
+
+
+def test_a_provider_whose_claim_is_disputed_goes_to_court_if_the_requester_leaves_it_at_that() -> None:
+    file = begin(brief(requester=False, channel=False))
+    turn = AWARD.resolve_within - (AWARD.resolve_within - LEAST) // 2
+    assert LEAST < turn < AWARD.resolve_within
+    assert next_act(file, Sight(now=UnixTime(10_000), round=NO_ROUND), ATTITUDE) is None
+    for left, act in ((AWARD.resolve_within, None), (turn + 1, None), (turn, OpenCase()), (LEAST, OpenCase())):
+        assert next_act(file, disputed(left), ATTITUDE) == act
+    assert isinstance(next_act(file, disputed(LEAST - 1), ATTITUDE), Abandon)
+    assert isinstance(next_act(file, disputed(turn, escrow_over=True), ATTITUDE), Abandon)
+
+
+def test_a_provider_does_not_go_to_court_for_less_than_bond_and_gas_or_against_its_operators_limits() -> None:
+    file, due = begin(brief(requester=False, channel=False)), RECEIPT.value.due
+    share = due - due * AWARD.split_bps // 10_000
+    for sight, attitude in (
+        (disputed(LEAST, costs=Amount(share)), ATTITUDE),
+        (disputed(LEAST, paid=due), ATTITUDE),
+        (disputed(LEAST), replace(ATTITUDE, open=False)),
+        (disputed(LEAST), replace(ATTITUDE, max_bond=Amount(FEE - 1))),
+    ):
+        assert next_act(file, sight, attitude) is None
+        assert isinstance(next_act(file, replace(sight, escrow_over=True), attitude), Abandon)
 
 
 def test_nine_times_in_ten_is_sure() -> None:
