@@ -54,9 +54,7 @@ class Contract:
 
     def __init__(self) -> None:
         self.looks = 0
-        self._standing = Standing(
-            deposit=MAX_AMOUNT, claimed=Amount(0), exits_at=UnixTime(0), presented=0, settled=False
-        )
+        self._standing = Standing(deposit=MAX_AMOUNT, claimed=Amount(0), exits_at=UnixTime(0), presented=0)
 
     async def standing(self, channel: Digest) -> Standing:
         """See `WatchChain`."""

@@ -77,7 +77,7 @@ contract PaymentChannel is ChannelLedger {
         _requireVoucher(channel, key.signer, voucher, signature);
 
         paid = _claim(channel, funds.deposit, funds.claimed, voucher.cumulative);
-        if (paid == 0) _revertNothingToClaim(channel, funds, voucher.cumulative);
+        if (paid == 0) revert NothingToClaim(channel, voucher.cumulative, funds.claimed);
         _pay(key.token, key.payee, paid);
     }
 
@@ -111,13 +111,12 @@ contract PaymentChannel is ChannelLedger {
         bytes32 channel = _id(key);
         Funds memory funds = _openFunds(channel);
         Exit memory exit = _exits[channel];
-        if (_presented[channel].pot != 0) revert ChannelIsSettled(channel);
         if (voucher.sequence <= exit.sequence) revert StaleVoucher(channel, voucher.sequence, exit.sequence);
         bytes32 digest = _requireVoucher(channel, key.signer, voucher, signature);
         _requireConsent(key.payee, digest, payeeSignature);
 
         _exits[channel] = Exit({exitsAt: exit.exitsAt, sequence: voucher.sequence, held: voucher.held});
-        _presented[channel] = Presented({base: voucher.cumulative, pot: 0, holds: voucher.holds});
+        _presented[channel] = Presented({base: voucher.cumulative, holds: voucher.holds});
         emit HoldsPresented(channel, voucher.sequence, voucher.cumulative, voucher.held, voucher.holds);
         uint128 paid = _claim(channel, funds.deposit, funds.claimed, voucher.cumulative);
 
@@ -134,9 +133,7 @@ contract PaymentChannel is ChannelLedger {
         uint64 exitsAt = _exits[channel].exitsAt;
         if (exitsAt != 0) revert ExitPending(channel, exitsAt);
 
-        exitsAt = uint64(block.timestamp) + challenge;
-        _exits[channel].exitsAt = exitsAt;
-        emit ExitStarted(channel, msg.sender, exitsAt);
+        _exits[channel].exitsAt = _startExit(channel, msg.sender);
     }
 
     /// @inheritdoc IPaymentChannel
@@ -144,21 +141,15 @@ contract PaymentChannel is ChannelLedger {
         bytes32 channel = _id(key);
         Funds memory funds = _openFunds(channel);
         Exit memory exit = _exits[channel];
-        Presented memory presented = _presented[channel];
-        bool settled = presented.pot != 0;
-        if (exit.exitsAt == 0 || (!settled && block.timestamp <= exit.exitsAt)) {
-            revert ExitNotOver(channel, exit.exitsAt);
-        }
+        if (exit.exitsAt == 0 || block.timestamp <= exit.exitsAt) revert ExitNotOver(channel, exit.exitsAt);
 
-        uint128 deposit = settled ? presented.pot : funds.deposit;
         uint128 held = block.timestamp > uint256(exit.exitsAt) + holdPeriod ? 0 : exit.held;
-        uint128 kept = _reserved(funds.claimed, presented.base, held, deposit);
-        amount = deposit - kept;
+        uint128 kept = _reserved(funds.claimed, _presented[channel].base, held, funds.deposit);
+        amount = funds.deposit - kept;
         // The payee's reserve takes all that is left; only time frees it.
         if (amount == 0 && kept != funds.claimed) revert ExitNotOver(channel, exit.exitsAt + holdPeriod);
         emit Withdrawn(channel, key.payer, amount);
         if (kept == funds.claimed) _end(channel, exit, kept);
-        else if (settled) _presented[channel].pot = kept;
         else _funds[channel].deposit = kept;
 
         _pay(key.token, key.payer, amount);
@@ -176,8 +167,6 @@ contract PaymentChannel is ChannelLedger {
         bytes32 channel = _id(key);
         Funds memory funds = _openFunds(channel);
         Exit memory exit = _exits[channel];
-        uint128 pot = exit.sequence == 0 ? 0 : _presented[channel].pot;
-        if (pot != 0) funds.deposit = pot;
         if (agreed.channel != channel) revert WrongChannel(channel, agreed.channel);
         if (block.timestamp > agreed.closeBy) revert CloseExpired(channel, agreed.closeBy);
         if (agreed.cumulative < funds.claimed || agreed.cumulative > funds.deposit) {
@@ -206,8 +195,9 @@ contract PaymentChannel is ChannelLedger {
     ) external nonReentrant {
         bytes32 channel = _id(key);
         _requireVerdict(award, verdict, signature);
-        _useHold(channel, verdict.award, award.arbiter, amount, proof);
-        (uint128 toPayee, uint128 toArbiter) = _settle(channel, award, amount, verdict);
+        bool isAgain = _useHold(channel, verdict.award, award.arbiter, amount, proof);
+        if (_exits[channel].exitsAt == 0) _exits[channel].exitsAt = _startExit(channel, key.payer);
+        (uint128 toPayee, uint128 toArbiter) = _grant(channel, award, amount, verdict, isAgain);
 
         _pay(key.token, key.payee, toPayee);
         _pay(key.token, award.arbiter, toArbiter);
@@ -241,49 +231,46 @@ contract PaymentChannel is ChannelLedger {
         _requireConsent(award.arbiter, _marketDigest(verdict.hash()), signature);
     }
 
-    /// @dev Check that the hold is a leaf of the presented voucher, and use it up.
+    /// @dev Check that the hold is a leaf of the presented voucher, and take it out of the reserve.
+    /// @return isAgain Whether it was enforced before, on a voucher presented earlier: then the arbiter has had its fee.
     function _useHold(bytes32 channel, bytes32 award, address arbiter, uint128 amount, bytes32[] calldata proof)
         private
+        returns (bool isAgain)
     {
         _openFunds(channel);
+        Exit memory exit = _exits[channel];
         bytes32 leaf = StructHash.holdLeaf(award, arbiter, amount);
         // No voucher presented: the root is zero, which no proof reaches.
         if (!MerkleProof.verifyCalldata(proof, _presented[channel].holds, leaf)) revert HoldUnknown(channel, award);
-        if (isEnforced[channel][award]) revert HoldAlreadyEnforced(channel, award);
+        uint64 before = _enforcedOn[channel][award];
+        if (before == exit.sequence) revert HoldAlreadyEnforced(channel, award);
         // The signer may have put leaves under the root that add up to more than `held`.
-        if (amount > _exits[channel].held) revert HoldOutOfRange(channel, award, amount);
-        isEnforced[channel][award] = true;
+        if (amount > exit.held) revert HoldOutOfRange(channel, award, amount);
+        _enforcedOn[channel][award] = exit.sequence;
+        _exits[channel].held = exit.held - amount;
+        return before != 0;
     }
 
-    /// @dev Settle the channel on the presented voucher (the first time) and move one hold of `amount` out of the reserve.
-    function _settle(bytes32 channel, Award calldata award, uint128 amount, Verdict calldata verdict)
+    /// @dev Let the payee's total be at least what the presented voucher pays with all verdicts on its holds, this one included,
+    /// and give the arbiter as much of its fee as is left then.
+    function _grant(bytes32 channel, Award calldata award, uint128 amount, Verdict calldata verdict, bool isAgain)
         private
         returns (uint128 toPayee, uint128 toArbiter)
     {
         (uint128 due, uint128 fee) = _ruling(channel, award, amount, verdict);
+        if (isAgain) fee = 0;
         Funds memory funds = _funds[channel];
-        Exit memory exit = _exits[channel];
-        Presented memory presented = _presented[channel];
-        if (presented.pot == 0) {
-            presented.pot = funds.deposit;
-            // From here the payer may withdraw what is free; the other holds wait their full time from now, or from the
-            // end of an exit that is already over.
-            if (exit.exitsAt == 0 || exit.exitsAt > block.timestamp) exit.exitsAt = uint64(block.timestamp);
-        }
-        exit.held -= amount;
-        presented.base = _saturatingAdd(presented.base, due);
+        uint128 base = _saturatingAdd(_presented[channel].base, due);
+        _presented[channel].base = base;
 
-        uint128 total = presented.base < presented.pot ? presented.base : presented.pot;
+        uint128 total = base < funds.deposit ? base : funds.deposit;
         if (total < funds.claimed) total = funds.claimed;
         toPayee = total - funds.claimed;
-        toArbiter = fee < presented.pot - total ? fee : presented.pot - total;
-        presented.pot -= toArbiter;
-
-        _funds[channel] = Funds({deposit: total, claimed: total});
-        _exits[channel] = exit;
-        _presented[channel] = presented;
+        toArbiter = fee < funds.deposit - total ? fee : funds.deposit - total;
+        funds = Funds({deposit: funds.deposit - toArbiter, claimed: total});
+        _funds[channel] = funds;
         emit HoldEnforced(channel, verdict.award, award.arbiter, toPayee, toArbiter);
-        if (presented.pot == total) _end(channel, exit, total);
+        if (funds.deposit == total) _end(channel, _exits[channel], total);
     }
 
     /// @dev Split a hold of `amount` as the verdict says: what the payee is still due, and the arbiter's fee.

@@ -41,9 +41,7 @@ def tell_channel(deployed: Deployed, identity: bytes) -> Iterator[str]:
     yield f"left      {money(state.deposit - state.claimed)}"
     if state.sequence:
         yield f"reserved  {money(state.held)} by voucher {state.sequence} that pays {money(state.base)}"
-    if state.settled:
-        yield "state     settled by an arbiter: the payer may withdraw all but the reserve"
-    elif state.exitsAt:
+    if state.exitsAt:
         now = chain_time()
         begins = int(state.exitsAt) + 1
         yield f"state     the payer is leaving: it may withdraw from {moment(begins, now)} (second {begins})"

@@ -14,8 +14,7 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
     using MessageHashUtils for bytes32;
     using StructHash for *;
 
-    /// @dev All that opening writes and claiming reads: one slot. Both zero if the channel isn't open, or if an arbiter
-    /// settled it and the payee got nothing; then `Presented.pot` isn't zero.
+    /// @dev All that opening writes and claiming reads: one slot. Both zero if the channel isn't open.
     struct Funds {
         uint128 deposit;
         uint128 claimed;
@@ -28,11 +27,9 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
         uint128 held;
     }
 
-    /// @dev The presented voucher. When an arbiter settles the channel, the deposit moves here (`pot`), and
-    /// `Funds.deposit` becomes `Funds.claimed`: so claims find nothing, and needn't read this slot to know it.
+    /// @dev The presented voucher: what it pays, with what verdicts on its holds added to it, and their root.
     struct Presented {
         uint128 base;
-        uint128 pot;
         bytes32 holds;
     }
 
@@ -45,9 +42,8 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
 
     /// @inheritdoc IPaymentChannel
     mapping(address payer => uint64 counter) public counterOf;
-    /// @inheritdoc IPaymentChannel
-    mapping(bytes32 channel => mapping(bytes32 award => bool enforced)) public isEnforced;
-
+    /// @dev Sequence of the voucher on which a hold was enforced last; 0 if never. Stays when the channel is closed.
+    mapping(bytes32 channel => mapping(bytes32 award => uint64 sequence)) internal _enforcedOn;
     mapping(bytes32 channel => Funds funds) internal _funds;
     mapping(bytes32 channel => Exit exit) internal _exits;
     mapping(bytes32 channel => Presented presented) internal _presented;
@@ -66,17 +62,21 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
         Funds memory funds = _funds[channel];
         Exit memory exit = _exits[channel];
         Presented memory presented = _presented[channel];
-        bool settled = presented.pot != 0;
         return ChannelState({
-            deposit: settled ? presented.pot : funds.deposit,
+            deposit: funds.deposit,
             claimed: funds.claimed,
             exitsAt: exit.exitsAt,
             sequence: exit.sequence,
             held: exit.held,
             base: presented.base,
-            holds: presented.holds,
-            settled: settled
+            holds: presented.holds
         });
+    }
+
+    /// @inheritdoc IPaymentChannel
+    function isEnforced(bytes32 channel, bytes32 award) external view returns (bool) {
+        uint64 sequence = _enforcedOn[channel][award];
+        return sequence != 0 && sequence >= _exits[channel].sequence;
     }
 
     /// @inheritdoc IPaymentChannel
@@ -131,6 +131,12 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
         return (uint128(word), uint128(word >> 128));
     }
 
+    /// @dev Begin the payer's exit; the caller stores the second it returns.
+    function _startExit(bytes32 channel, address payer) internal returns (uint64 exitsAt) {
+        exitsAt = uint64(block.timestamp) + challenge;
+        emit ExitStarted(channel, payer, exitsAt);
+    }
+
     /// @dev Clear what was written. A channel that nobody left or disputed has one slot, and only that one is touched.
     function _end(bytes32 channel, Exit memory exit, uint128 toPayee) internal {
         delete _funds[channel];
@@ -141,7 +147,7 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
 
     function _openFunds(bytes32 channel) internal view returns (Funds memory funds) {
         funds = _funds[channel];
-        if (funds.deposit == 0 && _presented[channel].pot == 0) revert ChannelUnknown(channel);
+        if (funds.deposit == 0) revert ChannelUnknown(channel);
     }
 
     function _requireVoucher(bytes32 channel, address signer, Voucher calldata voucher, bytes calldata signature)
@@ -152,11 +158,6 @@ abstract contract ChannelLedger is IPaymentChannel, Treasury {
         if (voucher.channel != channel) revert WrongChannel(channel, voucher.channel);
         digest = _hashTypedDataV4(voucher.hash());
         _requireSigned(signer, digest, signature);
-    }
-
-    function _revertNothingToClaim(bytes32 channel, Funds memory funds, uint128 cumulative) internal view {
-        if (_presented[channel].pot != 0) revert ChannelIsSettled(channel);
-        revert NothingToClaim(channel, cumulative, funds.claimed);
     }
 
     function _marketDigest(bytes32 structHash) internal view returns (bytes32) {

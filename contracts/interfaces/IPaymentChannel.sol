@@ -15,9 +15,11 @@ import {ITreasury} from "./ITreasury.sol";
 /// - A provider takes an award on a channel only if `deposit >= cumulative + held` at a confirmed block, no exit has begun,
 ///   and `deliverBy + 2 * pace + resolveWithin <= now + holdPeriod`: the reserve lasts at least `holdPeriod` from the
 ///   second the exit began, so every dispute about work taken before the exit ends within it.
-/// - The payee presents its newest voucher before a dispute, since the first enforcement closes the channel on the voucher
-///   presented last. From then on the payee's total is `max(claimed, cumulative + enforced)`, whatever else was signed.
-/// - The payee countersigns a voucher (M4) only for a watchtower or arbiter that it trusts to present it.
+/// - An enforcement pays the payee up to `cumulative + enforced` of the voucher presented last, and begins the payer's exit. Newer
+///   vouchers are claimed and presented as in any exit; then verdicts are enforced anew on the newer one's holds, which tell what
+///   it has already paid. The payee's total is the greatest that one voucher gives, never a sum over two. So the payee presents its
+///   newest voucher before it has a verdict enforced, and any newer one before the exit's challenge is over.
+/// - The payee takes no voucher that drops the hold of an award with an open case without paying for it.
 /// - Arbiters are trusted within one hold's amount and no further; both parties named them.
 /// - Signers are plain keys (C4): 65-byte ECDSA with low s. `payer` may be a contract.
 ///
@@ -30,10 +32,9 @@ interface IPaymentChannel is ITreasury {
     /// @param claimed Base units paid to the payee so far.
     /// @param exitsAt Last second of the challenge; 0 while no exit has begun. The payer withdraws from `exitsAt + 1`.
     /// @param sequence Sequence of the voucher presented last; 0 if none.
-    /// @param held Base units of that voucher's holds which are neither enforced nor expired.
-    /// @param base That voucher's `cumulative`, plus what arbiters gave the payee.
+    /// @param held Base units of that voucher's holds which were not enforced on it.
+    /// @param base That voucher's `cumulative`, plus what verdicts on its holds gave the payee.
     /// @param holds Merkle root of that voucher's holds.
-    /// @param settled Whether an arbiter closed the channel on that voucher.
     struct ChannelState {
         uint128 deposit;
         uint128 claimed;
@@ -42,7 +43,6 @@ interface IPaymentChannel is ITreasury {
         uint128 held;
         uint128 base;
         bytes32 holds;
-        bool settled;
     }
 
     /// @notice No open channel has this id: never opened, closed, or the key is wrong.
@@ -51,8 +51,6 @@ interface IPaymentChannel is ITreasury {
     error WrongChannel(bytes32 expected, bytes32 actual);
     /// @notice The voucher pays no more than was already claimed, or no more than the deposit still has.
     error NothingToClaim(bytes32 channel, uint128 cumulative, uint128 claimed);
-    /// @notice An arbiter closed the channel on one voucher; no other voucher counts any more.
-    error ChannelIsSettled(bytes32 channel);
     /// @notice The payer's exit has begun: no top-up, and no second exit.
     error ExitPending(bytes32 channel, uint64 exitsAt);
     /// @notice No exit has begun, or its challenge isn't over: money leaves from `exitsAt + 1` on (0: no exit).
@@ -67,7 +65,7 @@ interface IPaymentChannel is ITreasury {
     error CloseExpired(bytes32 channel, uint64 closeBy);
     /// @notice The hold isn't a leaf of the voucher presented last, or no voucher was presented.
     error HoldUnknown(bytes32 channel, bytes32 award);
-    /// @notice The hold of this award was enforced already.
+    /// @notice The hold of this award was enforced already on the voucher presented last.
     error HoldAlreadyEnforced(bytes32 channel, bytes32 award);
     /// @notice The hold's amount is above the award's price and fee, or above what the voucher holds.
     error HoldOutOfRange(bytes32 channel, bytes32 award, uint128 amount);
@@ -96,9 +94,9 @@ interface IPaymentChannel is ITreasury {
     event ClaimSkipped(bytes32 indexed channel, bytes4 reason);
     /// @notice The payee presented a voucher: its holds now count against the payer's exit.
     event HoldsPresented(bytes32 indexed channel, uint64 sequence, uint128 cumulative, uint128 held, bytes32 holds);
-    /// @notice The payer began to leave; claim and present until `exitsAt`.
+    /// @notice The exit of `payer` has begun, by its own call or by an enforcement; claim and present until `exitsAt`.
     event ExitStarted(bytes32 indexed channel, address indexed payer, uint64 exitsAt);
-    /// @notice An arbiter enforced the hold of `award`. The channel is settled on the presented voucher.
+    /// @notice An arbiter enforced the hold of `award` on the voucher presented last.
     event HoldEnforced(
         bytes32 indexed channel, bytes32 indexed award, address indexed arbiter, uint128 toPayee, uint128 toArbiter
     );
@@ -146,7 +144,7 @@ interface IPaymentChannel is ITreasury {
 
     /// @notice Claim `voucher` and let its holds count (M4). By the payee, or with its signature over the same voucher.
     /// @dev Needs a higher sequence than the voucher presented before. May be done at any time until the channel is
-    /// settled or closed; what the payer has withdrawn by then is gone.
+    /// closed; what the payer has withdrawn by then is gone. Holds that were enforced before count again, as this voucher has them.
     /// @param payeeSignature The payee's, over the voucher; may be empty if the payee calls.
     function present(
         ChannelKey calldata key,
@@ -155,7 +153,7 @@ interface IPaymentChannel is ITreasury {
         bytes calldata payeeSignature
     ) external;
 
-    /// @notice Begin the payer's exit. Only the payer, and only once per channel: the timer can't be restarted.
+    /// @notice Begin the payer's exit. Only the payer, and only if none has begun: the timer can't be restarted.
     function startExit(ChannelKey calldata key) external;
 
     /// @notice Send the payer what is free: after the challenge, the deposit less what the payee has claimed and less the
@@ -174,13 +172,15 @@ interface IPaymentChannel is ITreasury {
         bytes calldata payeeSignature
     ) external;
 
-    /// @notice The arbiter's entry: enforce the hold of `award` as `verdict` says, once, and settle the channel on the
-    /// voucher presented last.
+    /// @notice The arbiter's entry: enforce the hold of `award` in the voucher presented last as `verdict` says, once, and begin the
+    /// payer's exit if none has begun.
     /// @dev By `award.arbiter`, or with its signature over the verdict in the market's domain. The hold's amount tells what
     /// the vouchers have already paid for the award: `paid = price + disputeFee - amount`. The payee gets
     /// `verdict.due - paid` if that is positive; the arbiter gets `disputeFee` if `finding` is `FINDING_REQUESTER_LOST`, as
-    /// far as the deposit reaches; the rest of the hold is free for the payer. The remaining holds stay enforceable until
-    /// `exitsAt + holdPeriod`; all else is free for the payer at once.
+    /// far as the deposit reaches beyond the payee's total, and once however many vouchers are presented; the rest of the hold is
+    /// free for the payer when the challenge is over. The remaining holds stay enforceable until `exitsAt + holdPeriod`.
+    /// If a newer voucher is presented later, the verdict may be enforced again on its hold, and lifts the payee's total to what
+    /// that voucher and its verdicts give.
     /// @param amount The amount in the hold leaf `(digest of award, award.arbiter, amount)`.
     /// @param proof Merkle proof of the leaf (keccak, sorted pairs, leaves hashed twice) against the presented root.
     /// @param signature The arbiter's; may be empty if the arbiter calls.
@@ -199,7 +199,7 @@ interface IPaymentChannel is ITreasury {
     /// @notice Counter of the last channel that `payer` opened; 0 if none.
     function counterOf(address payer) external view returns (uint64);
 
-    /// @notice Whether the hold of `award` in `channel` was enforced.
+    /// @notice Whether the hold of `award` was enforced on the voucher presented last or, in a closed channel, on any.
     function isEnforced(bytes32 channel, bytes32 award) external view returns (bool);
 
     /// @notice Id of the channel that `key` names.

@@ -29,7 +29,7 @@ from protocol.market.objects import Award
 from protocol.settlement.claiming import ClaimCosts
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance, Receipt, Start
-from protocol.units import Amount, UnixTime
+from protocol.units import Amount
 from protocol.wire.codec import decode, encode
 
 GAS_OF_A_CALL: Final = 250_000
@@ -262,13 +262,11 @@ class ContractFacts:
         """The event does not say what stays reserved: the contract does, in the state after its block."""
         at = await self._chain.block(block)
         state = await self._gateway.channels.state_of(event.channel, at=at)
-        rules = await self._gateway.channels.rules()
         return channel_facts.EnforceConfirmed(
             award=event.award,
             to_payee=event.to_payee,
             to_arbiter=event.to_arbiter,
             reserved=Amount(state.base + state.held if state.held else 0),
-            reserved_until=UnixTime(state.exits_at + rules.hold_period if state.exits_at else 0),
         )
 
 

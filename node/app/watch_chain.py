@@ -24,7 +24,6 @@ class ContractWatch:
             claimed=state.claimed,
             exits_at=state.exits_at,
             presented=state.sequence,
-            settled=state.settled,
         )
 
     async def present(self, order: WatchOrder) -> int:

@@ -84,7 +84,7 @@ class ExitStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldEnforced:
-    """An arbiter enforced the hold of `award`; the channel is settled on the presented voucher."""
+    """An arbiter enforced the hold of `award` on the voucher presented last."""
 
     channel: Digest
     award: Digest

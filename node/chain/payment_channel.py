@@ -28,10 +28,9 @@ class ChannelState:
         claimed: Paid to the payee so far.
         exits_at: Last second of the challenge; 0 while no exit has begun.
         sequence: Of the voucher presented last; 0 if none.
-        held: Of that voucher, neither enforced nor expired.
-        base: That voucher's `cumulative`, plus what arbiters gave the payee.
+        held: Of that voucher, not enforced on it.
+        base: That voucher's `cumulative`, plus what verdicts on its holds gave the payee.
         holds: Its Merkle root.
-        settled: Whether an arbiter closed the channel on it.
     """
 
     deposit: Amount
@@ -41,7 +40,6 @@ class ChannelState:
     held: Amount
     base: Amount
     holds: Digest
-    settled: bool
 
 
 class PaymentChannel(Contract):
@@ -63,7 +61,7 @@ class PaymentChannel(Contract):
         return await self._view_int("counterOf", payer, at=at)
 
     async def is_enforced(self, channel: Digest, award: Digest, *, at: Block | None = None) -> bool:
-        """Whether the hold of `award` was enforced."""
+        """Whether the hold of `award` was enforced on the voucher presented last or, in a closed channel, on any."""
         return bool(await self._view_int("isEnforced", channel, award, at=at))
 
     async def rules(self) -> ChannelRules:

@@ -42,7 +42,6 @@ from protocol.channel.receiving import (
     ClaimRequested,
     CloseProposed,
     Defending,
-    Judged,
     PayeeEffect,
     Purse,
     ReceiptSigned,
@@ -78,7 +77,7 @@ class PayeeChannelView:
     """A channel that pays this wallet, for people.
 
     Attributes:
-        phase: receiving, closing, defending, judged or ended.
+        phase: receiving, closing, defending or ended.
         deposit: Confirmed.
         earned: Paid by voucher, in all.
         held: Promised to tasks in flight.
@@ -526,7 +525,7 @@ def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
         phase=phase,
         deposit=purse.deposit if purse else Amount(0),
         earned=Amount(purse.cumulative if purse else 0),
-        held=Amount(0 if purse is None or isinstance(book.channel, Judged) else purse.held),
+        held=Amount(purse.held if purse else 0),
         claimed=purse.claimed if purse else Amount(0),
         unpaid=Amount(unpaid),
         answer_by=_answer_by(book),

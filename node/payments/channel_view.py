@@ -13,7 +13,7 @@ class PayerChannelView:
     """A channel that this wallet pays from, for people.
 
     Attributes:
-        phase: opening, open, closing, leaving, enforced or settled; "in doubt" while more may have been signed than
+        phase: opening, open, closing, leaving or settled; "in doubt" while more may have been signed than
             this node remembers: it signs nothing and waits for the payee to show its newest voucher.
         deposit: Confirmed.
         paid: By voucher, in all.

@@ -65,7 +65,7 @@ class HoldDesk:
             await account.wait_until(lambda book: _stands(book, award_id))
 
     async def ready(self, award: Award, award_id: Digest) -> tuple[ChannelKey, Sequence[Hold]] | None:
-        """Prepare for an award's hold to be enforced, which ends its channel; None while that would harm other work.
+        """Prepare to have an award's hold enforced, which begins the payer's exit; None while that would harm other work.
 
         The newest voucher that has the hold is presented, and what the newest voucher pays is claimed. From now on no
         new work is taken in the channel; for what is in flight there one waits, unless the payer leaves.
@@ -128,9 +128,9 @@ def _needs_newer(book: PayeeBook, award: Digest) -> bool:
 
 
 def _is_busy(book: PayeeBook, award: Digest) -> bool:
-    """Tell whether other work in the channel may still bring vouchers, which an enforcement would cut off."""
+    """Tell whether other work is under way in the channel: an exit, which an enforcement begins, would stop it."""
     if not isinstance(book.channel, Receiving):
-        return False  # the payer leaves, or an arbiter was there before: time runs
+        return False  # the payer leaves: time runs
     purse = book.channel.purse
     return any(each.award != award and not is_over_for(purse, each) for each in purse.engagements)
 

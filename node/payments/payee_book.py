@@ -23,7 +23,6 @@ from protocol.channel.receiving import (
     Defending,
     Ended,
     Engagement,
-    Judged,
     PayeeEffect,
     PayeeEvent,
     PayeeState,
@@ -138,10 +137,7 @@ class PayeeBook:
 
     def may_stand(self, sequence: int) -> bool:
         """Tell whether the voucher of this number is the one that counts on chain, or can become it."""
-        purse = self.purse
-        if purse is None or not sequence:
-            return False
-        return sequence == purse.presented if isinstance(self.channel, Judged) else sequence >= purse.presented
+        return self.purse is not None and 0 < sequence >= self.purse.presented
 
     def needs(self, award: Digest) -> bool:
         """Tell whether this side still relies on the hold of `award`."""

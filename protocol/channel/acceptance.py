@@ -51,8 +51,9 @@ def accept_voucher(purse: Purse, signed: Signed[Voucher], holds: Sequence[Hold])
             f"the voucher pays {format_amount(voucher.cumulative)} in all,"
             f" an older one paid {format_amount(purse.cumulative)}"
         )
-    if voucher.cumulative + voucher.held > purse.deposit:
-        raise Overdrawn(promised=voucher.cumulative + voucher.held, deposit=purse.deposit)
+    promised = voucher.cumulative + voucher.held - _taken_of(purse, holds)
+    if promised > purse.deposit:
+        raise Overdrawn(promised=promised, deposit=purse.deposit)
     engagements = _settle(purse, voucher, holds)
     return replace(purse, best=signed, holds=tuple(holds), engagements=engagements)
 
@@ -67,6 +68,15 @@ def without_done(engagements: Sequence[Engagement], holds: Sequence[Hold]) -> tu
     return tuple(
         each for each in engagements if not each.finished or each.unpaid or find_hold(holds, each.award) is not None
     )
+
+
+def _taken_of(purse: Purse, holds: Sequence[Hold]) -> int:
+    """Return how much of the holds arbiters have taken: the deposit has lost it, and no verdict takes it again (P8)."""
+    taken = 0
+    for fee in purse.fees_taken:
+        hold = find_hold(holds, fee.award)
+        taken += min(fee.amount, hold.amount) if hold is not None else 0
+    return taken
 
 
 def _settle(purse: Purse, voucher: Voucher, holds: Sequence[Hold]) -> tuple[Engagement, ...]:

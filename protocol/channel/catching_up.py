@@ -56,7 +56,7 @@ def require_known(state: Open | Exiting) -> None:
 
 def chain_knows_more(account: Account, ledger: Ledger) -> bool:
     """Tell whether the chain has seen a voucher that `ledger` does not contain: proof that something is forgotten."""
-    return account.claimed > ledger.cumulative or account.presented > ledger.sequence
+    return account.by_voucher > ledger.cumulative or account.presented > ledger.sequence
 
 
 def catch_up(account: Account, ledger: Ledger, shown: NewestShown) -> Ledger:
@@ -75,8 +75,8 @@ def catch_up(account: Account, ledger: Ledger, shown: NewestShown) -> Ledger:
         newest = _adopt(ledger, shown.voucher, shown.holds)
     if chain_knows_more(account, newest):
         raise EvidenceTooOld(
-            f"the chain has paid {format_amount(account.claimed)} and seen voucher {account.presented}, the payee shows"
-            f" voucher {newest.sequence} over {format_amount(newest.cumulative)}",
+            f"the chain has paid {format_amount(account.by_voucher)} and seen voucher {account.presented}, the payee"
+            f" shows voucher {newest.sequence} over {format_amount(newest.cumulative)}",
             advice="the payee holds a later voucher and does not show it; close the channel if it goes on so",
         )
     return replace(newest, sequence=newest.sequence + SEQUENCE_GAP)

@@ -51,7 +51,7 @@ class PresentConfirmed:
 @tagged(5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitConfirmed:
-    """The payer began to leave. `exits_at` is the last second of the challenge."""
+    """The payer's exit has begun, by the payer or by an enforcement. `exits_at` is the last second of the challenge."""
 
     exits_at: UnixTime
 
@@ -59,21 +59,19 @@ class ExitConfirmed:
 @tagged(6)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnforceConfirmed:
-    """An arbiter enforced the hold of `award` and settled the channel on the voucher presented last.
+    """An arbiter enforced the hold of `award` on the voucher presented last. The payer's exit has begun before.
 
     Attributes:
         award: Whose hold.
         to_payee: What the payee was paid by it.
         to_arbiter: What left the deposit for the arbiter.
         reserved: What the payee would have in all if the voucher's other holds were enforced in full; 0 without any.
-        reserved_until: The last second for which they do.
     """
 
     award: Digest
     to_payee: Amount
     to_arbiter: Amount
     reserved: Amount
-    reserved_until: UnixTime
 
 
 @tagged(7)

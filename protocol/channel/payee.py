@@ -22,7 +22,7 @@ with every newer voucher.
     Defending  VoucherReceived, a better one                Defending   AcknowledgeVoucher; SubmitPresent or SubmitClaim
     Receiving, Defending   ReceiptSigned, AwardFinished     same        -
     Receiving, Defending   AwardWrittenOff                  same        insists on nothing of the award any more
-    Receiving, Defending   EnforceConfirmed                 Judged      -
+    Receiving, Defending   EnforceConfirmed                 same        follows an ExitConfirmed
     any        CloseConfirmed                               Ended
 
 The chain's other events update what is known. Anything else raises `UnexpectedEvent`.
@@ -70,7 +70,7 @@ from protocol.channel.receiving import (
     Defending,
     Ended,
     Engagement,
-    Judged,
+    FeeTaken,
     PayeeEffect,
     PayeeEvent,
     PayeeState,
@@ -137,8 +137,6 @@ def transition(state: PayeeState, event: PayeeEvent) -> Step:
             return _receiving(state, event)
         case Defending():
             return _defending(state, event)
-        case Judged():
-            return _judged(state, event)
         case Ended():
             if isinstance(event, BlockSeen):
                 return state, ()
@@ -149,7 +147,7 @@ def transition(state: PayeeState, event: PayeeEvent) -> Step:
 
 def outstanding(state: PayeeState) -> tuple[PayeeEffect, ...]:
     """Return what `state` still needs done on chain."""
-    if isinstance(state, Judged | Ended):
+    if isinstance(state, Ended):
         return ()
     purse = state.purse
     effects: list[PayeeEffect] = []
@@ -209,23 +207,6 @@ def _defending(state: Defending, event: PayeeEvent) -> Step:
             return _either(state, event)
 
 
-def _judged(state: Judged, event: PayeeEvent) -> Step:
-    purse = state.purse
-    match event:
-        case ClaimConfirmed(claimed=claimed):
-            return replace(state, purse=replace(purse, claimed=claimed)), ()
-        case WithdrawConfirmed(amount=amount):
-            return replace(state, purse=_less(purse, amount)), ()
-        case EnforceConfirmed():
-            return _judge(purse, event), ()
-        case BlockSeen():
-            return replace(state, purse=_at(purse, event)), ()
-        case CloseConfirmed(to_payee=to_payee):
-            return Ended(channel=purse.channel, received=to_payee), ()
-        case _:
-            raise UnexpectedEvent(state, event)
-
-
 def _either(state: Receiving | Defending, event: PayeeEvent) -> Step:
     """Apply what means the same before and during an exit."""
     purse = state.purse
@@ -245,7 +226,8 @@ def _either(state: Receiving | Defending, event: PayeeEvent) -> Step:
         case WithdrawConfirmed(amount=amount):
             return replace(state, purse=_less(purse, amount)), ()
         case EnforceConfirmed():
-            return _judge(purse, event), ()
+            after = replace(state, purse=_enforced(purse, event))
+            return after, outstanding(after)
         case CloseConfirmed(to_payee=to_payee):
             return Ended(channel=purse.channel, received=to_payee), ()
         case _:
@@ -348,9 +330,12 @@ def _close(state: Receiving, event: CloseProposed) -> Step:
     return after, (SubmitClose(key=purse.key, signed=event.signed),)
 
 
-def _judge(purse: Purse, event: EnforceConfirmed) -> Judged:
-    after = replace(_less(purse, event.to_arbiter), claimed=Amount(purse.claimed + event.to_payee))
-    return Judged(purse=after, reserved_until=event.reserved_until)
+def _enforced(purse: Purse, event: EnforceConfirmed) -> Purse:
+    """Note a verdict. Vouchers stay as they are: it applies to the hold of whichever counts in the end (P8)."""
+    fees = purse.fees_taken
+    if event.to_arbiter:
+        fees = (*fees, FeeTaken(award=event.award, amount=event.to_arbiter))
+    return replace(_less(purse, event.to_arbiter), claimed=Amount(purse.claimed + event.to_payee), fees_taken=fees)
 
 
 def _at(purse: Purse, event: BlockSeen) -> Purse:

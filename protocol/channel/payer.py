@@ -21,12 +21,12 @@ every change and each sequence has one content, so signing again after a crash r
     Open      ExitConfirmed                               Exiting
     Exiting   PaymentDue, HoldReleased                    Exiting     SendVoucher
     Exiting   BlockSeen after the challenge               Exiting     SubmitWithdraw; again after the hold period
-    Open, Exiting   EnforceConfirmed                      Enforced    SubmitWithdraw; no voucher counts any more
+    Open, Exiting   EnforceConfirmed                      the same    follows an ExitConfirmed
     any but Opening CloseConfirmed                        Settled
     Opening, Open, Exiting   Doubted                      the same, in doubt     AskOpened, AskNewest
     Open, Exiting in doubt   NewestShown                  the same, known again  SendVoucher
 
-In `Open`, `Exiting` and `Enforced` the chain's ClaimConfirmed, PresentConfirmed, WithdrawConfirmed and BlockSeen update
+In `Open` and `Exiting` the chain's ClaimConfirmed, PresentConfirmed, WithdrawConfirmed and BlockSeen update
 what is known; if they tell of a voucher that the ledger does not contain, the channel is in doubt by itself. In doubt
 nothing is signed and nothing promised; leaving stays possible (protocol/channel/catching_up.py). Anything else raises
 `UnexpectedEvent`.
@@ -63,7 +63,6 @@ from protocol.channel.paying import (
     AskOpened,
     CloseRequested,
     Doubted,
-    Enforced,
     Exiting,
     ExitRequested,
     HoldReleased,
@@ -117,8 +116,6 @@ def transition(state: PayerState, event: PayerEvent) -> Step:
             return _open(state, event)
         case Exiting():
             return _exiting(state, event)
-        case Enforced():
-            return _enforced(state, event)
         case Settled():
             if isinstance(event, BlockSeen | Doubted):
                 return state, ()
@@ -146,8 +143,6 @@ def outstanding(state: PayerState) -> tuple[PayerEffect, ...]:
             return tuple(effects)
         case Exiting(account=account):
             return (*_unacknowledged(account, state.ledger), *_withdrawal_of(state))
-        case Enforced():
-            return _withdrawal_of(state)
         case Settled():
             return ()
         case _:
@@ -224,26 +219,6 @@ def _exiting(state: Exiting, event: PayerEvent) -> Step:
             return _either(state, event)
 
 
-def _enforced(state: Enforced, event: PayerEvent) -> Step:
-    match event:
-        case ClaimConfirmed(claimed=claimed):
-            return replace(state, account=replace(state.account, claimed=claimed)), ()
-        case WithdrawConfirmed(amount=amount):
-            account = replace(state.account, deposit=_less(state.account.deposit, amount))
-            return replace(state, account=account), ()
-        case EnforceConfirmed():
-            return _settled_on_voucher(state.account, event)
-        case Doubted():  # no voucher counts any more
-            return state, ()
-        case BlockSeen(time=time):
-            after = replace(state, account=_at(state.account, time))
-            return after, _withdrawal_of(after)
-        case CloseConfirmed(to_payee=to_payee):
-            return Settled(channel=state.account.channel, paid=to_payee), ()
-        case _:
-            raise UnexpectedEvent(state, event)
-
-
 def _either(state: Open | Exiting, event: PayerEvent) -> Step:
     """Apply what means the same before and during an exit."""
     account = state.account
@@ -261,12 +236,12 @@ def _either(state: Open | Exiting, event: PayerEvent) -> Step:
         case VoucherAcknowledged(sequence=sequence):
             return replace(state, ledger=acknowledge(state.ledger, sequence)), ()
         case ClaimConfirmed(claimed=claimed):
-            return _seen(state, replace(account, claimed=claimed))
+            return _seen(state, replace(account, claimed=claimed, by_voucher=claimed))
         case PresentConfirmed(sequence=sequence, cumulative=cumulative, held=held):
             reserved = Amount(cumulative + held if held else 0)
             return _seen(state, replace(account, reserved=reserved, presented=sequence))
         case EnforceConfirmed():
-            return _settled_on_voucher(account, event)
+            return _judged(state, event)
         case CloseConfirmed(to_payee=to_payee):
             return Settled(channel=account.channel, paid=to_payee), ()
         case _:
@@ -328,23 +303,21 @@ def _unacknowledged(account: Account, ledger: Ledger) -> tuple[PayerEffect, ...]
     return (SendVoucher(voucher=ledger.voucher(account.channel), holds=ledger.holds),)
 
 
-def _settled_on_voucher(account: Account, event: EnforceConfirmed) -> Step:
+def _judged(state: Open | Exiting, event: EnforceConfirmed) -> Step:
+    """Note a verdict. The promise stays as it is: it applies to its hold in whichever voucher counts at last (P8)."""
+    account = state.account
     deposit = _less(account.deposit, event.to_arbiter)
     claimed = Amount(account.claimed + event.to_payee)
-    after = replace(account, deposit=deposit, claimed=claimed, reserved=event.reserved)
-    enforced = Enforced(account=after, reserved_until=event.reserved_until)
-    return enforced, _withdrawal_of(enforced)
+    after = replace(state, account=replace(account, deposit=deposit, claimed=claimed, reserved=event.reserved))
+    return after, _withdrawal_of(after) if isinstance(after, Exiting) else ()
 
 
-def _withdrawal_of(state: Exiting | Enforced) -> tuple[PayerEffect, ...]:
+def _withdrawal_of(state: Exiting) -> tuple[PayerEffect, ...]:
     """Order a withdrawal when the contract would send something, or close the channel since nothing is reserved."""
     account = state.account
-    if isinstance(state, Exiting):
-        free_from, reserved_until = state.exits_at, UnixTime(state.exits_at + account.rules.hold_period)
-        if not is_over(free_from, account.now):
-            return ()
-    else:
-        reserved_until = state.reserved_until
+    if not is_over(state.exits_at, account.now):
+        return ()
+    reserved_until = UnixTime(state.exits_at + account.rules.hold_period)
     reserved = 0 if is_over(reserved_until, account.now) else account.reserved
     kept = min(max(account.claimed, reserved), account.deposit)
     return (SubmitWithdraw(key=account.key),) if kept < account.deposit or kept == account.claimed else ()

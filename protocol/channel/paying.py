@@ -181,6 +181,7 @@ class Account:
         rules: The contract's constants.
         deposit: What the contract holds or paid to the payee: deposits less withdrawals and arbiters' fees.
         claimed: What the payee was paid so far.
+        by_voucher: The greatest total that it claimed by a voucher; verdicts may have given it more.
         reserved: What the payee would have in all if every presented hold were enforced in full; 0 without any. The
             payer can't take it before the hold period is over.
         presented: Sequence of the voucher presented last; 0 for none.
@@ -191,6 +192,7 @@ class Account:
     rules: ChannelRules
     deposit: Amount
     claimed: Amount = Amount(0)
+    by_voucher: Amount = Amount(0)
     presented: Uint64 = 0
     reserved: Amount = Amount(0)
     now: UnixTime = UnixTime(0)
@@ -240,14 +242,6 @@ class Exiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enforced:
-    """An arbiter settled the channel; its other holds are reserved until `reserved_until`."""
-
-    account: Account
-    reserved_until: UnixTime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """Closed and empty. `paid` went to the payee."""
 
@@ -255,7 +249,7 @@ class Settled:
     paid: Amount
 
 
-PayerState: TypeAlias = Opening | Open | Exiting | Enforced | Settled
+PayerState: TypeAlias = Opening | Open | Exiting | Settled
 PayerEvent: TypeAlias = (
     OpenConfirmed
     | TopUpConfirmed

@@ -160,6 +160,14 @@ class Engagement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeeTaken:
+    """What an arbiter took of the deposit for an award. It takes it once, and vouchers may still hold it."""
+
+    award: Digest
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
     """What the payee has in one channel.
 
@@ -177,6 +185,7 @@ class Purse:
         engagements: Awards taken, by digest, ascending.
         claim_to: Total that a requested claim must reach.
         present_to: Sequence that a requested presentation must reach.
+        fees_taken: What arbiters took of the deposit.
     """
 
     key: ChannelKey
@@ -192,6 +201,7 @@ class Purse:
     engagements: tuple[Engagement, ...] = ()
     claim_to: Amount = Amount(0)
     present_to: Uint64 = 0
+    fees_taken: tuple[FeeTaken, ...] = ()
 
     @property
     def channel(self) -> Digest:
@@ -235,14 +245,6 @@ class Defending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """An arbiter settled the channel; only the other holds of the presented voucher still count."""
-
-    purse: Purse
-    reserved_until: UnixTime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """Closed and empty. `received` is what this side got in all."""
 
@@ -250,7 +252,7 @@ class Ended:
     received: Amount
 
 
-PayeeState: TypeAlias = Receiving | Defending | Judged | Ended
+PayeeState: TypeAlias = Receiving | Defending | Ended
 PayeeEvent: TypeAlias = (
     OpenConfirmed
     | TopUpConfirmed

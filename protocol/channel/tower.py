@@ -35,14 +35,12 @@ class Standing:
         claimed: Paid to the payee so far.
         exits_at: Last second of the challenge; 0 while no exit has begun.
         presented: Sequence of the voucher presented last; 0 for none.
-        settled: Whether an arbiter closed it on that voucher: no other one counts.
     """
 
     deposit: Amount
     claimed: Amount
     exits_at: UnixTime
     presented: Uint64
-    settled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +92,11 @@ def decide(
         seen_at: When the payee was heard of last.
 
     Returns:
-        For a channel from which somebody leaves: to act in the tower's own moment of the challenge. For one in which an
-        older voucher was presented, on which an arbiter could close it: to act once the payee has been away for a
-        quarter of the challenge, since one that is there does so itself (P12).
+        For a channel whose payer leaves, by itself or since a hold was enforced: to act in the tower's own moment of
+        the challenge. For one in which an older voucher was presented, on which a verdict would be enforced: to act
+        once the payee has been away for a quarter of the challenge, since one that is there does so itself (P12).
     """
-    if not standing.deposit or standing.settled:
+    if not standing.deposit:
         return Over()
     voucher = order.voucher.value
     is_newer = voucher.sequence > standing.presented
@@ -117,6 +115,6 @@ def decide(
 def gain_of(order: WatchOrder, standing: Standing) -> Amount:
     """Return what the payee would have by the order and not without, if every hold is enforced in full."""
     voucher = order.voucher.value
-    payable = min(voucher.cumulative, standing.deposit)
-    held = min(voucher.held, standing.deposit - payable) if voucher.sequence > standing.presented else 0
-    return Amount(max(0, payable - standing.claimed) + held)
+    held = voucher.held if voucher.sequence > standing.presented else 0
+    # What a verdict on an older voucher paid is in `claimed`, and counts against holds too: the greater, no sum (P8).
+    return Amount(max(0, min(voucher.cumulative + held, standing.deposit) - standing.claimed))

@@ -177,9 +177,12 @@ def test_a_verdict_pays_the_due_the_fee_and_frees_the_rest(desk: Desk) -> None:
     assert desk.balance(desk.provider) == 4 * DOLLAR
     assert desk.balance(desk.arbiter) == FEE
     state = desk.channels.stateOf(channel_id(key))
-    assert (state.settled, state.held, state.deposit, state.claimed) == (True, 2 * DOLLAR, 9 * DOLLAR, 4 * DOLLAR)
+    assert (state.held, state.deposit, state.claimed) == (2 * DOLLAR, 9 * DOLLAR, 4 * DOLLAR)
 
-    desk.channels.withdraw(words(key), sender=desk.stranger.account)  # at once: only the other hold stays
+    with reverts(desk.channels.ExitNotOver):
+        desk.channels.withdraw(words(key), sender=desk.requester.account)
+    desk.wait_until(state.exitsAt + 1)
+    desk.channels.withdraw(words(key), sender=desk.stranger.account)  # only the other hold stays
     assert desk.balance(desk.requester) == 993 * DOLLAR
     assert desk.balances()["channels"] == 2 * DOLLAR
 
@@ -191,6 +194,7 @@ def test_a_requester_that_wins_pays_no_fee(desk: Desk) -> None:
     desk.present(key, desk.voucher(key, 0, holds))
 
     enforce(desk, key, award, holds, 0, verdict(desk, award, 0, PROVIDER_LOST))
+    desk.wait_until(desk.channels.stateOf(channel_id(key)).exitsAt + 1)
     desk.channels.withdraw(words(key), sender=desk.stranger.account)
 
     assert desk.balance(desk.requester) == 1_000 * DOLLAR
@@ -211,21 +215,26 @@ def test_parts_that_vouchers_have_paid_are_not_paid_again(desk: Desk) -> None:
     assert desk.balance(desk.provider) == 4 * DOLLAR
 
 
-def test_a_settled_channel_pays_on_no_other_voucher(desk: Desk) -> None:
+def test_what_was_signed_after_the_presented_voucher_is_paid_after_an_enforcement(desk: Desk) -> None:
     key = desk.open(10 * DOLLAR)
     award = channel_award(desk, 5 * DOLLAR)
     holds = (desk.hold(award, 6 * DOLLAR), desk.hold(channel_award(desk, DOLLAR), 2 * DOLLAR))
     desk.present(key, desk.voucher(key, 0, holds))
-    enforce(desk, key, award, holds, 0, verdict(desk, award, DOLLAR))
-    later = desk.voucher(key, 9 * DOLLAR, sequence=2)
+    ruling = verdict(desk, award, DOLLAR, REQUESTER_LOST)
+    enforce(desk, key, award, holds, 0, ruling)
+    newer = desk.voucher(key, 2 * DOLLAR, holds, sequence=2)  # two for other work
 
-    with reverts(desk.channels.ChannelIsSettled):
-        desk.claim(key, later)
-    with reverts(desk.channels.ChannelIsSettled):
-        desk.present(key, later)
     with reverts(desk.channels.ExitPending):
         desk.channels.topUp(words(key), 1, sender=desk.stranger.account)
-    assert desk.balance(desk.provider) == DOLLAR
+    desk.claim(key, newer)
+    assert desk.balance(desk.provider) == 2 * DOLLAR
+    desk.present(key, newer)
+    enforce(desk, key, award, holds, 0, ruling)  # its hold says that nothing of it was paid for this award
+    with reverts(desk.channels.HoldAlreadyEnforced):
+        enforce(desk, key, award, holds, 0, ruling)
+
+    assert desk.balance(desk.provider) == 3 * DOLLAR
+    assert desk.balance(desk.arbiter) == FEE
 
 
 def test_money_claimed_by_newer_vouchers_is_not_paid_again_for_an_old_hold(desk: Desk) -> None:
@@ -238,6 +247,7 @@ def test_money_claimed_by_newer_vouchers_is_not_paid_again_for_an_old_hold(desk:
     enforce(desk, key, award, holds, 0, verdict(desk, award, 4 * DOLLAR))
 
     assert desk.balance(desk.provider) == 5 * DOLLAR
+    desk.wait_until(desk.channels.stateOf(channel_id(key)).exitsAt + 1)
     desk.channels.withdraw(words(key), sender=desk.stranger.account)
     assert desk.balance(desk.requester) == 995 * DOLLAR
 
@@ -314,7 +324,7 @@ def test_an_arbiter_contract_needs_nothing_but_the_call(desk: Desk, project: Any
     assert desk.token.balanceOf(judge) == FEE
 
 
-def test_a_settled_channel_can_still_be_closed_by_both(desk: Desk) -> None:
+def test_a_channel_with_an_enforced_hold_can_still_be_closed_by_both(desk: Desk) -> None:
     key = desk.open(10 * DOLLAR)
     award = channel_award(desk, 2 * DOLLAR)
     holds = (desk.hold(award, 3 * DOLLAR), desk.hold(channel_award(desk, DOLLAR), 2 * DOLLAR))
@@ -327,7 +337,7 @@ def test_a_settled_channel_can_still_be_closed_by_both(desk: Desk) -> None:
 
     assert desk.balance(desk.provider) == 2 * DOLLAR
     assert desk.balance(desk.requester) == 998 * DOLLAR
-    assert desk.channels.stateOf(channel_id(key)).settled is False
+    assert desk.channels.stateOf(channel_id(key)).exitsAt == 0
 
 
 @pytest.mark.parametrize("cumulative", [2**128 - 1, 2**128 - 2])

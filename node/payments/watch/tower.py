@@ -272,7 +272,7 @@ class Tower:
             TransientError: The chain does not answer.
         """
         standing = await self._chain.standing(channel)
-        if not standing.deposit or standing.settled:
+        if not standing.deposit:
             raise ChannelUnknown(f"channel {channel.hex()} is not open, as far as is confirmed here")
         if standing.deposit < self._settings.least:
             raise TooSmall(deposit=standing.deposit, least=self._settings.least)

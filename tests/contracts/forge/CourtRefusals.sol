@@ -22,8 +22,18 @@ abstract contract CourtRefusals is CourtFixture {
     }
 
     function _presentHold(Award memory award, ChannelKey memory key, uint128 amount) internal {
+        _presentHold(award, key, amount, 1, 0);
+    }
+
+    function _presentHold(
+        Award memory award,
+        ChannelKey memory key,
+        uint128 amount,
+        uint64 sequence,
+        uint128 cumulative
+    ) internal {
         bytes32 leaf = hashes.holdLeaf(_id(award), address(court), amount);
-        Voucher memory voucher = Voucher(channels.channelId(key), 1, 0, amount, leaf);
+        Voucher memory voucher = Voucher(channels.channelId(key), sequence, cumulative, amount, leaf);
         bytes memory signature = _signVoucher(REQUESTER_KEY, voucher);
         vm.prank(PROVIDER);
         channels.present(key, voucher, signature, "");

@@ -277,6 +277,9 @@ contract CourtRulesTest is CourtRefusals {
         vm.prank(STRANGER);
         court.enforce(award, vote, key, amount, proof);
         _assertEq(token.balanceOf(PROVIDER) - before, PRICE + FEE, "price, and the bond by the requester's fee");
+        _presentHold(award, key, amount, 2, PRICE); // it paid as much for other work
+        court.enforce(award, vote, key, amount, proof);
+        _assertEq(token.balanceOf(PROVIDER) - before, 2 * PRICE + FEE, "once more on a newer voucher, and one fee");
     }
 
     function test_what_a_rail_could_not_pay_goes_to_the_pool() external {

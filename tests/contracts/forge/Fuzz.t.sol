@@ -78,6 +78,7 @@ contract FuzzTest is Fixture {
         uint256 fee = c.requesterLost ? _min(500, c.deposit - payee) : 0;
         _assertEq(token.balanceOf(PROVIDER), payee, "to the payee");
         _assertEq(token.balanceOf(ARBITER), fee, "to the arbiter");
+        vm.warp(block.timestamp + CHALLENGE + 1);
         try channels.withdraw(key) {} catch {}
         _assertEq(token.balanceOf(address(channels)), 0, "left with no hold to wait for");
     }

@@ -157,6 +157,8 @@ contract RailEventsTest is LawFixture {
         Verdict memory verdict;
         (verdict.award, verdict.finding, verdict.due) = (_id(award), 1, 150);
         _next();
+        emit IPaymentChannel.ExitStarted(id, REQUESTER, uint64(block.timestamp) + CHALLENGE);
+        _next();
         emit IPaymentChannel.HoldEnforced(id, verdict.award, ARBITER, 150, FEE);
         vm.prank(ARBITER);
         channels.enforce(key, award, 200 + FEE, new bytes32[](0), verdict, "");

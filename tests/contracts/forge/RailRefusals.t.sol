@@ -194,34 +194,22 @@ contract RailRefusalsTest is Fixture {
         _channel(_enforce(key, award, verdict), ARBITER, IPaymentChannel.VerdictMismatch.selector);
         verdict.award = _id(award);
         _settle(key, award);
-        require(channels.stateOf(channels.channelId(key)).settled, "not settled");
+        _assertEq(channels.stateOf(channels.channelId(key)).exitsAt, T0 + CHALLENGE, "the exit that it begins");
         _assertEq(token.balanceOf(ARBITER), 10, "fee");
         _channel(_enforce(key, award, verdict), ARBITER, IPaymentChannel.HoldAlreadyEnforced.selector);
     }
 
-    function test_a_settled_channel_takes_no_other_voucher() external {
-        ChannelKey memory key = _opened();
-        (Award memory award, Voucher memory voucher) = _held(key, 110, 300);
-        _settle(key, award);
-        (voucher.sequence, voucher.cumulative) = (9, 900);
-        bytes memory signed = _signVoucher(REQUESTER_KEY, voucher);
-        bytes memory present = abi.encodeCall(channels.present, (key, voucher, signed, ""));
-        _channel(present, PROVIDER, IPaymentChannel.ChannelIsSettled.selector);
-        bytes memory claim = abi.encodeCall(channels.claim, (key, voucher, signed));
-        _channel(claim, PROVIDER, IPaymentChannel.ChannelIsSettled.selector);
-    }
-
-    function test_a_settled_channel_keeps_the_other_hold_and_closes_as_both_say() external {
+    function test_a_judged_channel_keeps_the_other_hold_and_closes_as_both_say() external {
         ChannelKey memory key = _opened();
         bytes32 id = channels.channelId(key);
         (Award memory award,) = _held(key, 110, 300);
         _settle(key, award);
-        vm.warp(T0 + 1);
+        vm.warp(T0 + CHALLENGE + 1);
         channels.withdraw(key);
         _assertEq(channels.stateOf(id).held, 190, "the other hold");
         bytes memory withdraw = abi.encodeCall(channels.withdraw, (key));
         _channel(withdraw, REQUESTER, IPaymentChannel.ExitNotOver.selector);
-        Close memory agreed = Close({channel: id, cumulative: 150, closeBy: uint64(T0 + 1)});
+        Close memory agreed = Close({channel: id, cumulative: 150, closeBy: uint64(T0 + CHALLENGE + 1)});
         channels.close(key, agreed, _signClose(REQUESTER_KEY, agreed), _signClose(PROVIDER_KEY, agreed));
         _assertEq(token.balanceOf(PROVIDER), 150, "as both said");
         _assertEq(token.balanceOf(address(channels)), 0, "left");

@@ -26,6 +26,8 @@ interface Vm {
     function expectPartialRevert(bytes4 selector) external;
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data) external;
     function assume(bool condition) external pure;
+    function snapshotState() external returns (uint256 snapshotId);
+    function revertToState(uint256 snapshotId) external returns (bool success);
     function cool(address target) external;
     function chainId(uint256 id) external;
     function readFile(string calldata path) external view returns (string memory);

@@ -6,7 +6,7 @@ import {IPaymentChannel} from "../../../contracts/interfaces/IPaymentChannel.sol
 import {ChannelKey, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
 import {Symbolic} from "./Symbolic.sol";
 
-/// @dev As in `EscrowProofs`: any channel that no arbiter has settled, in any state of its exit, one call by
+/// @dev As in `EscrowProofs`: any channel, enforced or not, in any state of its exit, one call by
 /// anybody. `claimed <= deposit`; what leaves is what the channel has lost.
 contract ChannelProofs is Symbolic {
     /// @dev Where the compiler puts the mappings; `setUp` checks it against real ones.
@@ -25,7 +25,7 @@ contract ChannelProofs is Symbolic {
         _write(id, 9, 4, 3, 2, 1, 5);
         IPaymentChannel.ChannelState memory state = channels.stateOf(id);
         assert(state.deposit == 9 && state.claimed == 4 && state.exitsAt == 3 && state.sequence == 2);
-        assert(state.held == 1 && state.base == 5 && !state.settled);
+        assert(state.held == 1 && state.base == 5);
     }
 
     /// @dev A claim pays what the voucher says beyond what was paid, never beyond the deposit, and never takes back.

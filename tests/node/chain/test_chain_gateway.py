@@ -64,7 +64,7 @@ async def test_a_channel_is_opened_topped_up_claimed_and_closed_to_the_base_unit
         channel = await channel_with(world, ours, 100, "first")
         await ours.channels.top_up(channel, Amount(50), key="more")
         state = await ours.channels.state_of(channel_id(channel))
-        assert (state.deposit, state.claimed, state.exits_at, state.settled) == (150, 0, 0, False)
+        assert (state.deposit, state.claimed, state.exits_at) == (150, 0, 0)
 
         sent = await theirs.channels.claim(channel, await voucher_of(world, signer, channel, 1, 40))
         assert sent.events == (ChannelClaimed(channel=channel_id(channel), claimed=Amount(40), paid=Amount(40)),)

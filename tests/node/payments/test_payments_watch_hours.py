@@ -34,7 +34,7 @@ HOUR = 3_600
 DAY = 24 * HOUR
 NOW = UnixTime(1_800_000_000)
 TOWER, CLIENT, ARBITER = (Address(bytes([number]) * 20) for number in (1, 2, 3))
-OPEN = Standing(deposit=Amount(50 * ONE_TOKEN), claimed=Amount(0), exits_at=UnixTime(0), presented=0, settled=False)
+OPEN = Standing(deposit=Amount(50 * ONE_TOKEN), claimed=Amount(0), exits_at=UnixTime(0), presented=0)
 
 
 @dataclass
@@ -236,7 +236,7 @@ async def test_a_channel_is_forgotten_when_it_is_over_for_good_and_not_when_a_no
     async with open_stage(tmp_path, channels=2) as stage:
         lagging, closed = stage.channels
         gone = replace(OPEN, deposit=Amount(0))
-        stage.contract.channels |= {lagging: gone, closed: replace(OPEN, settled=True)}
+        stage.contract.channels |= {lagging: gone, closed: gone}
         stage.keeper.look_at(lagging)
         stage.keeper.look_at(closed)
         await stage.clock.sleep(60)

@@ -58,7 +58,8 @@ class FakeChannel:
     held: int = 0
     base: int = 0
     holds: dict[Digest, Hold] = field(default_factory=dict[Digest, Hold])
-    settled: bool = False
+    enforced_on: dict[Digest, int] = field(default_factory=dict[Digest, int])
+    greatest: int = 0
     closed: bool = False
     reserved_until: int = 0
     out: dict[str, int] = field(default_factory=lambda: {"payer": 0, "payee": 0, "arbiter": 0})
@@ -76,7 +77,7 @@ class FakeChannel:
         self.tell(OpenConfirmed(key=KEY, deposit=Amount(amount)))
 
     def top_up(self, amount: int) -> None:
-        self._need(not self.closed and not self.exits_at and not self.settled)
+        self._need(not self.closed and not self.exits_at)
         self.paid_in += amount
         self.deposit += amount
         self.tell(TopUpConfirmed(deposit=Amount(self.deposit)))
@@ -87,26 +88,25 @@ class FakeChannel:
 
     def claim(self, signed: Signed[Voucher]) -> None:
         self._check(signed)
-        self._need(not self.settled)
         self._pay(signed.value.cumulative)
 
     def present(self, signed: Signed[Voucher], holds: tuple[Hold, ...]) -> None:
         self._check(signed)
-        self._need(not self.settled and signed.value.sequence > self.sequence)
+        self._need(signed.value.sequence > self.sequence)
         self.sequence, self.base, self.held = signed.value.sequence, signed.value.cumulative, signed.value.held
         self.holds = {hold.award: hold for hold in holds}
         self.tell(PresentConfirmed(sequence=self.sequence, cumulative=Amount(self.base), held=Amount(self.held)))
         self._pay(signed.value.cumulative)
 
     def start_exit(self) -> None:
-        self._need(not self.closed and not self.exits_at and not self.settled)
+        self._need(not self.closed and not self.exits_at)
         self.exits_at = self.time + RULES.challenge
         self.reserved_until = self.exits_at + RULES.hold_period
         self.tell(ExitConfirmed(exits_at=UnixTime(self.exits_at)))
 
     def withdraw(self) -> None:
         self._need(not self.closed)
-        self._need(self.settled or (bool(self.exits_at) and self.time > self.exits_at))
+        self._need(bool(self.exits_at) and self.time > self.exits_at)
         kept = self.claimed if self.time > self.reserved_until else max(self.claimed, self.reserved)
         amount = self.deposit - min(kept, self.deposit)
         self._need(bool(amount) or kept == self.claimed)
@@ -125,29 +125,29 @@ class FakeChannel:
         self._close_if_empty()
 
     def enforce(self, of: Digest, price: int, fee: int, due: int, *, requester_lost: bool) -> None:
-        self._need(not self.closed and of in self.holds)
-        hold = self.holds.pop(of)
+        self._need(not self.closed and of in self.holds and self.enforced_on.get(of) != self.sequence)
+        hold = self.holds[of]
         paid = price + fee - hold.amount
+        self._need(paid >= 0 and hold.amount <= self.held)
+        owed = max(0, min(due, price) - paid)
+        had_its_fee = of in self.enforced_on
+        self.enforced_on[of] = self.sequence
         self.held -= hold.amount
-        self.base += max(0, min(due, price) - paid)
+        self.base += owed
+        self.greatest = max(self.greatest, self.base)
         to_payee = max(0, min(self.base, self.deposit) - self.claimed)
         self.claimed += to_payee
         self.out["payee"] += to_payee
-        to_arbiter = min(fee, self.balance) if requester_lost else 0
+        to_arbiter = min(fee, hold.amount - owed, self.balance) if requester_lost and not had_its_fee else 0
         self.deposit -= to_arbiter
         self.out["arbiter"] += to_arbiter
-        if not self.settled:
-            self.settled = True
-            if not self.exits_at or self.exits_at > self.time:
-                self.exits_at = self.time
+        if not self.exits_at:
+            self.exits_at = self.time + RULES.challenge
             self.reserved_until = self.exits_at + RULES.hold_period
+            self.tell(ExitConfirmed(exits_at=UnixTime(self.exits_at)))
         self.tell(
             EnforceConfirmed(
-                award=of,
-                to_payee=Amount(to_payee),
-                to_arbiter=Amount(to_arbiter),
-                reserved=Amount(self.reserved),
-                reserved_until=UnixTime(self.reserved_until),
+                award=of, to_payee=Amount(to_payee), to_arbiter=Amount(to_arbiter), reserved=Amount(self.reserved)
             )
         )
         self._close_if_empty()

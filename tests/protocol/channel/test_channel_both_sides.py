@@ -302,6 +302,10 @@ class BothSides(RuleBasedStateMachine):
         if any(isinstance(effect, SubmitExit) for effect in payer_side.outstanding(self.payer)):
             with suppress(Reverted):
                 self.chain.start_exit()
+        self.exit_may_have_begun()
+
+    def exit_may_have_begun(self) -> None:
+        """What a payee that is there does at once, after whatever may begin an exit."""
 
     @rule(seconds=TIMES)
     def time_passes(self, seconds: int) -> None:
@@ -319,6 +323,7 @@ class BothSides(RuleBasedStateMachine):
         if of in self.prices:
             with suppress(Reverted):
                 self.chain.enforce(of, *self.prices[of], due, requester_lost=lost)
+            self.exit_may_have_begun()
 
     @precondition(lambda self: self.late())
     @rule(late=st.sampled_from([0, 5]))
@@ -391,13 +396,13 @@ class CheatingPayee(BothSides):
 
     @invariant()
     def the_payer_never_loses_more_than_it_signed(self) -> None:
-        if not self.chain.settled:
-            assert self.chain.claimed <= max([0, *(voucher.cumulative for voucher in self.signed.values())])
-        assert self.chain.claimed <= self.chain.paid_in
+        most = max([self.chain.greatest, *(voucher.cumulative for voucher in self.signed.values())])
+        assert self.chain.claimed <= most  # of one voucher with its verdicts, never of two
+        assert self.chain.out["arbiter"] <= sum(self.prices[of][1] for of in self.chain.enforced_on)
 
 
 class WatchfulPayee(BothSides):
-    """The payer may leave at any time and the payee answers: nothing paid or held at that time is lost."""
+    """The payer may leave, and anybody have a hold enforced, at any time, and the payee answers: nothing is lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -409,6 +414,9 @@ class WatchfulPayee(BothSides):
             assert isinstance(self.payee, Defending)
             purse = self.payee.purse
             self.at_exit = (purse.sequence, purse.cumulative, purse.held)
+
+    def exit_may_have_begun(self) -> None:
+        if isinstance(self.payee, Defending):
             self.payee_submits(None)
 
     def late(self) -> bool:
@@ -420,8 +428,9 @@ class WatchfulPayee(BothSides):
             return
         sequence, cumulative, held = self.at_exit
         assert self.chain.claimed >= cumulative
-        if held and self.chain.sequence == sequence and self.chain.time <= self.chain.reserved_until:
-            assert self.chain.deposit >= cumulative + held
+        is_judged = sequence in self.chain.enforced_on.values()
+        if held and self.chain.sequence == sequence and self.chain.time <= self.chain.reserved_until and not is_judged:
+            assert self.chain.deposit + self.chain.out["arbiter"] >= cumulative + held
 
 
 class ForgetfulPayer(BothSides):

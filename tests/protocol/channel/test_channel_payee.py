@@ -51,7 +51,6 @@ from protocol.channel.receiving import (
     CloseProposed,
     Defending,
     Ended,
-    Judged,
     PayeeEffect,
     PayeeEvent,
     PayeeState,
@@ -74,6 +73,7 @@ from tests.protocol.channel.channel_world import CHANNEL, DOMAIN, JUDGE, KEY, PA
 A, B = award(1), award(2)
 NOW = 1000
 FAR = NOW + RULES.hold_period
+LEAVES = ExitConfirmed(exits_at=UnixTime(NOW + RULES.challenge))
 
 
 def hold(of: Digest, amount: int, arbiter: Address = JUDGE) -> Hold:
@@ -370,18 +370,30 @@ def test_a_close_is_signed_only_when_nothing_is_owed() -> None:
     assert may_begin(run(pending, seen(NOW + 1), taken(B, 20, 0)), B)
 
 
-def test_an_enforced_hold_pays_and_ends_the_vouchers() -> None:
-    enforced = EnforceConfirmed(
-        award=B, to_payee=Amount(20), to_arbiter=Amount(3), reserved=Amount(0), reserved_until=UnixTime(FAR)
-    )
-    state = run(working(), ClaimConfirmed(claimed=Amount(5)), enforced)
-    assert isinstance(state, Judged)
-    assert (state.purse.claimed, state.purse.deposit) == (25, 97)
-    assert outstanding(state) == ()
-    assert not may_begin(state, A)
-    assert exposure_of(state, A) == 10
-    with pytest.raises(UnexpectedEvent):
-        transition(state, received(4, 15, hold(A, 22)))
+def test_a_verdict_on_an_older_voucher_is_noted_and_the_newest_still_goes_on_chain() -> None:
+    verdict = EnforceConfirmed(award=B, to_payee=Amount(20), to_arbiter=Amount(3), reserved=Amount(0))
+    judged = run(working(), PresentConfirmed(sequence=2, cumulative=Amount(0), held=Amount(32)), LEAVES, verdict)
+    assert isinstance(judged, Defending)
+    assert (judged.purse.claimed, judged.purse.deposit) == (20, 97)
+    assert exposure_of(judged, A) == 10
+    assert outstanding(judged) == (SubmitPresent(key=KEY, signed=received(3, 5, hold(A, 32), hold(B, 20)).signed),)
+    newer = received(4, 15, hold(A, 22))
+    state, orders = transition(judged, newer)
+    assert orders == (AcknowledgeVoucher(sequence=4), SubmitPresent(key=KEY, signed=newer.signed))
+    shown = run(state, PresentConfirmed(sequence=4, cumulative=Amount(15), held=Amount(22)))
+    assert outstanding(shown) == ()  # 15 is less than what the verdict has paid
+
+
+def test_a_fee_that_an_arbiter_took_leaves_room_for_vouchers_that_still_hold_it_and_for_no_others() -> None:
+    fee = EnforceConfirmed(award=A, to_payee=Amount(0), to_arbiter=Amount(2), reserved=Amount(0))
+    state = run(working(), LEAVES, fee)
+    best = received(4, 15, hold(A, 22), hold(B, 63))
+    assert best.signed.value.cumulative + best.signed.value.held == 100
+    assert transition(state, best)[1][0] == AcknowledgeVoucher(sequence=4)
+    with pytest.raises(Overdrawn):
+        transition(state, received(4, 15, hold(A, 22), hold(B, 64)))
+    with pytest.raises(Overdrawn):
+        transition(state, received(4, 37, hold(B, 63)))
 
 
 def test_an_ended_channel_takes_nothing() -> None:

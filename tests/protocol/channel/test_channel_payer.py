@@ -32,7 +32,7 @@ from protocol.channel.objects import Close, Hold
 from protocol.channel.payer import free_deposit, outstanding, start_opening, transition
 from protocol.channel.paying import (
     CloseRequested,
-    Enforced,
+    Exiting,
     ExitRequested,
     HoldReleased,
     HoldRequested,
@@ -223,20 +223,28 @@ def test_a_channel_that_was_paid_out_in_full_is_closed_after_the_challenge() -> 
     assert effects(state, BlockSeen(time=UnixTime(501))) == (SubmitWithdraw(key=KEY),)
 
 
-def test_an_enforced_hold_settles_the_channel_and_frees_the_rest_at_once() -> None:
-    enforced = EnforceConfirmed(
-        award=A, to_payee=Amount(30), to_arbiter=Amount(2), reserved=Amount(70), reserved_until=UnixTime(900)
-    )
-    state, orders = transition(run(opened(), request(), request(B, 40, 0)), enforced)
-    assert isinstance(state, Enforced)
-    assert orders == (SubmitWithdraw(key=KEY),)
+def test_an_enforced_hold_begins_the_exit_and_what_is_in_flight_is_still_paid() -> None:
+    verdict = EnforceConfirmed(award=A, to_payee=Amount(30), to_arbiter=Amount(2), reserved=Amount(70))
+    exits = ExitConfirmed(exits_at=UnixTime(500))
+    state = run(opened(), request(), request(B, 40, 0), VoucherAcknowledged(sequence=2), exits, verdict)
+    assert isinstance(state, Exiting)
     assert (state.account.deposit, state.account.claimed) == (98, 30)
-    with pytest.raises(UnexpectedEvent):
-        transition(state, due(1))
-    withdrawn = run(state, WithdrawConfirmed(amount=Amount(28)))
+    assert not state.doubt  # it was paid by a verdict, not by a voucher that this side can't remember
+    assert sent(state, due(1, B)) == (3, 1, {A: 32, B: 39})
+    assert outstanding(run(state, BlockSeen(time=UnixTime(500)))) == ()
+    assert outstanding(run(state, BlockSeen(time=UnixTime(501)))) == (SubmitWithdraw(key=KEY),)
+    withdrawn = run(state, BlockSeen(time=UnixTime(501)), WithdrawConfirmed(amount=Amount(28)))
     assert outstanding(withdrawn) == ()
-    assert effects(withdrawn, BlockSeen(time=UnixTime(900))) == ()
-    assert effects(withdrawn, BlockSeen(time=UnixTime(901))) == (SubmitWithdraw(key=KEY),)
+    last = UnixTime(500 + RULES.hold_period)
+    assert effects(withdrawn, BlockSeen(time=last)) == ()
+    assert effects(withdrawn, BlockSeen(time=UnixTime(last + 1))) == (SubmitWithdraw(key=KEY),)
+
+
+def test_a_claim_beyond_the_ledger_after_a_verdict_is_still_a_voucher_that_was_forgotten() -> None:
+    verdict = EnforceConfirmed(award=A, to_payee=Amount(30), to_arbiter=Amount(0), reserved=Amount(0))
+    state = run(opened(), request(), ExitConfirmed(exits_at=UnixTime(500)), verdict, ClaimConfirmed(claimed=Amount(31)))
+    assert isinstance(state, Exiting)
+    assert state.doubt
 
 
 def test_a_close_is_proposed_without_work_in_flight_and_stops_new_promises_until_it_is_void() -> None:

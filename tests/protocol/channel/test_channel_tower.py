@@ -42,15 +42,12 @@ def order(sequence: int, cumulative: int, held: int) -> WatchOrder:
     )
 
 
-def standing(
-    deposit: int = 100, claimed: int = 0, exits_at: int = 0, presented: int = 0, *, settled: bool = False
-) -> Standing:
+def standing(deposit: int = 100, claimed: int = 0, exits_at: int = 0, presented: int = 0) -> Standing:
     return Standing(
         deposit=Amount(deposit),
         claimed=Amount(claimed),
         exits_at=UnixTime(exits_at),
         presented=presented,
-        settled=settled,
     )
 
 
@@ -67,12 +64,13 @@ def decided(of: WatchOrder, where: Standing, turn: int = 0, least: int = 1, seen
     [
         (standing(), Rest()),
         (standing(deposit=0), Over()),
-        (standing(exits_at=EXIT, settled=True), Over()),
         (standing(exits_at=EXIT, claimed=15, presented=4), Rest()),
         (standing(exits_at=EXIT, claimed=15, presented=5), Rest()),
         (standing(exits_at=EXIT), acts(37)),
         (standing(exits_at=EXIT, claimed=15, presented=3), acts(22)),
         (standing(exits_at=EXIT, claimed=14, presented=4), acts(1, presents=False)),
+        (standing(exits_at=EXIT, claimed=25, presented=3), acts(12)),  # a verdict on the older one has paid
+        (standing(exits_at=EXIT, claimed=37, presented=3), Rest()),
         (standing(exits_at=EXIT, deposit=15), acts(15)),
         (standing(exits_at=EXIT, deposit=20), acts(20)),
         (standing(presented=4), Rest()),
@@ -170,7 +168,6 @@ def _look(contract: FakeChannel) -> Standing:
         claimed=contract.claimed,
         exits_at=contract.exits_at,
         presented=contract.sequence,
-        settled=contract.settled,
     )
 
 
