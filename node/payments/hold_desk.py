@@ -65,7 +65,7 @@ class HoldDesk:
             await account.wait_until(lambda book: _stands(book, award_id))
 
     async def ready(self, award: Award, award_id: Digest) -> tuple[ChannelKey, Sequence[Hold]] | None:
-        """Prepare to have an award's hold enforced, which begins the payer's exit; None while that would harm other work.
+        """Prepare to have an award's hold enforced, which begins the payer's exit; None while that harms other work.
 
         The newest voucher that has the hold is presented, and what the newest voucher pays is claimed. From now on no
         new work is taken in the channel; for what is in flight there one waits, unless the payer leaves.
