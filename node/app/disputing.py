@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
+import trio
 
 from node.app.court_chain import ContractCourt
 from node.app.party_papers import JournalPapers
@@ -12,7 +13,8 @@ from node.app.peers import WalletPeers
 from node.arbitration.case_files import CaseFiles, load_case_files
 from node.arbitration.party_ports import EscrowSight
 from node.arbitration.party_room import PartyRoom
-from node.arbitration.ports import CourtTerms
+from node.arbitration.ports import CourtTerms, Runner
+from node.arbitration.rehearsal import Rehearsal, Rehearsed
 from node.market.case_book import CaseBook
 from node.market.ports import Court
 from node.operations.clock import Clock
@@ -23,6 +25,8 @@ from node.storage.machine_log import select_open_streams
 from node.storage.storage import Storage
 from node.wallet.signer import Signer
 from protocol.dispute.acting import Attitude
+from protocol.dispute.evidence import Matter
+from protocol.dispute.objects import Finding
 from protocol.dispute.party import Brief, Event, File
 from protocol.identity import Address, Digest
 from protocol.market.objects import Award, Offer
@@ -31,6 +35,9 @@ from protocol.task.manifest import Manifest
 from protocol.task.purchase import Case
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+CONTEST_SHARE: Final = 4
+"""The last quarter of a pace is left for contesting."""
 
 
 def has_court(award: Award, court: Address) -> bool:
@@ -49,8 +56,16 @@ class Briefs(Protocol):
 class Litigant:
     """The market's `Court` on a network with one. What has no case there is kept as on a network without."""
 
-    def __init__(self, court: Address, files: CaseFiles, papers: Briefs, otherwise: Court) -> None:
+    def __init__(
+        self,
+        court: Address,
+        files: CaseFiles,
+        papers: Briefs,
+        otherwise: Court,
+        rehearsing: "LateRehearsal | None" = None,
+    ) -> None:
         self._court, self._files, self._papers, self._otherwise = court, files, papers, otherwise
+        self._rehearsing = rehearsing
 
     async def dispute(self, case: Case, offer: Signed[Offer], manifest: Manifest) -> None:
         """See `Court`."""
@@ -80,13 +95,48 @@ class Litigant:
             reason = on_channel if brief.on_channel else "the requester disputes the claim"
             await self._files.hold(replace(brief, reason=reason))
 
-    async def contest(self, claim: ChallengedClaim) -> None:
-        """Take a claim on an escrow to court that is about to be contested; returns once that is durable."""
+    async def contest(self, claim: ChallengedClaim) -> bool:
+        """Take a claim on an escrow to court that is about to be contested, unless it turns out to be right (PT16).
+
+        Returns:
+            Whether it is right, so that it is owed. If not, the reason to go to court is durable.
+        """
         if not has_court(claim.award, self._court):
-            return
+            return False
         brief = await self._papers.brief_of(claim.award_id)
-        if brief is not None:
-            await self._files.hold(brief)
+        if brief is None:
+            return False
+        if brief.rerun is None and self._rehearsing is not None:
+            found = await self._rehearsing.rehearse(claim)
+            if found.finding in (Finding.UPHELD, Finding.NOT_JUDGED):
+                return True
+            receipt = found.receipt or brief.receipt
+            brief = replace(brief, receipt=receipt, rerun=found.rerun, reason=brief.reason or found.reason)
+        await self._files.hold(brief)
+        return False
+
+
+class LateRehearsal:
+    """Rehearses claims, once there is a sandbox: money is taken up before it is."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rehearsal: Rehearsal | None = None
+        self._is_there = trio.Event()
+
+    def provide(self, rehearsal: Rehearsal) -> None:
+        """Let those go on who wait for it."""
+        self._rehearsal = rehearsal
+        self._is_there.set()
+
+    async def rehearse(self, claim: ChallengedClaim) -> Rehearsed:
+        """Find out whether a claim is right, as long as there is time to contest it."""
+        await self._is_there.wait()
+        assert self._rehearsal is not None
+        award = claim.award
+        matter = Matter(award=claim.award_id, opener=award.requester, part=claim.part, receipt=claim.receipt)
+        within_s = float(claim.dispute_by - award.pace // CONTEST_SHARE - self._clock.now())
+        return await self._rehearsal.rehearse(matter, award.provider, within_s=within_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +156,11 @@ class Advocacy:
     files: CaseFiles
     papers: JournalPapers
     litigant: Litigant
+    rehearsing: LateRehearsal
+
+    def equip(self, peers: WalletPeers, runner: Runner) -> None:
+        """Give what claims are rehearsed with."""
+        self.rehearsing.provide(Rehearsal(peers, self.papers, runner, self.clock, self.court.market_domain))
 
     def room(self, peers: WalletPeers, payments: Payments, attitude: Attitude) -> PartyRoom:
         """Return what `open_party` needs."""
@@ -146,6 +201,7 @@ async def open_advocacy(
     files = await load_case_files(storage, on_event)
     papers = JournalPapers(storage, signer, court.market_domain)
     otherwise = CaseBook(storage.journal, open_streams, clock)
+    rehearsing = LateRehearsal(clock)
     return Advocacy(
         storage=storage,
         clock=clock,
@@ -154,7 +210,8 @@ async def open_advocacy(
         terms=await court.terms(),
         files=files,
         papers=papers,
-        litigant=Litigant(court.address, files, papers, otherwise),
+        litigant=Litigant(court.address, files, papers, otherwise, rehearsing),
+        rehearsing=rehearsing,
     )
 
 

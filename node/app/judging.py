@@ -14,12 +14,13 @@ from protocol.task import purchase
 LOOK_S: Final = 1.0
 
 
-async def _no_court(_claim: ChallengedClaim) -> None:
-    """Nobody to go to."""
+async def _no_court(_claim: ChallengedClaim) -> bool:
+    """Nobody to go to, so nothing to lose by contesting."""
+    return False
 
 
 def make_judge(
-    storage: Storage, clock: Clock, contest: Callable[[ChallengedClaim], Awaitable[None]] = _no_court
+    storage: Storage, clock: Clock, contest: Callable[[ChallengedClaim], Awaitable[bool]] = _no_court
 ) -> JudgeClaim:
     """Return the judge: a claim is owed up to what this node accepted, or received and was about to accept.
 
@@ -27,8 +28,9 @@ def make_judge(
     for a receipt that an audit refuted, or that other copies contradict; while it is looked at, the judge waits for
     what is found, as long as there is time to contest.
 
-    Before a claim is contested, `contest` takes it to court. A task that its user cancelled stays out of court: its
-    provider may well have done the work, and the escrow's split is what the terms give it.
+    Before a claim is contested, `contest` takes it to court, unless it finds out that the claim is right: then it is
+    owed. A task that its user cancelled stays out of court: its provider may well have done the work, and the escrow's
+    split is what the terms give it.
     """
 
     async def judge(claim: ChallengedClaim) -> bool:
@@ -43,7 +45,7 @@ def make_judge(
             if not (isinstance(state, purchase.Auditing) and state.award_id == claim.award_id and in_time):
                 is_owed = _is_owed(state, claim)
                 if not is_owed and not isinstance(state, purchase.Cancelled):
-                    await contest(claim)
+                    return await contest(claim)
                 return is_owed
             await clock.sleep(LOOK_S)
 

@@ -49,13 +49,13 @@ class DossierDesk:
         wallet = self._room.peers.wallet_of(peer)
         if wallet is None:
             raise NotIntroduced("this node does not know yet whose node that is")
-        dossier = await self._dossier_of(request.award)
+        dossier = await self._dossier_of(request.award, wallet)
         await self._require_entitled(wallet, request.award, dossier)
         await self._room.grant(dossier, wallet)
         log.info("dispute.dossier_shown", award=request.award.hex(), to=format_address(wallet))
         return encode(dossier)
 
-    async def _dossier_of(self, award: Digest) -> Dossier:
+    async def _dossier_of(self, award: Digest, wallet: Address) -> Dossier:
         files, papers = self._room.files, self._room.papers
         machine = files.open.get(award)
         dossier = await self._room.dossier_of(machine.state) if machine is not None else None
@@ -64,8 +64,11 @@ class DossierDesk:
         file = await files.find(award)
         if file is not None and isinstance(file.state, Closed | GivenUp):
             raise NoCaseOfOurs("that case is over")
-        if await papers.brief_of(award) is None:
+        dossier = await papers.dossier_of(award)
+        if dossier is None:
             raise NoCaseOfOurs("that award is neither made nor won by this node")
+        if wallet in (dossier.award.requester, dossier.award.provider):
+            return dossier  # whoever sees first what a court would see needs none (PT16)
         raise NoCaseYet("the confirmed chain does not tell of that case here yet")
 
     async def _require_entitled(self, wallet: Address, award: Digest, dossier: Dossier) -> None:

@@ -123,6 +123,7 @@ async def open_market(
     arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
     party: Party | None = None
     if advocacy is not None:
+        advocacy.equip(peers, SandboxRunner(sandbox))
         attitude = party_attitude(settings, base.chain, advocacy.terms)
         party = await stack.enter_async_context(open_party(advocacy.room(peers, payments, attitude)))
     health = HealthRegistry(clock)

@@ -38,8 +38,11 @@ async def test_a_claim_is_taken_to_court_before_it_is_contested_unless_the_user_
         mallory.sandbox.writes = lambda _part: b"made up"
         requester, taken = stage.honest[0], list[ChallengedClaim]()
 
-        async def contest(claim: ChallengedClaim) -> None:
+        turns_out_right = False
+
+        async def contest(claim: ChallengedClaim) -> bool:
             taken.append(claim)
+            return turns_out_right
 
         judge = make_judge(requester.storage, stage.hub.clock, contest)
         wish = await make_wish(requester, parts=1, budget=130_000)
@@ -51,6 +54,9 @@ async def test_a_claim_is_taken_to_court_before_it_is_contested_unless_the_user_
         assert not taken, "what was accepted is owed"
         assert not await judge(claim_on(liar, 1))
         assert taken == [claim_on(liar, 1)]
+        turns_out_right = True
+        assert await judge(claim_on(liar, 1)), "it was looked at before anything was staked on it"
+        taken.pop()
 
         cancelled = await requester.requester.submit(await make_wish(requester, parts=3, budget=390_000))
         await wait_until(lambda: bool(awards_of(stage, cancelled)))

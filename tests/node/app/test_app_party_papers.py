@@ -3,18 +3,23 @@
 from dataclasses import replace
 from pathlib import Path
 
+import trio
 from trio.testing import MockClock
 
-from node.app.disputing import Litigant, PaymentEscrows
+from node.app.disputing import LateRehearsal, Litigant, PaymentEscrows
 from node.app.party_papers import JournalPapers
 from node.arbitration.case_files import load_case_files
 from node.arbitration.party_ports import Subject
+from node.arbitration.rehearsal import Rehearsal, Rehearsed
 from node.market.case_book import CASE, HeldCase
 from node.market.case_book import stream_of as case_stream
 from node.payments.escrow_view import EscrowView
 from node.payments.ports import ChallengedClaim
 from node.storage.machine_log import load_machine
+from protocol.dispute.evidence import Matter
 from protocol.dispute.messages import Dossier
+from protocol.dispute.objects import Finding
+from protocol.dispute.party import Brief
 from protocol.identity import ZERO_ADDRESS, Address, Digest
 from protocol.market.objects import Award, Offer
 from protocol.market.offer import manifest_digest
@@ -158,6 +163,72 @@ async def test_a_contested_claim_becomes_a_case_with_all_that_is_known_of_its_aw
         await litigant.contest(claim(before_court(case.award.value), award_id))
         (machine,) = files.open.values()
         assert machine.state.brief.rerun == case.rerun
+
+
+async def test_a_claim_that_nobody_looked_at_is_looked_at_before_money_is_staked_on_it(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_stage(tmp_path, prices=(110_000,)) as stage:
+        requester, _, held = await buy_from_a_liar(stage)
+        case, award_id = held.case, held.case.receipt.value.award
+        files, clock = await load_case_files(requester.storage), stage.hub.clock
+        papers = Unseen(JournalPapers(requester.storage, requester.signing, DOMAIN))
+        late = LateRehearsal(clock)
+        litigant = Litigant(COURT, files, papers, NoCourt(), late)
+        claim = ChallengedClaim(
+            award=before_court(case.award.value),
+            award_id=award_id,
+            receipt=Digest(bytes(32)),
+            part=1,
+            due=Amount(7),
+            dispute_by=UnixTime(clock.now() + case.award.value.pace),
+        )
+        known: list[bool] = []
+
+        async def contest() -> None:
+            known.append(await litigant.contest(claim))
+
+        rehearsal = FakeRehearsal(Rehearsed(finding=Finding.UPHELD))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(contest)
+            await trio.sleep(5)
+            assert not known, "there is no sandbox yet"
+            late.provide(rehearsal)
+        assert known == [True]
+        assert not files.open, "it is owed: nothing is staked on it"
+        assert abs(rehearsal.within_s - (case.award.value.pace * 3 / 4 - 5)) <= 2
+
+        wrong = Rehearsed(finding=Finding.WRONG_RESULT, receipt=case.receipt, rerun=case.rerun, reason="run again")
+        late.provide(FakeRehearsal(wrong))
+        assert not await litigant.contest(claim)
+        (machine,) = files.open.values()
+        brief = machine.state.brief
+        assert (brief.receipt, brief.rerun, brief.reason) == (case.receipt, case.rerun, "run again")
+        assert brief.is_convinced
+
+
+class Unseen:
+    """What a requester knows that never had the output, nor the receipt."""
+
+    def __init__(self, papers: JournalPapers) -> None:
+        self._papers = papers
+
+    async def brief_of(self, award: Digest) -> Brief | None:
+        brief = await self._papers.brief_of(award)
+        return None if brief is None else replace(brief, receipt=None, rerun=None, reason="")
+
+
+class FakeRehearsal(Rehearsal):
+    """Finds what it is told to."""
+
+    def __init__(self, finds: Rehearsed) -> None:
+        self._finds = finds
+        self.within_s = 0.0
+
+    async def rehearse(self, matter: Matter, provider: Address, *, within_s: float) -> Rehearsed:
+        await trio.lowlevel.checkpoint()
+        self.within_s = within_s
+        return self._finds
 
 
 def test_an_escrow_is_seen_by_its_phase_and_is_over_when_it_is_gone() -> None:

@@ -354,6 +354,7 @@ async def test_committee_and_other_side_are_shown_the_dossier_and_granted_its_bl
     async with open_pair(tmp_path) as (court, buyer, seller):
         with pytest.raises(NoCaseYet):
             await ask(seller, ARBITERS[0])
+        assert (await ask(seller, BUYER)).receipt == RECEIPT, "who may still go to court sees first what it is about"
         await buyer.files.hold(refuted())
         await eventually(lambda: AWARD_ID in seller.files.open)
         seller.peers.granted.clear()
