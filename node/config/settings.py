@@ -240,8 +240,8 @@ class RequesterSettings(Section):
         default=10_000,
         ge=0,
         le=10_000,
-        description="Most that audits may spend on other nodes where this one can't run a part, basis points of the "
-        "task's budget on top of it; 0 hires nobody, and what can't be looked at again is paid.",
+        description="Most that audits and copies may spend on other nodes where this one can't run a part, basis "
+        "points of the task's budget on top of it; 0 hires nobody, and what can't be looked at again is paid.",
     )
     copies: int = Field(default=2, ge=2, le=16, description="With copies: how many providers run the task.")
     max_bidders: int = Field(default=64, ge=1, le=256, description="Most bidders taken into one auction.")

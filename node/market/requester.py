@@ -101,8 +101,8 @@ class RequesterParts:
 
     Attributes:
         referee: Asked where copies differ, and by audits.
-        sellers: Whom audits may hire where this node finds nothing; None hires nobody.
-        hiring_bps: What they may cost together, of the budget of the task that is audited.
+        sellers: Who may be hired for a second result where this node finds none; None hires nobody.
+        hiring_bps: What they may cost together, of the budget of the task that is looked at.
     """
 
     auctions: AuctionRoom
@@ -340,7 +340,8 @@ class Requester:
         if comparison is None:
             task = TaskRun(auction, tuple(PurchaseRun(room, each, auction) for each in machines))
         else:
-            task = _compared(room, self._parts.referee, auction, machines, comparison)
+            comparer = Comparer(comparison, self._parts.referee, self._third, room.blobs)
+            task = _compared(room, comparer, auction, machines)
         self._tasks[auction.offer_id] = task
         return task
 
@@ -498,15 +499,8 @@ def _provider_of(run: PurchaseRun) -> Address | None:
     return None
 
 
-def _compared(
-    room: RequesterRoom,
-    referee: Referee,
-    auction: AuctionRun,
-    machines: Sequence[PurchaseLog],
-    comparison: ComparisonLog,
-) -> TaskRun:
+def _compared(room: RequesterRoom, comparer: Comparer, auction: AuctionRun, machines: Sequence[PurchaseLog]) -> TaskRun:
     """Let every slot ask what becomes of its receipts, and see what the others do."""
-    comparer = Comparer(comparison, referee, room.blobs)
 
     def on_event(context: PurchaseContext, event: purchase.Event) -> None:
         room.on_event(context, event)
