@@ -14,7 +14,7 @@ from node.app.doors.names import FORMATS, own_format_name, rail_of
 from node.app.doors.task_history import TaskHistory, warn_of
 from node.app.node import Node
 from node.app.selling import rates_of
-from node.config.settings import RequesterSettings
+from node.config.trade import RequesterSettings
 from node.market import purchase_run
 from node.market.requester import PartProgress
 from node.market.task_table import TaskRow, find_task, list_tasks
