@@ -16,7 +16,7 @@ from node.app.node import Node
 from node.app.selling import rates_of
 from node.config.trade import RequesterSettings
 from node.market import purchase_run
-from node.market.requester import PartProgress
+from node.market.provider_desk import PartProgress
 from node.market.task_table import TaskRow, find_task, list_tasks
 from node.market.wish import Wish
 from node.operations.logs import logging_task
