@@ -4,9 +4,11 @@ Once the payee has told the payer that it lets go of a hold, it must not take wo
 may still be on its way while the one without it is being signed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
+from node.payments.claim_wish import wanted_since
 from node.payments.errors import AwardRenounced
 from node.payments.tracked import Rules
 from protocol.channel import payee
@@ -18,6 +20,8 @@ from protocol.identity import Digest
 from protocol.signing.eip712 import Domain
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import tagged
+
+T = TypeVar("T")
 
 KEPT: Final = 1024
 """How many awards we remember to have let go of. Each costs the payer a signed award or a request to us."""
@@ -49,6 +53,8 @@ class PayeeBook:
 
     channel: PayeeState
     renounced: tuple[Digest, ...] = ()
+    wanted_at: UnixTime | None = None
+    """See `wanted_since`: a restart does not make a claim wait anew for cheap gas."""
 
     @property
     def purse(self) -> Purse | None:
@@ -107,6 +113,17 @@ def channel_of(context: PayeeContext) -> Digest:
     return channel_id(context.key)
 
 
+def _noting(change: Callable[[PayeeBook, T], PayeeBook]) -> Callable[[PayeeBook, T], PayeeBook]:
+    """Let a change also note since when a claim is wanted."""
+
+    def noted(book: PayeeBook, what: T) -> PayeeBook:
+        after = change(book, what)
+        wanted_at = wanted_since(book.wanted_at, after.channel)
+        return after if wanted_at == after.wanted_at else replace(after, wanted_at=wanted_at)
+
+    return noted
+
+
 RULES: Rules[PayeeBook, BookEvent] = Rules(
-    advance=advance, transition=transition, is_over=lambda book: isinstance(book.channel, Ended)
+    advance=_noting(advance), transition=_noting(transition), is_over=lambda book: isinstance(book.channel, Ended)
 )
