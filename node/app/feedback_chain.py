@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from node.chain.deployment import Deployment
 from node.chain.erc8004 import FeedbackRegistry
-from node.chain.transactor import FateUnknown
+from node.chain.transaction_request import FateUnknown
 from node.config.settings import Settings
 from node.feedback.writing import Restored
 from protocol.errors import ConfigError

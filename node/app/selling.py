@@ -7,7 +7,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from node.config.settings import PriceSettings, RateSettings, Settings
+from node.config.settings import Settings
+from node.config.trade import PriceSettings, RateSettings
 from node.execution.calibration import Calibration, KernelSpeed, calibrate
 from node.execution.pool import WorkerPool
 from node.market.quoting import SellingTerms

@@ -7,7 +7,7 @@ from node.chain.abi import Abi, build
 from node.chain.chain import Block, Chain, Receipt
 from node.chain.errors import ProtocolMismatch
 from node.chain.events import ContractEvent, decode_log
-from node.chain.transactor import Request
+from node.chain.transaction_request import Request
 from protocol.identity import Address
 from protocol.spending import Spend
 

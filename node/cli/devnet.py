@@ -40,9 +40,8 @@ def up(
       stoa devnet up --providers 5 --folder /tmp/devnet
       stoa devnet up --arbiters 5
     """
-    # All that speaks to chains: not for `--help`.
-    from node.devnet.devnet import open_devnet  # noqa: PLC0415
-    from node.devnet.law import seat_arbiters, stake_providers  # noqa: PLC0415
+    from node.devnet.devnet import open_devnet  # noqa: PLC0415 - all that speaks to chains: not for `--help`
+    from node.devnet.law import seat_arbiters, stake_providers  # noqa: PLC0415 - likewise
 
     console = Console(highlight=False)
     place = _make_folder(folder)

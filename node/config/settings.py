@@ -2,24 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from node.config.values import (
-    Addresses,
-    Dollars,
-    Hours,
-    HttpUrl,
-    ListenAddress,
-    LocalPath,
-    Multiaddrs,
-    PeerAddresses,
-    PostgresUrl,
-    RpcUrl,
-    WalletAddress,
+from node.config.machine import (
+    ApiSettings,
+    ExecutionSettings,
+    LoggingSettings,
+    NetworkSettings,
+    NodeSettings,
+    OperationsSettings,
+    StorageSettings,
 )
+from node.config.section import Section
+from node.config.trade import ProviderSettings, RequesterSettings
+from node.config.values import Addresses, Dollars, LocalPath, RpcUrl, WalletAddress
 from protocol.spending import SpendingCaps
 from protocol.units import Amount
 
@@ -30,81 +29,6 @@ MAX_SOCKET_PATH_BYTES: Final = 107
 """What the kernel's `sockaddr_un` holds."""
 
 ProfileName: TypeAlias = Literal["local", "sepolia", "polygon", "mainnet"]
-AuctionFormatName: TypeAlias = Literal["second-price", "first-price", "open"]
-VerificationName: TypeAlias = Literal["trust", "audit", "copies"]
-LogLevelName: TypeAlias = Literal["debug", "info", "warning", "error"]
-ReachableName: TypeAlias = Literal["auto", "yes", "no"]
-LogFormatName: TypeAlias = Literal["console", "json"]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-
-
-class Section(BaseModel):
-    """A table of the configuration file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _refuse_truth_as_number(cls, value: object, info: ValidationInfo) -> object:
-        """Pydantic would take `true` for 1."""
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value for this setting")
-        return value
-
-
-class NodeSettings(Section):
-    """This node."""
-
-    data_dir: LocalPath = Field(
-        default=Path("~/.stoa").expanduser(), description="Folder of journal, blobs and keys. One node per folder."
-    )
-    name: str = Field(default="", max_length=64, description="Shown in your own tables and logs; never sent to anyone.")
-
-
-MibPerSecond: TypeAlias = Annotated[float, Field(ge=0.0, le=100_000.0, allow_inf_nan=False)]
-
-
-class NetworkSettings(Section):
-    """How other nodes reach this one."""
-
-    listen: bool = Field(
-        default=True, description="Accept connections. A node that does not is reached through relays only."
-    )
-    listen_host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on.")  # noqa: S104 - a peer is meant to be reached
-    listen_port: Port = Field(default=4600, description="TCP port to listen on; 0 lets the system choose.")
-    bootstrap: PeerAddresses = Field(
-        default=(),
-        description="Peers to ask first for others.",
-        examples=[["/ip4/203.0.113.7/tcp/4600/p2p/12D3KooWExample"]],
-    )
-    advertise: Multiaddrs = Field(
-        default=(),
-        description="Addresses to tell others, if not the one listened on (port forwarding, a DNS name).",
-        examples=[["/dns4/node.example/tcp/4600"]],
-    )
-    reachable: ReachableName = Field(
-        default="auto",
-        description="Whether other nodes can connect to this one: yes, no (then it uses relays), or auto to ask them.",
-    )
-    relay: bool = Field(
-        default=True,
-        description="Pass on, encrypted and within limits, for nodes that can't be reached, if this one can be.",
-    )
-    relay_mib_s: MibPerSecond = Field(
-        default=1.0, description="Most that passing on takes, in MiB a second; 0 for no limit."
-    )
-    max_peers: int = Field(default=64, ge=1, le=4096, description="Most connections at a time.")
-    upload_mib_s: MibPerSecond = Field(
-        default=0.0, description="Most that files served to others take, in MiB a second; 0 for no limit."
-    )
-    upload_mib_s_per_peer: MibPerSecond = Field(default=0.0, description="The same for each peer.")
-    download_mib_s: MibPerSecond = Field(
-        default=0.0, description="Most that files fetched from others take, in MiB a second; 0 for no limit."
-    )
-    download_mib_s_per_peer: MibPerSecond = Field(default=0.0, description="The same for each peer.")
-    mdns: bool = Field(
-        default=False, description="Look for other nodes on the local network, and be found by them (multicast DNS)."
-    )
 
 
 class ChainSettings(Section):
@@ -185,148 +109,6 @@ class WalletSettings(Section):
         description="Environment variable that holds the password. Its value never stands in this file.",
     )
     caps: CapSettings = Field(default_factory=CapSettings)
-
-
-class RateSettings(Section):
-    """How a bill weighs what a task used against its price at full limits. Only their proportions matter."""
-
-    start: Dollars = Field(default=Amount(1_000), description="For beginning a part.")
-    gfuel: Dollars = Field(default=Amount(2_000), description="For 10^9 units of fuel.")
-    mib_gfuel: Dollars = Field(default=Amount(2), description="For a MiB of peak memory during 10^9 units of fuel.")
-    mib_in: Dollars = Field(default=Amount(100), description="For a MiB of input.")
-    mib_out: Dollars = Field(default=Amount(200), description="For a MiB of output and logs.")
-
-
-class RequesterSettings(Section):
-    """Buying computation: defaults that each task may override."""
-
-    commit_window_s: float = Field(
-        default=1.0, ge=0.1, le=86_400, description="Seconds in which providers may commit to a bid."
-    )
-    reveal_window_s: float = Field(default=1.0, ge=0.1, le=86_400, description="Seconds in which they may reveal it.")
-    auction: AuctionFormatName = Field(
-        default="second-price", description="Sealed second-price, sealed first-price, or open bids."
-    )
-    weight_price: int = Field(default=5000, ge=0, le=10_000, description="Weight of the price, basis points.")
-    weight_reputation: int = Field(default=3000, ge=0, le=10_000, description="Weight of the reputation, basis points.")
-    weight_speed: int = Field(
-        default=2000, ge=0, le=10_000, description="Weight of the promised time. The three add up to 10000."
-    )
-    escrow_threshold: Dollars = Field(
-        default=Amount(10_000_000), description="Tasks that may cost more are paid through escrow, others by channel."
-    )
-    liability_bps: int = Field(
-        default=2000,
-        ge=0,
-        le=10_000,
-        description="Stake that a provider locks for a task above the threshold, basis points of its budget. Needs an "
-        "arbiter.",
-    )
-    min_stake: Dollars = Field(
-        default=Amount(0), description="Least free stake of a bidder; who has less takes no part in our auctions."
-    )
-    bond: Dollars = Field(
-        default=Amount(0), description="Stake that a bidder loses if it is proved to have committed twice."
-    )
-    start_within_s: int = Field(
-        default=30, ge=1, le=86_400, description="Seconds from the award in which the winner must start."
-    )
-    verification: VerificationName = Field(
-        default="trust",
-        description="How results are checked: not at all, re-run by chance, or several copies compared.",
-    )
-    audit_rate: int = Field(default=1000, ge=1, le=10_000, description="With audit: chance of a re-run, basis points.")
-    third_node_bps: int = Field(
-        default=10_000,
-        ge=0,
-        le=10_000,
-        description="Most that audits may spend on other nodes where this one can't run a part, basis points of the "
-        "task's budget on top of it; 0 hires nobody, and what can't be looked at again is paid.",
-    )
-    copies: int = Field(default=2, ge=2, le=16, description="With copies: how many providers run the task.")
-    max_bidders: int = Field(default=64, ge=1, le=256, description="Most bidders taken into one auction.")
-    standby_for_s: int = Field(
-        default=3600, ge=1, le=86_400, description="Seconds after the reveals in which a standby may still be hired."
-    )
-    patience_s: float = Field(
-        default=10.0,
-        ge=0.5,
-        le=3600,
-        description="Seconds for which a provider may be unreachable and silent before a standby takes over.",
-    )
-    pace_s: int | None = Field(
-        default=None,
-        ge=1,
-        le=7 * 86_400,
-        description="Seconds that each side has to claim, to dispute and to answer on chain. Default: the chain's.",
-        examples=[7200],
-    )
-    resolve_within_s: int | None = Field(
-        default=None,
-        ge=1,
-        le=30 * 86_400,
-        description="Seconds in which an arbiter must decide, at least what its court needs. Default: the chain's.",
-        examples=[86400],
-    )
-    dispute_fee: Dollars | None = Field(
-        default=None,
-        description="Reserved for a committee, in tasks whose parts cost no less. Default: the least of the court.",
-        examples=["0.25"],
-    )
-    rates: RateSettings = Field(default_factory=RateSettings)
-
-    @model_validator(mode="after")
-    def _weights_add_up(self) -> "RequesterSettings":
-        total = self.weight_price + self.weight_reputation + self.weight_speed
-        if total != 10_000:
-            raise ValueError(
-                f"weight_price, weight_reputation and weight_speed add up to {total}; make them add up to 10000"
-            )
-        return self
-
-
-class PriceSettings(Section):
-    """What this machine's work costs, in dollars, at most six decimals. `stoa provide` suggests values."""
-
-    start: Dollars = Field(default=Amount(1_000), description="For beginning a part.")
-    gfuel: Dollars = Field(default=Amount(2_000), description="For 10^9 units of fuel (about 10^9 WASM instructions).")
-    mib_gfuel: Dollars = Field(default=Amount(2), description="For a MiB of peak memory during 10^9 units of fuel.")
-    mib_in: Dollars = Field(default=Amount(100), description="For a MiB of input.")
-    mib_out: Dollars = Field(default=Amount(200), description="For a MiB of output and logs.")
-
-
-class ProviderSettings(Section):
-    """Selling this machine's time."""
-
-    enabled: bool = Field(default=False, description="Bid for tasks.")
-    cores: int | None = Field(
-        default=None, ge=1, le=1024, description="Tasks run at a time. Default: all cores but one.", examples=[2]
-    )
-    memory_mib: int = Field(default=1024, ge=64, description="Memory for all tasks together.")
-    working_hours: Hours | None = Field(
-        default=None, description="When to bid, in local time. Default: always.", examples=["22:00-06:30"]
-    )
-    allow: Addresses = Field(
-        default=(),
-        description="Serve only these requesters. Empty: anyone not denied.",
-        examples=[["0x52908400098527886E0F7030069857D2E4169EE7"]],
-    )
-    deny: Addresses = Field(default=(), description="Never serve these requesters.")
-    credit_limit: Dollars = Field(
-        default=Amount(1_000_000), description="Most unpaid work done for one requester without a hold or escrow."
-    )
-    fuel_per_s: int | None = Field(
-        default=None,
-        ge=1,
-        description="What one core does of the slowest kind of work. Default: measured at the first start.",
-        examples=[800000000],
-    )
-    prices: PriceSettings = Field(default_factory=PriceSettings)
-
-    @property
-    def worker_count(self) -> int:
-        """Tasks run at a time."""
-        return self.cores or max(1, (os.cpu_count() or 1) - 1)
 
 
 class ArbiterSettings(Section):
@@ -450,92 +232,6 @@ class WatchtowerSettings(Section):
     )
     acts_per_day: int = Field(
         default=48, ge=1, le=10_000, description="Most transactions for one client in any 24 hours."
-    )
-
-
-class ExecutionSettings(Section):
-    """Limits of the sandbox on this machine, whatever a task asks for."""
-
-    max_memory_mib: int = Field(default=1024, ge=1, le=4096, description="Most memory of one task.")
-    max_wall_s: int = Field(default=3600, ge=1, description="Longest run of one part, seconds.")
-    max_input_mib: int = Field(default=1024, ge=1, description="Most that module and all inputs of one task may have.")
-    max_output_mib: int = Field(default=256, ge=1, description="Most output of one part.")
-    compile_memory_mib: int = Field(default=2048, ge=64, description="Most memory of the compiler.")
-    compile_cpu_s: int = Field(default=60, ge=1, description="Most CPU seconds of the compiler.")
-    cache_mib: int = Field(default=1024, ge=0, description="Disk for compiled modules.")
-
-
-class StorageSettings(Section):
-    """The data folder, and where the journal lies."""
-
-    url: PostgresUrl | None = Field(
-        default=None,
-        description="PostgreSQL database for journal and tables (docs/operations/postgresql.md). Default: SQLite in "
-        "the data folder.",
-        examples=["postgresql://stoa@db.example:5432/stoa"],
-    )
-    password_file: LocalPath | None = Field(
-        default=None,
-        description="File whose first line is the password of the database's user. Default: in the address, else "
-        "PGPASSWORD, else ~/.pgpass.",
-        examples=["/run/credentials/stoa-database"],
-    )
-    blob_quota_mib: int = Field(default=10_240, ge=1, description="Disk for modules, inputs and outputs.")
-    keep_results_h: int = Field(default=72, ge=1, description="Hours for which files of finished tasks are kept.")
-    keep_history_d: int = Field(
-        default=90,
-        ge=60,
-        le=36_500,
-        description="Days for which the records of finished tasks are kept: longer than any dispute of them can take.",
-    )
-
-    @model_validator(mode="after")
-    def _password_has_a_use(self) -> "StorageSettings":
-        if self.password_file is not None and self.url is None:
-            raise ValueError("password_file is set, and url is not: there is no database to open with it")
-        return self
-
-    @property
-    def blob_quota_bytes(self) -> int:
-        """The blob store's quota in bytes."""
-        return self.blob_quota_mib * 2**20
-
-
-class ApiSettings(Section):
-    """The door for the command line."""
-
-    control_socket: LocalPath | None = Field(
-        default=None,
-        description="Local socket that `stoa` commands speak to. Default: control.sock in the data folder.",
-        examples=["/run/stoa/control.sock"],
-    )
-
-
-class LoggingSettings(Section):
-    """What the node says about itself."""
-
-    format: LogFormatName = Field(default="console", description="For people, or one JSON object a line.")
-    level: LogLevelName = Field(default="info", description="Least level shown.")
-    levels: dict[str, LogLevelName] = Field(
-        default_factory=dict[str, LogLevelName],
-        description="Other levels by module.",
-        examples=[{"node.networking": "debug"}],
-    )
-
-
-class OperationsSettings(Section):
-    """Watching the node from outside (docs/operations/monitoring.md)."""
-
-    metrics_listen: ListenAddress | None = Field(
-        default=None,
-        description="Serve /metrics (Prometheus) and /healthz there. Default: nowhere. They tell balances, to whoever "
-        "can connect: use a loopback or private address.",
-        examples=["127.0.0.1:9464"],
-    )
-    traces_endpoint: HttpUrl | None = Field(
-        default=None,
-        description="Send spans of tasks to this OpenTelemetry collector (OTLP over HTTP, JSON). Default: nowhere.",
-        examples=["http://127.0.0.1:4318/v1/traces"],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias
 import structlog
 import trio
 
-from node.market.auditing import keep_evidence
+from node.market.auditing import LOCAL_SHARE, Third, keep_evidence
 from node.market.ports import Blobs, Referee
 from node.storage.machine_log import Machine, MachineLog
 from protocol.errors import StoaError
@@ -21,7 +21,7 @@ from protocol.identity import Digest
 from protocol.market.award import Award
 from protocol.signing.signed import Signed
 from protocol.task import comparison, purchase
-from protocol.task.audit import Finding, compare, rerun_of
+from protocol.task.audit import Finding, Rerun, compare, rerun_of
 from protocol.task.comparison import Held, PartSettled, ResultPassed, ResultsContested
 from protocol.task.messages import REASON_MAX
 from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
@@ -91,8 +91,9 @@ class Awards(Protocol):
 class Comparer:
     """Finds out which copies are right. One a task; its slots are added before any of them runs."""
 
-    def __init__(self, machine: ComparisonLog, referee: Referee, blobs: Blobs) -> None:
-        self._machine, self._referee, self._blobs = machine, referee, blobs
+    def __init__(self, machine: ComparisonLog, referee: Referee, third: Third | None, blobs: Blobs) -> None:
+        """Ask `referee` where copies differ, and `third`, if there is one, where that finds nothing."""
+        self._machine, self._referee, self._third, self._blobs = machine, referee, third, blobs
         self._slots: dict[int, Slot] = {}
         self._stopped: set[int] = set()
         self._deciding: defaultdict[int, trio.Lock] = defaultdict(trio.Lock)
@@ -177,16 +178,27 @@ class Comparer:
     async def _decide(self, terms: Terms, part: int) -> None:
         event = self._weigh(terms, part, None)
         if event is None:
-            found = await self._referee.find(terms, part, within_s=REFEREE_SHARE * terms.award.pace)
-            event = self._weigh(terms, part, found)
+            event = self._weigh(terms, part, *await self._run_again(terms, part))
         assert event is not None
         await self._machine.apply(event)
         self._tell(event)
         self.note()
 
-    def _weigh(self, terms: Terms, part: int, found: comparison.Rerun | str | None) -> comparison.Event | None:
+    async def _run_again(self, terms: Terms, part: int) -> tuple[Rerun | str, Rerun | None]:
+        """Return what this node finds, and what a third one does where this one finds nothing."""
+        until = trio.current_time() + REFEREE_SHARE * terms.award.pace
+        share = REFEREE_SHARE if self._third is None else LOCAL_SHARE * REFEREE_SHARE
+        found = await self._referee.find(terms, part, within_s=share * terms.award.pace)
+        if self._third is None or isinstance(found, Rerun):
+            return found, None
+        third = await self._third.find(terms, part, within_s=until - trio.current_time())
+        return (found, third) if isinstance(third, Rerun) else (f"{found}; {third}", None)
+
+    def _weigh(
+        self, terms: Terms, part: int, found: Rerun | str | None, third: Rerun | None = None
+    ) -> comparison.Event | None:
         held = self._held(terms, part)
-        return comparison.decide(self._machine.state, terms.rates, len(self._slots), part, held, found)
+        return comparison.decide(self._machine.state, terms.rates, len(self._slots), part, held, found, third)
 
     def _tell(self, event: comparison.Event) -> None:
         basis = event.basis.name.lower() if isinstance(event, PartSettled) else type(event).__name__
@@ -203,12 +215,14 @@ class Comparer:
                 other = comparison.contradiction_of(finding, terms.rates, receipt_id)
                 await keep_evidence(self._blobs, terms, receipt, other)
                 return ReceiptContested(receipt_id=receipt_id, rerun=other, reason=reason)
-            case PartSettled(result=result, reason=reason):
+            case PartSettled(result=result, reason=reason, basis=basis):
                 compared = compare(terms, auditing.running.due, receipt, result)
                 if compared.finding is not Finding.DIFFERENT:
                     return AuditPassed(receipt_id=receipt_id, finding=compared.finding, reason=reason)
                 await keep_evidence(self._blobs, terms, receipt, result)
                 told = f"{compared.reason} ({reason})"[:REASON_MAX]
+                if basis is comparison.Basis.THIRD:
+                    return ReceiptContested(receipt_id=receipt_id, rerun=result, reason=told)
                 return AuditRefuted(receipt_id=receipt_id, rerun=result, reason=told)
 
 

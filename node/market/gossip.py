@@ -15,7 +15,7 @@ from node.market.ports import Stakes
 from node.operations.clock import Clock
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import Address, Digest, PeerId
-from protocol.market import observer
+from protocol.market import observer, observer_states
 from protocol.market.evidence import Conflict
 from protocol.market.messages import (
     LARGEST,
@@ -34,7 +34,8 @@ from protocol.market.messages import (
     topic_of,
     validate,
 )
-from protocol.market.observer import ObserverFull, ObserverState, heard_of, known_auction
+from protocol.market.observer import ObserverFull, heard_of, known_auction
+from protocol.market.observer_states import ObserverState
 from protocol.market.transcript import Heard, Transcript
 from protocol.signing.eip712 import Domain, digest
 from protocol.stake.terms import least_stake
@@ -145,11 +146,11 @@ class MarketGossip:
 
     def recall_proof(self, conflict: Conflict) -> None:
         """Hold a proof again that was kept before a restart."""
-        self._note(observer.ConflictSeen(at=self._clock.now(), conflict=conflict))
+        self._note(observer_states.ConflictSeen(at=self._clock.now(), conflict=conflict))
 
-    def recall_strike(self, requester: Address, strike: observer.Strike) -> None:
+    def recall_strike(self, requester: Address, strike: observer_states.Strike) -> None:
         """Hold an omission again that was kept before a restart."""
-        self._note(observer.StrikeRecalled(requester=requester, strike=strike))
+        self._note(observer_states.StrikeRecalled(requester=requester, strike=strike))
 
     def next_misconduct(self) -> trio.Event:
         """Return the event of the next proof or strike. Ask first, look second, wait third."""
@@ -173,7 +174,7 @@ class MarketGossip:
         """Forget auctions that are long over, for ever."""
         while True:
             await self._clock.sleep(TIDY_EVERY_S)
-            self._note(observer.TimePassed(at=self._clock.now()))
+            self._note(observer_states.TimePassed(at=self._clock.now()))
 
     async def pass_on_early(self) -> None:
         """Judge again what came before its offer or roll, and gossip what is sound, for ever.
@@ -239,7 +240,7 @@ class MarketGossip:
 
     def note_failed_verification(self, offer_id: Digest) -> None:
         """Hold a transcript that failed against its requester."""
-        self._note(observer.VerificationFailed(at=self._clock.now(), offer_id=offer_id))
+        self._note(observer_states.VerificationFailed(at=self._clock.now(), offer_id=offer_id))
 
     async def _tell(self, wallet: Address, message: MarketMessage) -> bool:
         """Tell whether the node has answered, if only to refuse."""
@@ -347,7 +348,7 @@ class MarketGossip:
         after, _ = observer.transition(self._observed, _seen(message, self._clock.now()))
         return after.strikes is not self._observed.strikes
 
-    def _note(self, event: observer.ObserverEvent) -> None:
+    def _note(self, event: observer_states.ObserverEvent) -> None:
         before = self._observed
         self._observed, effects = observer.transition(before, event)
         if self._observed.proofs is not before.proofs or self._observed.strikes is not before.strikes:
@@ -358,19 +359,19 @@ class MarketGossip:
             log.warning("market.conflict_found", conflict=type(effect.conflict).__name__)
 
 
-def _seen(message: MarketMessage, at: UnixTime, *, own: bool = False) -> observer.ObserverEvent:
+def _seen(message: MarketMessage, at: UnixTime, *, own: bool = False) -> observer_states.ObserverEvent:
     match message:
         case OfferAnnouncement(signed=signed):
-            return observer.OfferSeen(at=at, signed=signed, own=own)
+            return observer_states.OfferSeen(at=at, signed=signed, own=own)
         case CommitmentAnnouncement(signed=signed):
-            return observer.CommitmentSeen(at=at, signed=signed)
+            return observer_states.CommitmentSeen(at=at, signed=signed)
         case RollAnnouncement(signed=signed, leaves=leaves):
-            return observer.RollSeen(at=at, signed=signed, leaves=leaves)
+            return observer_states.RollSeen(at=at, signed=signed, leaves=leaves)
         case BidAnnouncement(signed=signed):
-            return observer.BidSeen(at=at, signed=signed)
+            return observer_states.BidSeen(at=at, signed=signed)
         case AwardAnnouncement(signed=signed, bid_ids=bid_ids):
-            return observer.AwardSeen(at=at, signed=signed, bid_ids=bid_ids)
+            return observer_states.AwardSeen(at=at, signed=signed, bid_ids=bid_ids)
         case ProtestAnnouncement(signed=signed):
-            return observer.ProtestSeen(at=at, signed=signed)
+            return observer_states.ProtestSeen(at=at, signed=signed)
         case ConflictAnnouncement(conflict=conflict):
-            return observer.ConflictSeen(at=at, conflict=conflict)
+            return observer_states.ConflictSeen(at=at, conflict=conflict)

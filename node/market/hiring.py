@@ -145,8 +145,11 @@ class ThirdNode:
     async def _find(self, terms: Terms, part: int, under_way: list[Digest]) -> Rerun | str:
         offer_id = terms.award.offer
         hires = await self._hires_of(offer_id)
-        mine = [each for each in hires.state if (each.award, each.part) == (terms.award_id, part)]
-        for each in mine:  # a restart may have come in between
+        mine = [each for each in hires.state if each.part == part and self._is_for(each, terms)]
+        works_on_it = self._buyer.involved(offer_id)
+        for each in mine:  # a restart may have come in between, or a later copy
+            if each.provider in works_on_it:
+                continue  # it stood by, and was called meanwhile: nobody has two voices
             found = await self._wait(each, under_way)
             if found is not None:
                 return found
@@ -172,11 +175,16 @@ class ThirdNode:
             )
             await hires.apply(hired)
             await self._buyer.submit(chosen, offer)
-            log.info("audit.hired", task=hired.offer_id.hex(), part=part, price=seller.price)
+            log.info("third.hired", task=hired.offer_id.hex(), part=part, price=seller.price)
             found = await self._wait(hired, under_way)
             if found is not None:
                 return found
         return f"no third node ran it ({len(tried)} were asked)"
+
+    def _is_for(self, hired: Hired, terms: Terms) -> bool:
+        """Whether a hire answers a question under this award; what copies of a part are held against is one thing."""
+        offer = self._buyer.offer_of(terms.award.offer)
+        return hired.award == terms.award_id or (offer is not None and offer.copies > 1)
 
     async def _wait(self, hired: Hired, under_way: list[Digest]) -> Rerun | None:
         under_way.append(hired.offer_id)
@@ -222,6 +230,6 @@ class ThirdNode:
         away = self._buyer.involved(terms.award.offer) | tried
         found = [each for each in self._sellers.of(wish.manifest) if each.wallet not in away and 0 < each.price <= most]
         if not found:
-            log.info("audit.nobody_to_hire", part=part, most=format_amount(most))
+            log.info("third.nobody_to_hire", part=part, most=format_amount(most))
         opinions = await self._reputations(each.wallet for each in found)
         return sorted(found, key=lambda each: (-opinions[each.wallet], each.price, each.wallet))

@@ -15,7 +15,7 @@ from node.storage.machine_log import Journal, Machine, load_machine, open_machin
 from protocol.errors import StoaError, UnexpectedEvent
 from protocol.identity import Address
 from protocol.market.evidence import Conflict
-from protocol.market.observer import Strike
+from protocol.market.observer_states import Strike
 from protocol.wire.codec import UnknownKind, tagged
 
 log = structlog.stdlib.get_logger(__name__)

@@ -112,7 +112,7 @@ class ChannelPayee:
         )
         self._ledger = Ledger(room, PREFIX, machine, payee_book.RULES)
         self._hurried: set[Digest] = set()
-        """Channels whose user wants the claim now. A restart forgets it: then it waits for its patience at most."""
+        """Channels whose user wants the claim now. A restart forgets it: then it waits for the rest of its patience."""
         self.desk: Final = ClaimDesk(
             room.chain,
             room.clock,
@@ -446,7 +446,8 @@ class ChannelPayee:
             async def claim() -> None:
                 nonlocal failure
                 try:
-                    block = await self.desk.claim(key, newest, hurried=channel in self._hurried)
+                    since, hurried = account.state.wanted_at, channel in self._hurried
+                    block = await self.desk.claim(key, newest, since=since, hurried=hurried)
                     await self._room.feed.wait_reached(block)
                 except StoaError as error:
                     failure = error

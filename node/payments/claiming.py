@@ -2,8 +2,9 @@
 
 Two tasks. One looks at what every channel could claim and asks for what is due (protocol/settlement/claiming.py). The
 other gathers claims that somebody asked for and sends them: a moment later if that can't wait, else when gas is cheap
-or patience is over. A claim that waits here is in no journal: it follows from the channel's state, so after a crash it
-is asked for again. What is due to an exit does not come here at all.
+or patience is over. A claim that waits here is in no journal: it follows from the channel's state, and so does since
+when it is wanted; after a crash it is asked for again, with what is left of its patience. What is due to an exit does
+not come here at all.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -74,20 +75,24 @@ class ClaimDesk:
         """How many claims wait to be sent."""
         return len(self._waiting)
 
-    async def claim(self, key: ChannelKey, newest: Callable[[], Signed[Voucher]], *, hurried: bool) -> int:
+    async def claim(
+        self, key: ChannelKey, newest: Callable[[], Signed[Voucher]], *, since: UnixTime | None, hurried: bool
+    ) -> int:
         """Have a channel's newest voucher claimed; return the block in which that is confirmed.
 
         Args:
             key: The channel.
             newest: Gives its newest voucher, which may be a newer one when the claim is sent.
+            since: When it was first wanted, which may be before a restart; None is now.
             hurried: Don't wait for cheaper gas.
 
         Raises:
             ClaimLeftOut: The contract skipped it.
             TransientError, ProtocolError, ChainRejected: As `Chain.claim`.
         """
-        patience = 0 if hurried else self._patience
-        claim = _Claim(key=key, newest=newest, until=UnixTime(self._clock.now() + patience))
+        now = self._clock.now()
+        begun = now if since is None else min(now, since)
+        claim = _Claim(key=key, newest=newest, until=now if hurried else UnixTime(begun + self._patience))
         self._waiting.append(claim)
         self._came.set()
         try:

@@ -5,12 +5,14 @@ may still be on its way while the one without it is being signed.
 
 A hold that a court may have to enforce is *secured* (CH9): the newest voucher that has it is kept, though a newer one
 may come without it, and stands on chain. Once a verdict gives this side something out of it, no new work is taken in
-the channel: enforcing ends it.
+the channel: enforcing begins the payer's exit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
+from node.payments.claim_wish import wanted_since
 from node.payments.errors import AwardRenounced
 from node.payments.tracked import Rules
 from protocol.channel import payee
@@ -36,6 +38,8 @@ from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
 from protocol.units import Amount, Uint64, UnixTime
 from protocol.wire.codec import tagged
+
+T = TypeVar("T")
 
 KEPT: Final = 1024
 """How many awards we remember to have let go of. Each costs the payer a signed award or a request to us."""
@@ -117,6 +121,8 @@ class PayeeBook:
     renounced: tuple[Digest, ...] = ()
     secured: tuple[Secured, ...] = ()
     enforced: tuple[Enforced, ...] = ()
+    wanted_at: UnixTime | None = None
+    """See `wanted_since`: a restart does not make a claim wait anew for cheap gas."""
 
     @property
     def purse(self) -> Purse | None:
@@ -243,6 +249,17 @@ def channel_of(context: PayeeContext) -> Digest:
     return channel_id(context.key)
 
 
+def _noting(change: Callable[[PayeeBook, T], PayeeBook]) -> Callable[[PayeeBook, T], PayeeBook]:
+    """Let a change also note since when a claim is wanted."""
+
+    def noted(book: PayeeBook, what: T) -> PayeeBook:
+        after = change(book, what)
+        wanted_at = wanted_since(book.wanted_at, after.channel)
+        return after if wanted_at == after.wanted_at else replace(after, wanted_at=wanted_at)
+
+    return noted
+
+
 RULES: Rules[PayeeBook, BookEvent] = Rules(
-    advance=advance, transition=transition, is_over=lambda book: isinstance(book.channel, Ended)
+    advance=_noting(advance), transition=_noting(transition), is_over=lambda book: isinstance(book.channel, Ended)
 )

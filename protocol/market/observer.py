@@ -19,17 +19,34 @@ messages of one auction and the messages in all are capped. When a cap is reache
 first can't be flushed out by a flood.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Final, TypeAlias, assert_never
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, assert_never
 
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.award import bids_root, check_award, is_same_slot
 from protocol.market.errors import RuleBroken
 from protocol.market.evidence import Conflict, TwoAwards, TwoCommitments, TwoRolls, accused_by, check_conflict
 from protocol.market.messages import KnownAuction, UnknownOffer
-from protocol.market.objects import AuctionFormat, Award, Bid, Commitment, Offer, Roll, RollLeaf
+from protocol.market.objects import AuctionFormat, Bid
+from protocol.market.observer_states import (
+    AwardSeen,
+    BidSeen,
+    CommitmentSeen,
+    ConflictSeen,
+    HeardAward,
+    ObservedAuction,
+    ObserverEvent,
+    ObserverState,
+    OfferSeen,
+    ProtestSeen,
+    PublishConflict,
+    RollSeen,
+    Strike,
+    StrikeRecalled,
+    TimePassed,
+    VerificationFailed,
+)
 from protocol.market.offer import check_offer_terms
 from protocol.market.roll import MAX_BIDDERS, check_roll
 from protocol.market.scoring import compute_score
@@ -53,191 +70,6 @@ KEPT_AFTER: Final = Seconds(3_600)
 
 class ObserverFull(RuleBroken):
     """A cap was reached; the message was not kept. Nobody is at fault."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeardAward:
-    """An award and the digests of the bids under it."""
-
-    signed: Signed[Award]
-    bid_ids: tuple[Digest, ...]
-
-
-def _empty() -> Mapping[Address, HeardCommitment]:
-    return MappingProxyType({})
-
-
-def _no_bids() -> Mapping[Address, HeardBid]:
-    return MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedAuction:
-    """What was heard of one auction. Every signature was checked; one commitment and one bid a bidder."""
-
-    offer_id: Digest
-    signed_offer: Signed[Offer]
-    own: bool = False
-    """This node takes part: it makes room for no other."""
-    commitments: Mapping[Address, HeardCommitment] = field(default_factory=_empty)
-    bids: Mapping[Address, HeardBid] = field(default_factory=_no_bids)
-    roll: Signed[Roll] | None = None
-    leaves: tuple[RollLeaf, ...] = ()
-    other_roll: Signed[Roll] | None = None
-    awards: tuple[HeardAward, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
-
-    @property
-    def offer(self) -> Offer:
-        """The offer itself."""
-        return self.signed_offer.value
-
-    @property
-    def messages(self) -> int:
-        """How many commitments and bids are kept."""
-        return len(self.commitments) + len(self.bids)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strike:
-    """One auction in which a requester left somebody out, and when this peer found it."""
-
-    offer_id: Digest
-    at: UnixTime
-
-
-def _no_auctions() -> Mapping[Digest, ObservedAuction]:
-    return MappingProxyType({})
-
-
-def _no_strikes() -> Mapping[Address, tuple[Strike, ...]]:
-    return MappingProxyType({})
-
-
-def _no_proofs() -> Mapping[Address, Conflict]:
-    return MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObserverState:
-    """Everything that this peer remembers of auctions.
-
-    Attributes:
-        domain: The market's domain.
-        auctions: By offer.
-        messages: Commitments and bids kept in all.
-        strikes: By requester, the newest that count, in the order found; one an auction, whoever was left out of it.
-        proofs: One proof a culprit, requesters and bidders alike.
-    """
-
-    domain: Domain
-    auctions: Mapping[Digest, ObservedAuction] = field(default_factory=_no_auctions)
-    messages: int = 0
-    strikes: Mapping[Address, tuple[Strike, ...]] = field(default_factory=_no_strikes)
-    proofs: Mapping[Address, Conflict] = field(default_factory=_no_proofs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferSeen:
-    """An offer came by; `check_offer` looked at what it names. `own`: this node takes part in its auction."""
-
-    at: UnixTime
-    signed: Signed[Offer]
-    own: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitmentSeen:
-    """A commitment came by."""
-
-    at: UnixTime
-    signed: Signed[Commitment]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RollSeen:
-    """A roll came by."""
-
-    at: UnixTime
-    signed: Signed[Roll]
-    leaves: tuple[RollLeaf, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BidSeen:
-    """A bid came by."""
-
-    at: UnixTime
-    signed: Signed[Bid]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwardSeen:
-    """An award came by."""
-
-    at: UnixTime
-    signed: Signed[Award]
-    bid_ids: tuple[Digest, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtestSeen:
-    """A bidder says that it was left out."""
-
-    at: UnixTime
-    signed: Signed[Bid]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConflictSeen:
-    """A proof came by."""
-
-    at: UnixTime
-    conflict: Conflict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationFailed:
-    """This peer checked a transcript with what it heard itself, and it failed."""
-
-    at: UnixTime
-    offer_id: Digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrikeRecalled:
-    """This peer held an omission to a requester before it was restarted."""
-
-    requester: Address
-    strike: Strike
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimePassed:
-    """It is `at` now."""
-
-    at: UnixTime
-
-
-ObserverEvent: TypeAlias = (
-    OfferSeen
-    | CommitmentSeen
-    | RollSeen
-    | BidSeen
-    | AwardSeen
-    | ProtestSeen
-    | ConflictSeen
-    | VerificationFailed
-    | StrikeRecalled
-    | TimePassed
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishConflict:
-    """Publish a proof that this peer found."""
-
-    conflict: Conflict
 
 
 def heard_of(state: ObserverState, offer_id: Digest) -> Heard:

@@ -2,14 +2,15 @@
 
 Theory. Copies of one part are runs of one program on one input, so honest ones are equal (D9). All equal: each is right
 as far as anybody here can tell. Different: a *referee*, this node's own second run, says which; without one, the
-majority; without a majority nobody knows, and nobody is paid. A result that stays alone, because the time of the
-others is over, is judged by the referee too, and passes if there is none: nothing speaks against it.
+majority, in which a third node that was hired for it has a voice; without a majority nobody knows, and nobody is paid.
+A result that stays alone, because the time of the others is over, is judged by the referee too, and passes if nothing
+speaks against it.
 
 What is found is a fact of the task and not of a slot, so it is durable before any slot acts on it, and every later copy
 of the part is held against it. An agreement can still be contradicted by who comes late: then it is looked at anew.
 
     event               what follows for a receipt of this part
-    PartSettled         equal to `result`: paid; different: refuted
+    PartSettled         equal to `result`: paid; different: refuted, or contested if the third node's voice decided
     ResultPassed        paid, undecided: it was alone
     ResultsContested    not paid, not refuted: the law's share is all there is
 """
@@ -46,6 +47,8 @@ class Basis(IntEnum):
     """This node ran the part itself."""
     MAJORITY = 3
     """More than half of all results, and of the copies asked for, are equal; no referee could tell."""
+    THIRD = 4
+    """Likewise, but only with the voice of a third node: what differs is not proved wrong."""
 
 
 @tagged(1)
@@ -88,7 +91,7 @@ class ResultsContested:
         part: Number of the part in the task.
         receipts: The receipts that stated `results`, in this order.
         results: What each stated.
-        others: What receipts stated that were passed or contested earlier.
+        others: What receipts stated that were passed or contested earlier, and a third node if one was asked.
         reason: In words.
     """
 
@@ -161,7 +164,13 @@ def finding_on(state: Comparing, rates: Rates, part: int, held: Held) -> Event |
 
 
 def decide(
-    state: Comparing, rates: Rates, copies: int, part: int, held: Sequence[Held], found: Rerun | str | None
+    state: Comparing,
+    rates: Rates,
+    copies: int,
+    part: int,
+    held: Sequence[Held],
+    found: Rerun | str | None,
+    third: Rerun | None = None,
 ) -> Event | None:
     """Return what the results of a part say.
 
@@ -172,6 +181,7 @@ def decide(
         part: Number of the part in the task.
         held: Receipts of this part without a finding, one at least.
         found: What the referee found; in words, why it found nothing; None if it was not asked yet.
+        third: What a third node found that was hired because the referee found nothing: one voice more.
 
     Returns:
         The finding; None if the referee has to be asked first.
@@ -189,21 +199,49 @@ def decide(
         agreeing = sum(is_same(rates, found, each) for each in known)
         reason = f"this node ran the part too; {agreeing} of {len(known)} copies found the same"
         return PartSettled(part=part, result=found, basis=Basis.REFEREE, agreeing=agreeing, reason=reason)
-    for each in known:
-        agreeing = sum(is_same(rates, each, other) for other in known)
-        if agreeing > 1 and 2 * agreeing > max(copies, len(known)):
-            reason = f"{agreeing} of {len(known)} copies are equal; {found}"[:512]
-            return PartSettled(part=part, result=each, basis=Basis.MAJORITY, agreeing=agreeing, reason=reason)
-    if len(known) == 1:
+    settled = _find_majority(rates, copies, part, known, third, found)
+    if settled is not None:
+        return settled
+    if len(known) == 1 and (third is None or is_same(rates, known[0], third)):
         reason = f"no other copy was there in time; {found}"[:512]
         return ResultPassed(part=part, receipt_id=held[0].receipt_id, result=held[0].result, reason=reason)
     return ResultsContested(
         part=part,
         receipts=tuple(each.receipt_id for each in held),
         results=tuple(results),
-        others=tuple(others),
-        reason=f"{len(known)} copies differ, and nobody can say which is right: {found}"[:512],
+        others=tuple(others) if third is None else (*others, third),
+        reason=f"{_differ(len(known))}, and nobody can say which is right: {found}"[:512],
     )
+
+
+def _find_majority(
+    rates: Rates, copies: int, part: int, known: Sequence[Rerun], third: Rerun | None, found: str
+) -> PartSettled | None:
+    """Return what more than half of all voices say, if more than one copy or a third node is among them.
+
+    The voice of a third node counts like a copy's, whether it helps or hurts, since it is a stranger's like theirs.
+    """
+    if len(known) == 1:
+        return None
+    voices = known if third is None else [*known, third]
+    for each in known:
+        backing = sum(is_same(rates, each, other) for other in voices)
+        if backing > 1 and 2 * backing > max(copies, len(voices)):
+            agreeing = sum(is_same(rates, each, other) for other in known)
+            is_by_copies = agreeing > 1 and 2 * agreeing > max(copies, len(known))
+            also = ", and a third node's" if backing > agreeing else ""
+            return PartSettled(
+                part=part,
+                result=each,
+                basis=Basis.MAJORITY if is_by_copies else Basis.THIRD,
+                agreeing=agreeing,
+                reason=f"{agreeing} of {len(known)} copies are equal{also}; {found}"[:512],
+            )
+    return None
+
+
+def _differ(copies: int) -> str:
+    return f"{copies} copies differ" if copies > 1 else "the copy and a third node differ"
 
 
 def contradiction_of(event: ResultsContested, rates: Rates, receipt_id: Digest) -> Rerun:

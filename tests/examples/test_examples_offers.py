@@ -8,7 +8,7 @@ import pytest
 from node.app.selling import rates_of
 from node.cli.order import prepare
 from node.cli.task_file import load_task_file
-from node.config.settings import PriceSettings
+from node.config.trade import PriceSettings
 from node.devnet.layout import FUEL_PER_S, PROVIDER_GFUEL
 from protocol.task.pricing import price_at_limits
 

@@ -17,7 +17,7 @@ from node.storage.machine_log import CLOSED, MAX_RECORD_BYTES, Machine, select_o
 from protocol.channel.chain import ClaimConfirmed, CloseConfirmed, OpenConfirmed
 from protocol.identity import ZERO_DIGEST, Address, Digest
 from protocol.market.objects import Award
-from protocol.market.observer import ObservedAuction
+from protocol.market.observer_states import ObservedAuction
 from protocol.market.transcript import Transcript, verify_transcript
 from protocol.signing.eip712 import Domain, digest
 from protocol.task import delivery, purchase

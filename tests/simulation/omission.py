@@ -9,7 +9,7 @@ from node.market.gossip import MESSAGE_METHOD
 from node.market.task_table import list_tasks
 from protocol.identity import Address, Digest
 from protocol.market.messages import CommitmentAnnouncement, read_message
-from protocol.market.observer import ObservedAuction
+from protocol.market.observer_states import ObservedAuction
 from protocol.reputation.strikes import HALF_LIFE
 from protocol.units import ONE_TOKEN
 from tests.simulation.network import Ear

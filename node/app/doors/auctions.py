@@ -14,7 +14,7 @@ from protocol.market.auction import make_transcript
 from protocol.market.auction_states import Decided, Failed
 from protocol.market.errors import RuleBroken
 from protocol.market.objects import Award, Roll
-from protocol.market.observer import ObservedAuction
+from protocol.market.observer_states import ObservedAuction
 from protocol.market.scoring import Candidate, candidate_of, rank
 from protocol.market.transcript import Transcript
 from protocol.signing.eip712 import digest

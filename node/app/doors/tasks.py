@@ -14,9 +14,9 @@ from node.app.doors.names import FORMATS, own_format_name, rail_of
 from node.app.doors.task_history import TaskHistory, warn_of
 from node.app.node import Node
 from node.app.selling import rates_of
-from node.config.settings import RequesterSettings
+from node.config.trade import RequesterSettings
 from node.market import purchase_run
-from node.market.requester import PartProgress
+from node.market.provider_desk import PartProgress
 from node.market.task_table import TaskRow, find_task, list_tasks
 from node.market.wish import Wish
 from node.operations.logs import logging_task
@@ -101,7 +101,7 @@ class TaskDoors:
         except StoaError as error:
             reason = str(error)
         sellers = self._sellers(wish.manifest)
-        if isinstance(wish.verification, Audit) and (share := node.settings.requester.third_node_bps):
+        if not isinstance(wish.verification, Trust) and (share := node.settings.requester.third_node_bps):
             most = format_amount(Amount(wish.budget * share // WHOLE))
             warnings.append(f"where this node can't run a part again, others are hired for it, for {most} more at most")
         if not sellers and wish.hire is None:

@@ -40,6 +40,7 @@ from protocol.wire.codec import encode
 from tests.node.api.fake_node import FakeNode
 
 MODULE = b"\0asm"
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager
@@ -198,7 +199,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_its_stream_closed(
         async with raw_client(path) as stream:
             request = {"id": 1, "method": "task.watch", "params": {"task": view.task.hex()}}
             await stream.send_all(json.dumps(request).encode() + b"\n")
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while node.watchers == 0:
                     await trio.sleep(0.01)
                 while node.watchers:
@@ -224,7 +225,7 @@ async def test_a_client_that_vanishes_in_an_upload_leaves_nothing(tmp_path: Path
         async with raw_client(path) as stream:
             request = {"id": 1, "method": "blob.put", "params": {"digest": "00" * 32, "size": 9}}
             await stream.send_all(json.dumps(request).encode() + b'\n{"id":1,"chunk":"AAAA"}\n')
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 while node.uploads == 0:
                     await trio.sleep(0.01)
         await wait_for_clients(server, 0)
@@ -256,7 +257,7 @@ async def test_requests_beyond_the_queue_are_refused_one_by_one(tmp_path: Path) 
             await stream.send_all(json.dumps(watch).encode() + b"\n")
             await stream.send_all(b"".join(b'{"id":%d,"method":"node.status"}\n' % n for n in range(1, 40)))
             received = b""
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 while b"requests wait already" not in received:
                     received += await stream.receive_some(65_536)
 
@@ -333,7 +334,7 @@ async def test_a_refused_upload_stops_early_and_the_connection_goes_on(tmp_path:
             yield bytes(CHUNK_BYTES)
 
     async with serving(tmp_path, FakeNode()) as (path, _), open_client(path) as client:
-        with trio.fail_after(10), pytest.raises(RemoteRefusal, match="too large"):
+        with trio.fail_after(PATIENCE_S), pytest.raises(RemoteRefusal, match="too large"):
             await client.put_blob(ContentDigest(bytes(32)), 1 << 30, endless())
         assert sent < 40
 
@@ -371,6 +372,6 @@ async def test_the_answer_of_another_release_is_told_apart_from_a_crash(tmp_path
 
 
 async def wait_for_clients(server: ControlServer, count: int) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while server.clients != count:
             await trio.sleep(0.01)

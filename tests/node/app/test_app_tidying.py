@@ -4,7 +4,8 @@ from typing import get_args
 
 from node.app.terms import LONGEST_OFFER_S
 from node.app.tidying import DAY_S, KEEP_BIDS_D, keep_s
-from node.config.settings import RequesterSettings, StorageSettings
+from node.config.machine import StorageSettings
+from node.config.trade import RequesterSettings
 from node.market import auction_run, bidding_run, comparing, delivery_run, hiring, purchase_run
 from node.payments import channel_payee, channel_payer, escrow_payee, escrow_payer
 from node.reputation import anchoring

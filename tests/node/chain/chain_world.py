@@ -16,7 +16,8 @@ from node.chain.local import DEFAULT_TERMS, LocalTerms, deploy_local, fund
 from node.chain.profile import LOCAL, ChainProfile
 from node.chain.rpc import Json, Rpc, members
 from node.chain.transaction_book import TransactionRecord
-from node.chain.transactor import TransactionLog, Transactor, open_transactor
+from node.chain.transaction_request import TransactionLog
+from node.chain.transactor import Transactor, open_transactor
 from node.wallet.calls import SigningScope
 from node.wallet.keystore import WalletKey
 from node.wallet.secret import Secret

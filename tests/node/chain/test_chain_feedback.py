@@ -14,7 +14,8 @@ from node.chain.deployment import Deployment
 from node.chain.erc8004 import REPUTATION_ABI, FeedbackRegistry, RegistryUnusable, Summary
 from node.chain.errors import ChainUnreachable, Reverted
 from node.chain.gateway import abis_of
-from node.chain.transactor import FateUnknown, Transactor, open_transactor
+from node.chain.transaction_request import FateUnknown
+from node.chain.transactor import Transactor, open_transactor
 from node.config.settings import Settings
 from node.feedback.paid_table import PaidAwards
 from node.feedback.writing import FeedbackTerms, FeedbackWriter

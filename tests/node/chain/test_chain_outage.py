@@ -13,7 +13,8 @@ from node.chain.gateway import abis_of
 from node.chain.local import deploy_local, fund
 from node.chain.rpc import open_rpc
 from node.chain.transaction_book import TransactionSigned
-from node.chain.transactor import Request, open_transactor
+from node.chain.transaction_request import Request
+from node.chain.transactor import open_transactor
 from protocol.identity import Address
 from protocol.signing.ecdsa import address_of
 from protocol.units import Amount

@@ -21,7 +21,8 @@ from node.chain.transaction_book import (
     TransactionIntended,
     TransactionSigned,
 )
-from node.chain.transactor import FateUnknown, InvalidRequest, Request, Transactor
+from node.chain.transaction_request import FateUnknown, InvalidRequest, Request
+from node.chain.transactor import Transactor
 from protocol.identity import Address
 from protocol.signing.keccak import keccak256
 from protocol.spending import Cap, SpendingCapExceeded

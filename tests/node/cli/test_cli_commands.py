@@ -486,7 +486,7 @@ COMMANDS = (
     "wallet show", "wallet export",
     "wallet import", "channels list", "channels open", "channels top-up", "channels close",
     "chain start", "chain stop", "chain deploy", "chain fund", "chain check", "chain reindex", "chain events",
-    "doctor", "backup", "restore", "devnet up", "devnet demo",
+    "doctor", "backup", "restore", "devnet up", "devnet demo", "devnet trial",
 )  # fmt: skip
 
 

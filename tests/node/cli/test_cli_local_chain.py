@@ -19,7 +19,7 @@ from protocol.identity import ZERO_ADDRESS, Address, format_address
 from tests.node.cli.cli_lab import stoa
 
 ROOT = Path(__file__).resolve().parents[3]
-STOP_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 60
 
 
 def start_chain(folder: Path) -> tuple[subprocess.Popen[str], dict[str, Any]]:

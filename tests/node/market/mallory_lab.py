@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import trio
 from blake3 import blake3
 
+from node.market.drafting import MarketTerms
 from node.market.ports import Sellers
 from node.market.task_table import TaskRow, list_tasks
 from protocol.identity import Address, ContentDigest, Digest
@@ -62,10 +63,11 @@ class Stage:
         purse: int = 0,
         payer: FakePayerRails | None = None,
         sellers: Sellers | None = None,
+        terms: MarketTerms | None = None,
     ) -> LabNode:
         """Run a node until the stage ends."""
         node = await self.stack.enter_async_context(
-            open_node(self.hub, self.bank, self.folder, name, gfuel=gfuel, payer=payer, sellers=sellers)
+            open_node(self.hub, self.bank, self.folder, name, gfuel=gfuel, payer=payer, sellers=sellers, terms=terms)
         )
         self.bank.purses[node.wallet] += purse
         return node
@@ -90,13 +92,14 @@ async def run_for_a_while(
     gfuel: int | None,
     sellers: Sellers | None = None,
     engine: Digest = ENGINE,
+    terms: MarketTerms | None = None,
     *,
     task_status: trio.TaskStatus[tuple[LabNode, trio.CancelScope]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until its scope, which is handed out with it, is cancelled: a crash."""
     with trio.CancelScope() as scope:
         async with open_node(
-            stage.hub, stage.bank, stage.folder, name, gfuel=gfuel, sellers=sellers, engine=engine
+            stage.hub, stage.bank, stage.folder, name, gfuel=gfuel, sellers=sellers, engine=engine, terms=terms
         ) as node:
             task_status.started((node, scope))
             await trio.sleep_forever()

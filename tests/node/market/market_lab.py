@@ -18,7 +18,7 @@ from node.app.trading import TradingParts, open_trading, projections
 from node.market.delivery_run import DeliveryContext
 from node.market.drafting import MarketTerms
 from node.market.gossip import MarketGossip
-from node.market.ports import PartRun, Sellers
+from node.market.ports import Asked, PartRun, Sellers
 from node.market.provider import Provider
 from node.market.purchase_run import PurchaseContext
 from node.market.quoting import SellingTerms
@@ -41,7 +41,7 @@ from protocol.task import delivery, purchase
 from protocol.task.manifest import Blob, Limits, Manifest, Part
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
-from protocol.task.pricing import Rates
+from protocol.task.pricing import Rates, price_at_limits
 from protocol.task.verification import Trust
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 
@@ -382,6 +382,21 @@ class LabNode:
     provider: Provider
     sandbox: FakeSandbox
     payee: FakePayeeRails
+
+
+@dataclass(kw_only=True)
+class Known:
+    """What a requester knows of who sells."""
+
+    asked: list[tuple[LabNode, int]] = field(default_factory=list[tuple[LabNode, int]])
+
+    def of(self, manifest: Manifest) -> tuple[Asked, ...]:
+        """See `Sellers`."""
+        parts = len(manifest.parts)
+        return tuple(
+            Asked(wallet=node.wallet, price=Amount(price_at_limits(selling(gfuel).rates, manifest, 0, parts)))
+            for node, gfuel in self.asked
+        )
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from protocol.identity import Address, Digest
 from protocol.market.evidence import TwoCommitments
 from protocol.market.messages import ConflictAnnouncement
 from protocol.market.objects import Commitment
-from protocol.market.observer import Strike
+from protocol.market.observer_states import Strike
 from protocol.reputation.strikes import COUNTED, FORGOTTEN_AFTER, HALF_LIFE
 from protocol.signing.ecdsa import address_of
 from protocol.signing.signed import sign_struct

@@ -1,6 +1,6 @@
 """Audits of a node that can't run the part itself: a third node is hired, and its word weighs as a stranger's."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from trio.testing import MockClock
 
 from node.market import hiring
 from node.market.case_book import PREFIX
-from node.market.ports import Asked
 from node.market.task_table import TaskRow, list_tasks
 from node.reputation.conduct import Reputations
 from node.storage.machine_log import select_open_streams
@@ -22,10 +21,8 @@ from protocol.reputation.beta import NEWCOMER, Record, compute_reputation
 from protocol.signing.keccak import keccak256
 from protocol.task import purchase
 from protocol.task.audit import Finding
-from protocol.task.manifest import Manifest
-from protocol.task.pricing import price_at_limits
 from protocol.task.verification import Audit
-from protocol.units import WHOLE, Amount, BasisPoints
+from protocol.units import WHOLE, BasisPoints
 from tests.node.market.mallory_lab import (
     PURSE,
     Stage,
@@ -36,26 +33,11 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import LabNode, make_wish, selling
+from tests.node.market.market_lab import Known, LabNode, make_wish
 
 ALWAYS = Audit(rate=BasisPoints(WHOLE))
 PRICE = 100_000
 OTHER_ENGINE = keccak256(b"another engine")
-
-
-@dataclass(kw_only=True)
-class Known:
-    """What a requester knows of who sells."""
-
-    asked: list[tuple[LabNode, int]] = field(default_factory=list[tuple[LabNode, int]])
-
-    def of(self, manifest: Manifest) -> tuple[Asked, ...]:
-        """See `Sellers`."""
-        parts = len(manifest.parts)
-        return tuple(
-            Asked(wallet=node.wallet, price=Amount(price_at_limits(selling(gfuel).rates, manifest, 0, parts)))
-            for node, gfuel in self.asked
-        )
 
 
 @dataclass(kw_only=True)

@@ -63,7 +63,7 @@ class Side:
         self.over.set()
 
     async def accept(self) -> MuxedStream:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not self.accepted:
                 await trio.sleep(0.001)
         return self.accepted.pop(0)
@@ -142,7 +142,7 @@ async def test_what_needs_no_waiting_is_written_at_once_and_nothing_else_is() ->
         assert stream.write_now(bytes(rest))
         assert not stream.write_now(b"x")
         stream.finish()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert len(await read_all(await right.accept())) == WINDOW_BYTES
         again = left.mux.open_stream()
         again.finish()
@@ -211,7 +211,7 @@ async def test_a_peer_that_overruns_its_window_loses_the_connection() -> None:
     async with against_raw_peer() as (side, send, _):
         await send.send(frame(DATA, SYN, 1, WINDOW_BYTES, bytes(WINDOW_BYTES)))
         await send.send(frame(DATA, 0, 1, 1, b"x"))
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await side.over.wait()
         assert "overran its window" in str(side.failure)
 
@@ -219,7 +219,7 @@ async def test_a_peer_that_overruns_its_window_loses_the_connection() -> None:
 async def test_a_frame_longer_than_any_window_is_not_even_read() -> None:
     async with against_raw_peer() as (side, send, _):
         await send.send(frame(DATA, SYN, 1, WINDOW_BYTES + 1))
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await side.over.wait()
         assert side.failure is not None
 
@@ -240,7 +240,7 @@ async def test_a_peer_that_breaks_the_protocol_loses_the_connection(frames: list
     async with against_raw_peer() as (side, send, _):
         for each in frames:
             await send.send(each)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await side.over.wait()
         assert side.failure is not None
 
@@ -251,7 +251,7 @@ async def test_streams_beyond_the_limit_are_reset_and_the_rest_go_on() -> None:
             await send.send(frame(WINDOW, SYN, 2 * index + 1, 0))
         answers = b""
         refused = frame(WINDOW, RST, 2 * MAX_INBOUND_STREAMS + 1, 0)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while refused not in answers:
                 answers += await receive.receive()
         assert len(side.accepted) == MAX_INBOUND_STREAMS
@@ -282,7 +282,7 @@ async def test_a_peer_that_provokes_answers_without_reading_them_loses_the_conne
 async def test_pings_are_answered() -> None:
     async with against_raw_peer() as (_, send, receive):
         await send.send(frame(PING, SYN, 0, 77))
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert await receive.receive() == frame(PING, ACK, 0, 77)
 
 
@@ -337,7 +337,7 @@ async def test_a_reset_ends_the_stream_on_both_sides() -> None:
 async def test_a_peer_that_goes_away_opens_nothing_more() -> None:
     async with two_sides() as (left, right):
         left.mux.go_away()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not right.mux.is_over:
                 await trio.sleep(0.001)
         with pytest.raises(StreamReset):

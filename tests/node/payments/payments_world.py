@@ -66,7 +66,7 @@ SETTINGS: Final = PaymentSettings(
     close_within=Seconds(8),
     confirm_timeout_s=20.0,
 )
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 60.0
 CLOCK: Final = SystemClock()
 
 

@@ -19,6 +19,7 @@ from protocol.task.messages import VoucherNotice
 from protocol.units import ONE_TOKEN, Amount, Seconds
 from tests.node.payments.payments_world import (
     NO_CAPS,
+    PATIENCE_S,
     SETTINGS,
     STAKE,
     World,
@@ -49,7 +50,7 @@ async def test_a_task_in_two_parts_is_paid_over_a_channel_and_claimed(world: Wor
         (view,) = payer.payments.payer.channels()
         assert (view.deposit, view.paid, view.free) == (DEPOSIT, 350_001, DEPOSIT - 350_001)
         await eventually(lambda: payer.payments.payer.channels()[0].acknowledged)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await payee.payments.payee.drain()
         assert payee.payments.payee.channels()[0].claimed == 350_001
         earnings = await payee.payments.payee.earnings()

@@ -23,6 +23,7 @@ from protocol.signing.signed import Signed
 from protocol.units import Amount, Seconds, UnixTime
 
 HOUR = Seconds(3_600)
+BEGUN = 1_000_000
 
 
 def key_of(counter: int) -> ChannelKey:
@@ -95,7 +96,7 @@ async def open_shop(*, patience: int = 0, hazard: int = 0) -> AsyncGenerator[Sho
 
     desk = ClaimDesk(
         cast("Chain", chain),
-        TrioClock.starting_at(UnixTime(1_000)),
+        TrioClock.starting_at(UnixTime(BEGUN)),
         patience=Seconds(patience),
         hazard=hazard,
         payable=lambda: payable,
@@ -112,7 +113,7 @@ async def claim_all(shop: Shop, keys: Sequence[ChannelKey], *, hurried: bool = F
         for key in keys:
 
             async def one(key: ChannelKey = key) -> None:
-                await shop.desk.claim(key, lambda: voucher(key, 7), hurried=hurried)
+                await shop.desk.claim(key, lambda: voucher(key, 7), since=None, hurried=hurried)
 
             nursery.start_soon(one)
 
@@ -149,6 +150,14 @@ async def test_its_patience_ends_at_last(*, away: bool, autojump_clock: MockCloc
         assert HOUR <= trio.current_time() <= HOUR + GAS_LOOK_S + 1
 
 
+@pytest.mark.parametrize(("since", "waits"), [(BEGUN - 1_000, HOUR - 1_000), (BEGUN - 2 * HOUR, 0), (BEGUN + 9, HOUR)])
+async def test_what_was_waited_before_a_restart_counts(autojump_clock: MockClock, since: int, waits: int) -> None:
+    async with open_shop(patience=HOUR) as shop:
+        shop.chain.cheap = False
+        await shop.desk.claim(KEYS[0], lambda: voucher(KEYS[0], 7), since=UnixTime(since), hurried=False)
+        assert waits <= trio.current_time() <= waits + GAS_LOOK_S + 1
+
+
 async def test_one_in_a_hurry_takes_the_patient_along(autojump_clock: MockClock) -> None:
     async with open_shop(patience=HOUR) as shop, trio.open_nursery() as nursery:
         shop.chain.cheap = False
@@ -175,7 +184,7 @@ async def test_a_claim_that_waits_can_be_hurried(autojump_clock: MockClock) -> N
 async def test_the_newest_voucher_at_the_time_of_sending_is_claimed(autojump_clock: MockClock) -> None:
     async with open_shop(patience=HOUR) as shop:
         shop.chain.cheap = False
-        await shop.desk.claim(KEYS[0], lambda: voucher(KEYS[0], int(trio.current_time())), hurried=False)
+        await shop.desk.claim(KEYS[0], lambda: voucher(KEYS[0], int(trio.current_time())), since=None, hurried=False)
         ((at, told),) = shop.chain.sent
         assert told == [(channel_id(KEYS[0]), int(at))]
 
@@ -194,7 +203,7 @@ async def test_who_was_skipped_is_told_and_the_others_are_not(autojump_clock: Mo
         shop.chain.skips = frozenset({channel_id(KEYS[0])})
         nursery.start_soon(claim_all, shop, KEYS[1:3])
         with pytest.raises(ClaimLeftOut):
-            await shop.desk.claim(KEYS[0], lambda: voucher(KEYS[0], 7), hurried=False)
+            await shop.desk.claim(KEYS[0], lambda: voucher(KEYS[0], 7), since=None, hurried=False)
 
 
 async def test_what_is_due_is_asked_for_once_it_has_cost_as_much_as_the_claim(autojump_clock: MockClock) -> None:

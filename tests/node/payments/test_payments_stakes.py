@@ -9,7 +9,7 @@ import trio
 from node.chain.abi import load_artifact
 from node.chain.local import POOL
 from node.chain.reputation import LockState, Reputation
-from node.chain.transactor import Request
+from node.chain.transaction_request import Request
 from protocol.errors import ChainRejected
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Digest
 from protocol.market.evidence import TwoAwards, TwoCommitments, TwoRolls

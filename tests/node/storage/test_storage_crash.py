@@ -207,7 +207,7 @@ async def test_when_storage_itself_fails_every_waiting_caller_hears_of_it(
             for number in range(WAITERS):
                 nursery.start_soon(append, storage, number)
 
-    with trio.fail_after(20), pytest.RaisesGroup(OSError, flatten_subgroups=True):
+    with trio.fail_after(60), pytest.RaisesGroup(OSError, flatten_subgroups=True):
         await run()
     assert sorted(heard) == list(range(WAITERS))
     monkeypatch.undo()

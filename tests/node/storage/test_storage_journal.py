@@ -181,7 +181,7 @@ async def test_a_follower_sees_every_record_once_as_it_becomes_durable(
                 seq = record.seq
 
     async with store.open(folder, clock=clock) as storage:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(follow)
                 for _ in range(50):

@@ -33,11 +33,18 @@ from protocol.market.objects import AuctionFormat, Offer, RollLeaf
 from protocol.market.observer import (
     KEPT_AFTER,
     MAX_PER_REQUESTER,
+    ObserverFull,
+    heard_of,
+    is_refused,
+    known_auction,
+    proof_against,
+    strikes_of,
+)
+from protocol.market.observer_states import (
     AwardSeen,
     BidSeen,
     CommitmentSeen,
     ConflictSeen,
-    ObserverFull,
     ObserverState,
     OfferSeen,
     ProtestSeen,
@@ -46,11 +53,6 @@ from protocol.market.observer import (
     StrikeRecalled,
     TimePassed,
     VerificationFailed,
-    heard_of,
-    is_refused,
-    known_auction,
-    proof_against,
-    strikes_of,
 )
 from protocol.market.roll import MAX_BIDDERS, RollMismatch, make_roll, sort_leaves
 from protocol.market.transcript import verify_transcript

@@ -69,7 +69,8 @@ def judged(state: Comparing, each: Held) -> str:
     finding = finding_on(state, RATES, 0, each)
     match finding:
         case PartSettled():
-            return "paid" if is_same(RATES, finding.result, each.result) else "refuted"
+            other = "contested" if finding.basis is Basis.THIRD else "refuted"
+            return "paid" if is_same(RATES, finding.result, each.result) else other
         case ResultPassed():
             return "paid"
         case ResultsContested():
@@ -102,6 +103,36 @@ def test_without_a_referee_the_majority_of_three_is_right_and_a_tie_of_two_is_co
     assert isinstance(decided(held(0, 1), NOBODY, copies=3), ResultsContested), "one of three is still missing"
     assert isinstance(decided(held(0, 0, 1), NOBODY, copies=5), ResultsContested), "two of five are no majority"
     assert isinstance(decided(held(0, 0, 1, 1), NOBODY, copies=4), ResultsContested)
+
+
+@pytest.mark.parametrize(
+    ("copies", "stated", "third", "becomes"),
+    [
+        (2, (0, 1), 0, ["paid", "contested"]),
+        (2, (0, 1), 1, ["contested", "paid"]),
+        (2, (0, 1), 2, ["contested", "contested"]),
+        (2, (0,), 0, ["paid"]),
+        (2, (0,), 1, ["contested"]),
+        (3, (0, 0, 1), 0, ["paid", "paid", "refuted"]),
+        (3, (0, 0, 1), 1, ["contested", "contested", "contested"]),
+        (3, (0, 0, 1), 2, ["contested", "contested", "contested"]),
+        (3, (0, 1, 2), 0, ["contested", "contested", "contested"]),
+        (4, (0, 0, 1, 2), 0, ["paid", "paid", "contested", "contested"]),
+        (5, (0, 0, 0, 1, 1), 1, ["contested"] * 5),
+    ],
+)
+def test_a_third_node_has_one_voice_and_what_it_alone_decides_refutes_nobody(
+    copies: int, stated: tuple[int, ...], third: int, becomes: list[str]
+) -> None:
+    results = held(*stated)
+    event = decide(Comparing(), RATES, copies, 0, results, NOBODY, result(third))
+    assert [judged(after(event), each) for each in results] == becomes
+
+
+def test_a_run_of_this_nodes_own_outweighs_a_third_ones() -> None:
+    results = held(0, 1)
+    event = decide(Comparing(), RATES, 2, 0, results, result(0), result(1))
+    assert [judged(after(event), each) for each in results] == ["paid", "refuted"]
 
 
 def test_a_third_result_breaks_the_tie_for_itself_but_not_for_those_who_were_contested() -> None:
