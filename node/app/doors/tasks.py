@@ -101,7 +101,7 @@ class TaskDoors:
         except StoaError as error:
             reason = str(error)
         sellers = self._sellers(wish.manifest)
-        if not isinstance(wish.verification, Trust) and (share := node.settings.requester.third_node_bps):
+        if isinstance(wish.verification, Audit | Copies) and (share := node.settings.requester.third_node_bps):
             most = format_amount(Amount(wish.budget * share // WHOLE))
             warnings.append(f"where this node can't run a part again, others are hired for it, for {most} more at most")
         if not sellers and wish.hire is None:
