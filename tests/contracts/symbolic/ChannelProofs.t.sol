@@ -3,7 +3,9 @@ pragma solidity 0.8.37;
 
 import {PaymentChannel} from "../../../contracts/PaymentChannel.sol";
 import {IPaymentChannel} from "../../../contracts/interfaces/IPaymentChannel.sol";
-import {ChannelKey, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
+import {ChannelKey, Close, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
+import {StructHashHarness} from "../../../contracts/mocks/StructHashHarness.sol";
+import {Fact, fact, requireFact} from "./Fact.sol";
 import {Symbolic} from "./Symbolic.sol";
 
 /// @dev As in `EscrowProofs`: any channel, enforced or not, in any state of its exit, one call by
@@ -17,10 +19,12 @@ contract ChannelProofs is Symbolic {
     uint32 private constant HOLD_PERIOD = 1000;
 
     PaymentChannel private channels;
+    StructHashHarness private hashes;
 
     function setUp() public override {
         super.setUp();
         channels = new PaymentChannel(address(0xE5C), CHALLENGE, HOLD_PERIOD, GUARDIAN);
+        hashes = new StructHashHarness();
         bytes32 id = keccak256("some channel");
         _write(id, 9, 4, 3, 2, 1, 5);
         IPaymentChannel.ChannelState memory state = channels.stateOf(id);
@@ -56,6 +60,40 @@ contract ChannelProofs is Symbolic {
         assert(_got(PROVIDER) == state.claimed - before.claimed && _got(REQUESTER) == 0);
     }
 
+    /// @dev An agreed close pays what both signed, or called for: to the payee up to the total, to the payer all the rest.
+    /// @custom:halmos --solver-timeout-branching 100ms
+    function check_close(uint64 counter, Close memory agreed) external {
+        ChannelKey memory key = _key(counter);
+        (bytes32 id, IPaymentChannel.ChannelState memory before) = _anyChannel(key);
+        _anyTime();
+        address caller = svm.createAddress("caller");
+        (bytes memory one, bytes memory other) = (_signature(), _signature());
+        if (!_calls(caller, address(channels), abi.encodeCall(channels.close, (key, agreed, one, other)))) return;
+
+        requireFact(_isClosed(id, before, agreed));
+        bytes32 digest = hashes.digest(block.chainid, address(channels), hashes.hashClose(agreed));
+        Fact byPayer = fact(caller == REQUESTER) | fact(caller == key.signer) | fact(_signer(digest, one) == key.signer);
+        requireFact(byPayer & (fact(caller == PROVIDER) | fact(_signer(digest, other) == PROVIDER)));
+    }
+
+    /// @dev More money comes from who calls, adds to the deposit alone, and not once the payer leaves.
+    function check_top_up(uint64 counter, uint128 amount) external {
+        ChannelKey memory key = _key(counter);
+        (bytes32 id, IPaymentChannel.ChannelState memory before) = _anyChannel(key);
+        address caller = svm.createAddress("caller");
+        vm.assume(caller != address(channels));
+        token.mint(caller, amount);
+        if (!_calls(caller, address(channels), abi.encodeCall(channels.topUp, (key, amount)))) return;
+
+        IPaymentChannel.ChannelState memory state = channels.stateOf(id);
+        unchecked {
+            requireFact(
+                fact(uint256(state.deposit) - before.deposit == amount) & fact(state.claimed == before.claimed)
+                    & fact(before.exitsAt == 0) & fact(_got(caller) == 0) & fact(_got(address(channels)) == amount)
+            );
+        }
+    }
+
     /// @dev The payer's exit leaves what was claimed and, while holds last, all of the presented reserve.
     function check_exit_leaves_what_is_held(uint64 counter) external {
         ChannelKey memory key = _key(counter);
@@ -83,6 +121,22 @@ contract ChannelProofs is Symbolic {
         _anyTime();
         if (!_anybodyCalls(address(channels), abi.encodeCall(channels.startExit, (key)))) return;
         assert(before.exitsAt == 0 && channels.stateOf(id).exitsAt == block.timestamp + CHALLENGE);
+    }
+
+    function _isClosed(bytes32 id, IPaymentChannel.ChannelState memory before, Close memory agreed)
+        private
+        view
+        returns (Fact)
+    {
+        IPaymentChannel.ChannelState memory state = channels.stateOf(id);
+        Fact gone = fact(state.deposit == 0) & fact(state.claimed == 0) & fact(state.exitsAt == 0)
+            & fact(state.sequence == 0) & fact(state.held == 0);
+        unchecked {
+            return gone & fact(agreed.channel == id) & fact(block.timestamp <= agreed.closeBy)
+                & fact(agreed.cumulative >= before.claimed) & fact(agreed.cumulative <= before.deposit)
+                & fact(_got(PROVIDER) == uint256(agreed.cumulative) - before.claimed)
+                & fact(_got(REQUESTER) == uint256(before.deposit) - agreed.cumulative);
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- any state

@@ -91,6 +91,23 @@ abstract contract Symbolic {
         (success,) = target.call(data);
     }
 
+    /// @dev `caller` calls `target`. False if it reverted.
+    function _calls(address caller, address target, bytes memory data) internal returns (bool success) {
+        vm.prank(caller);
+        (success,) = target.call(data);
+    }
+
+    /// @dev Who signed `digest` with these 65 bytes, as far as `ecrecover` tells.
+    function _signer(bytes32 digest, bytes memory signature) internal pure returns (address) {
+        (bytes32 r, bytes32 s, uint8 v) = (0, 0, 0);
+        assembly ("memory-safe") {
+            r := mload(add(signature, 0x20))
+            s := mload(add(signature, 0x40))
+            v := byte(0, mload(add(signature, 0x60)))
+        }
+        return ecrecover(digest, v, r, s);
+    }
+
     /// @dev The place of `key` in the mapping at `slot`.
     function _place(bytes32 key, uint256 slot) internal pure returns (bytes32) {
         return keccak256(abi.encode(key, slot));
