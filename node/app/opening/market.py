@@ -50,7 +50,7 @@ async def _open_arbiter(
         court=court,
         peers=peers,
         signing=base.signer,
-        runner=SandboxRunner(sandbox),
+        runner=SandboxRunner(sandbox, base.storage.blobs),
         clock=base.clock,
         random=base.random,
         block_time_s=base.chain.profile.block_time_s,
