@@ -84,7 +84,7 @@ async def _run_task(
     offer = file.offer if task.budget is None else replace(file.offer, budget=task.budget)
     async with open_client(devnet.requester.socket) as client:
         await upload(client, prepared, lambda _count: None)
-        view = await client.call(NodeFacade.task_submit, order=make_order(prepared.manifest, offer))
+        view = await client.call(NodeFacade.task_submit, order=make_order(prepared, offer))
         ended = await _follow(devnet, client, view.task.hex(), task, names)
         if ended.state != "done":
             raise DemoFailed(f"the task {ended.state}: {ended.reason}")
