@@ -24,7 +24,7 @@ SEED ?= 4
 # Minutes of attacks in `make assurance`, all classes together.
 ASSAULT_MINUTES ?= 10
 
-.PHONY: help setup setup-test demo devnet test lint test-contracts test-python test-simulation test-system assurance proofs slither mutants soak bench bench-page clean
+.PHONY: help setup setup-test demo trial devnet test lint test-contracts test-python test-simulation test-system assurance proofs slither mutants soak bench bench-page clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -38,7 +38,10 @@ setup-test: ## The same, and what only tests need: Prometheus, PostgreSQL
 demo: setup ## Three tasks between four processes, one of them killed half-way, and the books at the end
 	@.venv/bin/stoa devnet demo
 
-devnet: setup ## The same network, kept running for you to play with
+trial: setup ## What happens to a cheat: a provider forges a result, five arbiters run it again, the books at the end
+	@.venv/bin/stoa devnet trial
+
+devnet: setup ## The demo's network, kept running for you to play with
 	@.venv/bin/stoa devnet up
 
 test: lint test-contracts test-python test-simulation test-system ## Everything that guards the code; under 25 minutes on 2 cores
@@ -68,7 +71,7 @@ test-simulation: setup ## Whole networks in one process, on a clock, a chain and
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal tests/simulation
 
 test-system: setup-test ## Whole networks of processes, and a client of another make among them
-	@$(PYTHON) -m pytest -q tests/system tests/interop tests/soak
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile tests/system tests/interop tests/soak
 
 proofs: setup ## What the contracts do for all inputs, shown by symbolic execution; prints each proof's time
 	@scripts/setup provers

@@ -1,8 +1,9 @@
 """`stoa devnet`: a whole network of nodes on this machine."""
 
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import trio
 import typer
@@ -11,10 +12,17 @@ from rich.console import Console
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.devnet.devnet import open_devnet
+from node.devnet.law import seat_arbiters, stake_providers
+from protocol.units import ONE_TOKEN, Amount
 
 app = new_app("A whole network of nodes on this machine: local chain, contracts, requester, providers.")
 
+STAKE: Final = Amount(20 * ONE_TOKEN)
+
 Folder = Annotated[Path | None, typer.Option(help="Keep everything here.", show_default="a temporary folder")]
+
+
+Checkout = Annotated[Path, typer.Option(help="Where examples/ is.")]
 
 
 @app.command(cls=StoaCommand)
@@ -22,20 +30,29 @@ def up(
     *,
     folder: Folder = None,
     providers: Annotated[int, typer.Option(min=1, max=8, help="How many nodes sell.")] = 3,
+    arbiters: Annotated[
+        int,
+        typer.Option(min=0, max=8, help="How many nodes judge disputes; five make a court. Providers stake $20 then."),
+    ] = 0,
 ) -> None:
     """Start a network and keep it running until Ctrl-C.
 
     Examples:
       stoa devnet up
       stoa devnet up --providers 5 --folder /tmp/devnet
+      stoa devnet up --arbiters 5
     """
     console = Console(highlight=False)
     place = _make_folder(folder)
 
     async def run() -> None:
-        async with open_devnet(place, providers=providers) as devnet:
+        async with open_devnet(place, providers=providers, arbiters=arbiters) as devnet:
+            if arbiters:
+                await stake_providers(devnet, STAKE)
+                await seat_arbiters(devnet)
+            judged = f", {arbiters} arbiters" if arbiters else ""
             console.print(
-                f"A chain at {devnet.rpc_url}, {providers} providers, a requester with $100.00 of test money."
+                f"A chain at {devnet.rpc_url}, {providers} providers{judged}, a requester with $100.00 of test money."
             )
             console.print("Buy something, in another terminal:\n")
             command = f"stoa --config {devnet.requester.config} task submit examples/word-statistics"
@@ -55,7 +72,7 @@ def up(
 def demo(
     *,
     folder: Folder = None,
-    checkout: Annotated[Path, typer.Option(help="Where examples/ is.")] = Path(),
+    checkout: Checkout = Path(),
 ) -> None:
     """Show what Stoa does: three tasks between four processes, one of them killed half-way, and the books at the end.
 
@@ -64,14 +81,41 @@ def demo(
     Examples:
       stoa devnet demo
     """
-    from node.cli.demo import DemoFailed, run_demo  # noqa: PLC0415 - more than `devnet up` needs
+    from node.cli.demo import run_demo  # noqa: PLC0415 - more than `devnet up` needs
+
+    _tell("demo", run_demo, folder, checkout)
+
+
+@app.command(cls=StoaCommand)
+def trial(
+    *,
+    folder: Folder = None,
+    checkout: Checkout = Path(),
+) -> None:
+    """Show what happens to a cheat: a provider forges a result, five arbiters run it again, its stake is lost.
+
+    Ends with status 0 only if the cheat lost what it answers for, another provider's result is right, and all money
+    adds up to the base unit. It takes about a minute.
+
+    Examples:
+      stoa devnet trial
+    """
+    from node.cli.trial import run_trial  # noqa: PLC0415 - likewise
+
+    _tell("trial", run_trial, folder, checkout)
+
+
+def _tell(
+    name: str, story: Callable[[Path, Path, Console], Awaitable[None]], folder: Path | None, checkout: Path
+) -> None:
+    from node.cli.stage import StoryFailed  # noqa: PLC0415 - likewise
 
     console = Console(highlight=False)
     place = _make_folder(folder)
     try:
-        trio.run(run_demo, place, checkout.resolve(), console)
-    except* DemoFailed as group:
-        console.print(f"[red]The demo failed[/]: {group.exceptions[0]}")
+        trio.run(story, place, checkout.resolve(), console)
+    except* StoryFailed as group:
+        console.print(f"[red]The {name} failed[/]: {group.exceptions[0]}")
         console.print(f"Logs are in {place}", soft_wrap=True)
         raise typer.Exit(ExitCode.TASK_FAILED) from None
 

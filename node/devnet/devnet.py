@@ -1,6 +1,6 @@
 """A whole network on this machine: a local chain with the contracts, one requester, some providers."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,11 @@ class Devnet:
         """The nodes that sell."""
         return tuple(place for place in self.places if place.sells)
 
+    @property
+    def arbiters(self) -> tuple[NodePlace, ...]:
+        """The nodes that judge disputes, if they have tickets."""
+        return tuple(place for place in self.places if place.judges)
+
 
 @asynccontextmanager
 async def open_devnet(
@@ -50,6 +55,8 @@ async def open_devnet(
     *,
     providers: int = 3,
     watchers: int = 0,
+    arbiters: int = 0,
+    cheats: Collection[str] = (),
     overrides: dict[str, Any] | None = None,
     own: Mapping[str, dict[str, Any]] | None = None,
     terms: LocalTerms = TERMS,
@@ -62,19 +69,24 @@ async def open_devnet(
         folder: Empty or new; keys, databases and logs of all nodes are kept there.
         providers: At least 1.
         watchers: Nodes that neither buy nor sell.
+        arbiters: Nodes that judge disputes, once they have tickets (`node.devnet.law`).
+        cheats: Names of providers that forge what they sell.
         overrides: Settings of every node, by dotted name.
         own: Settings of single nodes, by the node's name.
         terms: Periods of the contracts.
-        court: Whether there is a court, which requesters name then. Its bench is empty until somebody buys tickets.
+        court: Whether there is a court, which requesters name then; in any case if there are arbiters.
         arbiter: Whom requesters name instead; with neither, nobody's stake is asked for.
     """
     async with open_anvil(state_file=folder / "chain.json", block_time_s=BLOCK_TIME_S) as anvil:
         deployments = folder / "deployments.json"
-        deployment = await deploy_local(anvil.url, arbiter=arbiter, court=court, terms=terms, path=deployments)
+        deployment = await deploy_local(
+            anvil.url, arbiter=arbiter, court=court or arbiters > 0, terms=terms, path=deployments
+        )
         places = await lay_out(
             folder,
             providers=providers,
             watchers=watchers,
+            arbiters=arbiters,
             rpc_url=anvil.url,
             deployments=deployments,
             overrides=overrides,
@@ -82,7 +94,7 @@ async def open_devnet(
         )
         await fund(anvil.url, deployment, [places[0].wallet], tokens=REQUESTER_TOKENS)
         await fund(anvil.url, deployment, [place.wallet for place in places[1:]], tokens=Amount(0))
-        async with open_processes(places) as processes:
+        async with open_processes(places, cheats) as processes:
             yield Devnet(
                 folder=folder,
                 rpc_url=anvil.url,

@@ -35,6 +35,7 @@ class NodePlace:
     wallet: Address
     peer: PeerId
     sells: bool
+    judges: bool
 
     @property
     def config(self) -> Path:
@@ -64,10 +65,11 @@ async def lay_out(
     rpc_url: str,
     deployments: Path,
     watchers: int = 0,
+    arbiters: int = 0,
     overrides: dict[str, Any] | None = None,
     own: Mapping[str, dict[str, Any]] | None = None,
 ) -> tuple[NodePlace, ...]:
-    """Make a requester, `providers` providers and `watchers` under `folder`, each with keys and a configuration.
+    """Make a requester and so many others under `folder`, each with keys and a configuration.
 
     Args:
         folder: Must not hold a network yet.
@@ -75,16 +77,20 @@ async def lay_out(
         rpc_url: Of the local chain.
         deployments: File with the contracts' addresses.
         watchers: Nodes that only relay what the others say.
+        arbiters: Nodes that judge disputes, once they have tickets.
         overrides: Settings of every node, by dotted name.
         own: Settings of single nodes, by the node's name.
     """
-    ports = free_ports(1 + providers + watchers)
+    ports = free_ports(1 + providers + watchers + arbiters)
     password = folder / "password"
     await trio.to_thread.run_sync(_write_secret, password, secrets.token_hex(16))
     names = ["requester", *(f"provider-{index + 1}" for index in range(providers))]
     names += [f"watcher-{index + 1}" for index in range(watchers)]
+    names += [f"arbiter-{index + 1}" for index in range(arbiters)]
     places = [
-        await _make_node(folder, name, port, password, sells=name.startswith("provider"))
+        await _make_node(
+            folder, name, port, password, sells=name.startswith("provider"), judges=name.startswith("arbiter")
+        )
         for name, port in zip(names, ports, strict=True)
     ]
     for index, place in enumerate(places):
@@ -110,20 +116,24 @@ async def lay_out(
                 "provider.fuel_per_s": FUEL_PER_S,
                 "provider.prices.gfuel": gfuel,
             }
+        if place.judges:
+            values["arbiter.enabled"] = True
         await trio.Path(place.config).write_text(
             render_default_toml(values | (overrides or {}) | (own or {}).get(place.name, {}))
         )
     return tuple(places)
 
 
-async def _make_node(folder: Path, name: str, port: int, password_file: Path, *, sells: bool) -> NodePlace:
+async def _make_node(
+    folder: Path, name: str, port: int, password_file: Path, *, sells: bool, judges: bool
+) -> NodePlace:
     home = folder / name
     await trio.Path(home).mkdir(parents=True)
     await trio.Path(home).chmod(0o700)
     password = (await trio.Path(password_file).read_text()).strip()
     wallet = await create_wallet(home / "wallet.json", password, cost=LIGHT)
-    public_key = await create_host_key(home / "host.json", password, cost=LIGHT)
-    return NodePlace(name=name, folder=home, port=port, wallet=wallet, peer=peer_id_of(public_key), sells=sells)
+    peer = peer_id_of(await create_host_key(home / "host.json", password, cost=LIGHT))
+    return NodePlace(name=name, folder=home, port=port, wallet=wallet, peer=peer, sells=sells, judges=judges)
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -17,6 +17,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 READY_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 10.0
+HONEST: Final = ("node.cli.main",)
+CHEAT: Final = ("node.cli.cheat", "output")
 _POLL_S: Final = 0.05
 
 
@@ -27,10 +29,17 @@ class NodeNotReady(TransientError):
 class NodeProcess:
     """One node's process. Made by `Processes.start`."""
 
-    def __init__(self, place: NodePlace, *, prefix: Sequence[str] = ()) -> None:
-        """Run the node at `place`; `prefix` is a program that runs another, as `nice` does, with its arguments."""
+    def __init__(self, place: NodePlace, *, prefix: Sequence[str] = (), program: Sequence[str] = HONEST) -> None:
+        """Run the node at `place`.
+
+        Args:
+            place: Where it lives.
+            prefix: A program that runs another, as `nice` does, with its arguments.
+            program: The Python module that is run as `stoa`, and its own arguments.
+        """
         self.place = place
         self._prefix = prefix
+        self._program = program
         self._process: trio.Process | None = None
 
     @property
@@ -54,7 +63,7 @@ class NodeProcess:
             *self._prefix,
             sys.executable,
             "-m",
-            "node.cli.main",
+            *self._program,
             "--config",
             str(self.place.config),
             "--debug",
@@ -95,9 +104,11 @@ class NodeProcess:
 
 
 @asynccontextmanager
-async def open_processes(places: tuple[NodePlace, ...]) -> AsyncGenerator[dict[str, NodeProcess], None]:
-    """Start all nodes at once, and end them all on the way out, whatever happened."""
-    processes = {place.name: NodeProcess(place) for place in places}
+async def open_processes(
+    places: tuple[NodePlace, ...], cheats: Collection[str] = ()
+) -> AsyncGenerator[dict[str, NodeProcess], None]:
+    """Start all nodes at once, those in `cheats` as cheats, and end them all on the way out, whatever happened."""
+    processes = {place.name: NodeProcess(place, program=CHEAT if place.name in cheats else HONEST) for place in places}
     try:
         async with trio.open_nursery() as nursery:
             for process in processes.values():

@@ -1,4 +1,4 @@
-"""What the demo does, apart from how it is shown: three tasks, a kill, and the books before and after."""
+"""What demo and trial do, apart from how it is shown: their tasks, and the books before and after."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ import trio
 
 from node.chain.abi import load_artifact
 from node.chain.chain import Chain
+from node.chain.local import POOL
 from node.devnet.balances import Snapshot, take_snapshot
 from node.devnet.devnet import Devnet
 from protocol.identity import Address
@@ -21,13 +22,14 @@ CHECK_TIMEOUT_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoTask:
-    """One task of the demo.
+    """One task of a story.
 
     Attributes:
         title: What it shows.
         file: Its task file, relative to the checkout.
         check: The program that computes the result by other means, and its arguments before the outputs.
         budget: Overrides that of the file.
+        verify: How results are checked, as users write it; likewise.
         kill_at: After how many accepted receipts its provider is killed; 0 for never.
     """
 
@@ -35,6 +37,7 @@ class DemoTask:
     file: str
     check: tuple[str, ...]
     budget: Amount | None = None
+    verify: str = ""
     kill_at: int = 0
 
 
@@ -61,12 +64,12 @@ TASKS: Final = (
 
 def parties(devnet: Devnet) -> Mapping[str, Address]:
     """Return everybody that can own tokens."""
-    named = {place.name: place.wallet for place in devnet.places}
-    return {
-        **named,
-        "channel contract": devnet.deployment.payment_channel,
-        "escrow contract": devnet.deployment.escrow,
-    }
+    deployment = devnet.deployment
+    found = {place.name: place.wallet for place in devnet.places}
+    found |= {"channels": deployment.payment_channel, "escrow": deployment.escrow}
+    if deployment.has_court:
+        found |= {"stakes": deployment.reputation, "court": deployment.court, "bench": deployment.bench, "pool": POOL}
+    return found
 
 
 async def snapshot(devnet: Devnet, chain: Chain, since: int = 0) -> Snapshot:

@@ -20,7 +20,7 @@ START_TIMEOUT_S: Final = 90.0
 async def lying(lab: Lab, place: NodePlace, lie: str) -> AsyncGenerator[None, None]:
     """Let a node lie until the block ends; `lab` starts the honest one again."""
     await lab.kill(place)
-    command = [sys.executable, "-m", "tests.system.lying_node", lie]
+    command = [sys.executable, "-m", "node.cli.cheat", lie]
     command += ["--config", str(place.config), "--debug", "run"]
     with place.log.open("ab") as out:
         process = await trio.lowlevel.open_process(

@@ -1,6 +1,6 @@
-"""Runs `stoa` with a sandbox that lies; nodes themselves have no such switch.
+"""Runs `stoa` with a sandbox that lies, for the trial of `stoa devnet` and for tests; nodes have no such switch.
 
-    python -m tests.system.lying_node output|fuel ARGUMENTS-OF-STOA...
+    python -m node.cli.cheat output|fuel ARGUMENTS-OF-STOA...
 
 All else is an honest node's: it signs what its sandbox says, serves the bytes that it names, and asks for its money.
 """
