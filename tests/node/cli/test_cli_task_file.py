@@ -26,7 +26,7 @@ def mistakes_of(path: Path) -> tuple[str, ...]:
     return caught.value.mistakes
 
 
-@pytest.mark.parametrize("example", ["image-filter", "monte-carlo", "sqlite-query", "word-statistics"])
+@pytest.mark.parametrize("example", ["factors", "image-filter", "monte-carlo", "sqlite-query", "word-statistics"])
 def test_every_example_reads_and_becomes_a_manifest(example: str) -> None:
     task = load_task_file(EXAMPLES / example)
     prepared = prepare(task)
