@@ -188,7 +188,7 @@ async def buy(client: NodeClient) -> tuple[float, float]:
     await upload(client, prepared, lambda _count: None)
     offer = replace(file.offer, commit_window_s=WINDOW_S, reveal_window_s=WINDOW_S)
     began = time.time()
-    view = await client.call(NodeFacade.task_submit, order=make_order(prepared.manifest, offer))
+    view = await client.call(NodeFacade.task_submit, order=make_order(prepared, offer))
     opened = windows = award = result = 0.0
     failures: list[str] = []
     async with client.stream(NodeFacade.task_watch, task=view.task.hex()) as events:

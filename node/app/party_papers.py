@@ -26,6 +26,7 @@ from protocol.task.audit import Rerun
 from protocol.task.manifest import Manifest
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import Rates
+from protocol.task.verification import Verification, encode_verification
 from protocol.wire.codec import decode_as, encode
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Bundle:
     offer: Offer
     manifest: Manifest
     rates: Rates
+    policy: Verification
     receipts: tuple[Signed[Receipt], ...]
     accepted: tuple[Signed[Acceptance] | Acceptance, ...]
     rerun: Rerun | None = None
@@ -104,6 +106,7 @@ class JournalPapers:
             offer=bundle.offer,
             manifest=encode(bundle.manifest),
             rates=bundle.rates,
+            verification=encode_verification(bundle.policy),
             receipt=receipt,
             before=None if part is None else await self._acceptance_before(bundle, part),
         )
@@ -150,6 +153,7 @@ class JournalPapers:
             offer=context.offer,
             manifest=context.manifest,
             rates=context.rates,
+            policy=context.policy,
             receipts=tuple(self._signing.sign(each.receipt) for each in events if isinstance(each, delivery.PartRan)),
             accepted=tuple(each.acceptance for each in events if isinstance(each, delivery.PartPaid)),
         )
@@ -183,6 +187,7 @@ def _bought(context: PurchaseContext, events: Sequence[purchase.Event], award_id
         offer=context.offer.value,
         manifest=context.manifest,
         rates=context.rates,
+        policy=context.policy,
         receipts=tuple(receipts.values()),
         accepted=tuple(accepted),
         rerun=rerun,

@@ -212,6 +212,7 @@ def _provider_parts(parts: TradingParts, gossip: MarketGossip, open_streams: _Op
             rails=parts.payee,
             sandbox=parts.sandbox,
             clock=parts.clock,
+            random=parts.random,
             host=parts.host,
             on_event=parts.on_delivery,
             on_opened=parts.on_taken,

@@ -9,7 +9,16 @@ import trio
 
 from node.arbitration.ports import Peers
 from node.operations.clock import Clock
-from protocol.dispute.evidence import Evidence, Matter, is_whole, put_together, read_dossier
+from protocol.dispute.evidence import (
+    Evidence,
+    Matter,
+    is_tested,
+    is_whole,
+    needed_blobs,
+    put_together,
+    read_dossier,
+    vote_untested,
+)
 from protocol.dispute.messages import DOSSIER_METHOD, Dossier, DossierRequest
 from protocol.errors import StoaError
 from protocol.identity import Address, ContentDigest
@@ -33,7 +42,7 @@ class Found:
     Attributes:
         evidence: None if neither side showed the award and what it leads to.
         has_inputs: Whether module and inputs of the part are in the store.
-        has_output: Whether one of the sides served the output that the receipt names.
+        has_output: Whether one of the sides served the output that the receipt names; for a test, also another arbiter.
     """
 
     evidence: Evidence | None
@@ -74,12 +83,17 @@ class Gathering:
         evidence = await self._evidence(until, enough)
         if evidence is None or evidence.receipt is None:
             return Found(evidence=evidence)
-        manifest, part, receipt = evidence.terms.manifest, self._matter.part, evidence.receipt
-        enough = self._clock.monotonic() + within_s * ENOUGH_SHARE
-        has_output = await self._fetch(
-            evidence, receipt.output, manifest.limits.output_bytes, min(until, enough), keep_until, fellows=()
-        )
-        for blob in {manifest.module, *manifest.inputs_of(part)}:
+        if is_tested(evidence) and vote_untested(evidence, has_output=True) is not None:
+            return Found(evidence=evidence)
+        limits, receipt = evidence.terms.manifest.limits, evidence.receipt
+        enough = min(until, self._clock.monotonic() + within_s * ENOUGH_SHARE)
+        fellows: Sequence[Address] = ()
+        if is_tested(evidence):  # it is what is judged, so it is worth all the time, and whoever has it may give it
+            enough, fellows = until, self._fellows
+        has_output = await self._fetch(evidence, receipt.output, limits.output_bytes, enough, keep_until, fellows)
+        if is_tested(evidence) and not has_output:
+            return Found(evidence=evidence)
+        for blob in needed_blobs(evidence, self._matter.part):
             if not await self._fetch(evidence, blob.digest, blob.size, until, keep_until, fellows=self._fellows):
                 return Found(evidence=evidence, has_output=has_output)
         return Found(evidence=evidence, has_inputs=True, has_output=has_output)

@@ -13,6 +13,7 @@ from protocol.dispute.party import File, Open
 from protocol.errors import ProtocolError
 from protocol.identity import Address, ContentDigest
 from protocol.settlement.deadlines import deadlines_of
+from protocol.task import verification
 from protocol.task.manifest import Manifest
 from protocol.wire.codec import decode
 
@@ -59,7 +60,7 @@ class PartyRoom:
 
 
 def blobs_of(dossier: Dossier) -> tuple[ContentDigest, ...]:
-    """Return module, inputs of the disputed part (of all parts of the award if it isn't known), output and logs.
+    """Return module, test, inputs of the disputed part (of all parts of the award if it isn't known), output and logs.
 
     Raises:
         ProtocolError: The dossier names a part that its manifest doesn't have.
@@ -71,5 +72,7 @@ def blobs_of(dossier: Dossier) -> tuple[ContentDigest, ...]:
     if max(parts) >= len(manifest.parts):
         raise ProtocolError("the award covers parts that its manifest doesn't have")
     inputs = [blob.digest for part in parts for blob in manifest.inputs_of(part)]
+    policy = verification.decode_verification(dossier.verification, dossier.offer.verification)
+    judges = [blob.digest for blob in verification.blobs_of(policy)]
     results = [] if receipt is None else [receipt.value.output, receipt.value.logs]
-    return tuple(dict.fromkeys([manifest.module.digest, *inputs, *results]))
+    return tuple(dict.fromkeys([manifest.module.digest, *judges, *inputs, *results]))

@@ -221,6 +221,17 @@ class Runner(Protocol):
         """
         ...
 
+    async def run_test(self, terms: Terms, part: int, output: ContentDigest) -> Rerun:
+        """Run the test that the offer names on an output of a part; all its blobs are in the store.
+
+        It ended with INVALID_MODULE if the test is none under this engine.
+
+        Raises:
+            TransientError: This machine can't now.
+            StoaError: It never can.
+        """
+        ...
+
 
 class Papers(Protocol):
     """What this node holds of the awards that it made or won."""

@@ -1,16 +1,17 @@
 """What a court would find about a claim, found out before anything is staked on it (docs/spec/parties.md, PT16)."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypedDict
 
 import structlog
 import trio
 
 from node.arbitration.gathering import DOSSIER_MAX_BYTES, RETRY_S
+from node.arbitration.judging import act_of, vote_on
 from node.arbitration.party_ports import PartyPapers, Subject
 from node.arbitration.ports import Peers, Runner
 from node.operations.clock import Clock
-from protocol.dispute.evidence import Evidence, Matter, put_together, read_dossier, vote_on_run
+from protocol.dispute.evidence import Evidence, Matter, is_tested, put_together, read_dossier, vote_untested
 from protocol.dispute.messages import DOSSIER_METHOD, Dossier, DossierRequest
 from protocol.dispute.objects import Finding
 from protocol.errors import StoaError, TransientError
@@ -20,7 +21,6 @@ from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
 from protocol.task.audit import Rerun
 from protocol.task.objects import Receipt
-from protocol.task.receipt import Terms
 from protocol.wire.codec import decode, encode
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -43,6 +43,14 @@ class Rehearsed:
     receipt: Signed[Receipt] | None = None
     rerun: Rerun | None = None
     reason: str = NO_TIME
+
+
+class Judged(TypedDict):
+    """What an own run told."""
+
+    finding: Finding
+    rerun: Rerun | None
+    reason: str
 
 
 class Rehearsal:
@@ -69,14 +77,7 @@ class Rehearsal:
             known = Rehearsed(receipt=shown.receipt)
             evidence = put_together([read_dossier(self._domain, matter, each) for each in (own, shown)])
             await self._fetch_output(evidence)
-            found = await self._run(evidence.terms, matter.part)
-            if isinstance(found, str):  # what can't be judged is not held against anybody (B3)
-                known = replace(known, finding=Finding.NOT_JUDGED, reason=found)
-            else:
-                finding = Finding(vote_on_run(evidence, found, has_output=True).finding)
-                words = finding.name.lower().replace("_", " ")
-                rerun = None if finding is Finding.NOT_JUDGED else found
-                known = replace(known, finding=finding, rerun=rerun, reason=f"this node ran it itself: {words}")
+            known = replace(known, **await self._judge(evidence))
         log.info("dispute.rehearsed", award=matter.award.hex(), part=matter.part, reason=known.reason)
         return known
 
@@ -109,13 +110,28 @@ class Rehearsal:
             else:
                 return
 
-    async def _run(self, terms: Terms, part: int) -> Rerun | str:
+    async def _judge(self, evidence: Evidence) -> Judged:
+        """Return what a court would find, out of an own run of the part or its test."""
+        untested = vote_untested(evidence, has_output=True) if is_tested(evidence) else None
+        if untested is not None:  # a run that failed, by the receipt's own words
+            return Judged(finding=Finding(untested.finding), rerun=None, reason="its program failed")
+        found = await self._run(evidence)
+        if isinstance(found, str):  # what can't be judged is not held against anybody (B3)
+            return Judged(finding=Finding.NOT_JUDGED, rerun=None, reason=found)
+        finding = Finding(vote_on(evidence, found, has_output=True).finding)
+        words = finding.name.lower().replace("_", " ")
+        rerun = None if finding is Finding.NOT_JUDGED else found
+        return Judged(finding=finding, rerun=rerun, reason=f"this node ran it itself: {words}")
+
+    async def _run(self, evidence: Evidence) -> Rerun | str:
         """Return what came out, or why nothing ever can on this node."""
+        terms, receipt = evidence.terms, evidence.receipt
+        assert receipt is not None, "the provider has shown it"
         if self._runner.engine != terms.manifest.engine:
             return "this node does not run the engine of the task"
         while True:
             try:
-                return await self._runner.run_again(terms, part)
+                return await act_of(self._runner, evidence, receipt)()
             except TransientError as error:
                 log.info("dispute.not_run_yet", award=terms.award_id.hex(), reason=str(error))
                 await self._clock.sleep(RETRY_S)

@@ -33,7 +33,7 @@ def submit_and_follow(
     detach: bool,
 ) -> ExitCode:
     """Submit, follow unless `detach`, save to `destination` if given, and return how it ended."""
-    order = make_order(prepared.manifest, offer)
+    order = make_order(prepared, offer)
     submitted: list[TaskView] = []
 
     async def run() -> ExitCode:

@@ -11,7 +11,7 @@ from blake3 import blake3
 from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.lines import CHUNK_BYTES
-from node.api.views import AuctionFormatName, TaskOrder
+from node.api.views import AuctionFormatName, JudgeOrder, TaskOrder, VerificationName
 from node.cli.failures import UsageMistake
 from node.cli.task_file import GuestFile, OfferSpec, TaskFile
 from protocol.identity import ContentDigest
@@ -31,9 +31,10 @@ class FileUnreadable(UsageMistake):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedTask:
-    """A manifest, and where on this machine its blobs are."""
+    """A manifest, what judges its outputs if anything does, and where on this machine the blobs of both are."""
 
     manifest: Manifest
+    test: JudgeOrder | None
     sources: Mapping[Blob, Path]
 
 
@@ -79,14 +80,24 @@ def prepare(task: TaskFile) -> PreparedTask:
             f"the task's manifest has {size} bytes, and may have {MANIFEST_MAX_BYTES}",
             advice="Use fewer parts, or put arguments into a file.",
         )
-    return PreparedTask(manifest=manifest, sources={found: path for path, found in known.items()})
+    test = _judge_of(task, blob)  # before `sources`, for it adds its file to them
+    return PreparedTask(manifest=manifest, test=test, sources={found: path for path, found in known.items()})
 
 
-def make_order(manifest: Manifest, offer: OfferSpec) -> TaskOrder:
-    """Return the order of a task on these terms.
+def _judge_of(task: TaskFile, blob: Callable[[Path], Blob]) -> JudgeOrder | None:
+    if task.test is None:
+        return None
+    module = blob(task.test.module)
+    return JudgeOrder(
+        module=module.digest, module_bytes=module.size, fuel=task.test.fuel, memory_mib=task.test.memory_mib
+    )
+
+
+def make_order(task: PreparedTask, offer: OfferSpec) -> TaskOrder:
+    """Return the order of a task on these terms. A task that brings its test is tested unless they say otherwise.
 
     Raises:
-        UsageMistake: Neither file nor options give a budget or the longest time.
+        UsageMistake: Neither file nor options give a budget or the longest time, or they want a test that is not there.
     """
     if offer.budget is None:
         raise UsageMistake("no budget", advice='Add budget = "0.40" under [offer] in the task file, or --budget 0.40.')
@@ -94,8 +105,12 @@ def make_order(manifest: Manifest, offer: OfferSpec) -> TaskOrder:
         raise UsageMistake("no longest time", advice="Add max_eta_s = 60 under [offer], or --max-eta 60.")
     price, reputation, speed = offer.weights or (None, None, None)
     verify = offer.verify
+    kind: VerificationName | None = verify.kind if verify else "test" if task.test else None
+    if kind == "test" and task.test is None:
+        advice = "Name the module under [test] in the task file; docs/guide/buying.md shows how."
+        raise UsageMistake("there is no test to check results with", advice=advice)
     return TaskOrder(
-        manifest=encode(manifest),
+        manifest=encode(task.manifest),
         budget=offer.budget,
         max_eta_s=offer.max_eta_s,
         format=cast("AuctionFormatName | None", offer.format),
@@ -105,9 +120,10 @@ def make_order(manifest: Manifest, offer: OfferSpec) -> TaskOrder:
         weight_reputation=reputation,
         weight_speed=speed,
         hire=offer.hire,
-        verification=verify.kind if verify else None,
+        verification=kind,
         audit_rate=verify.audit_rate if verify else None,
         copies=verify.copies if verify else None,
+        test=task.test if kind == "test" else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""How results are checked, as users write it: `trust`, `audit`, `audit:10%`, `copies` or `copies:3`."""
+"""How results are checked, as users write it: `trust`, `audit`, `audit:10%`, `copies`, `copies:3` or `test`."""
 
 import re
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from node.api.views import VerificationName
 from node.cli.failures import UsageMistake
 
 MAX_COPIES: Final = 16
-_FORM: Final = re.compile(r"(trust|audit|copies)(?::([0-9]{1,3}(?:\.[0-9]{1,2})?%|[0-9]{1,3}))?", re.ASCII)
-_ADVICE: Final = "Write trust, audit, audit:10%, copies or copies:3; docs/guide/buying.md says what each is worth."
+_FORM: Final = re.compile(r"(trust|audit|copies|test)(?::([0-9]{1,3}(?:\.[0-9]{1,2})?%|[0-9]{1,3}))?", re.ASCII)
+_ADVICE: Final = "Write trust, audit, audit:10%, copies, copies:3 or test; see docs/guide/buying.md."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ def parse_policy(text: str) -> PolicySpec:
             return PolicySpec(kind="copies", copies=None if number is None else _read_count(text, number))
         case _:
             if number is not None:
-                raise UsageMistake(f"{text!r}: there is nothing to say about trust", advice=_ADVICE)
-            return PolicySpec(kind="trust")
+                raise UsageMistake(f"{text!r}: there is nothing to say about {kind} here", advice=_ADVICE)
+            return PolicySpec(kind="test" if kind == "test" else "trust")
 
 
 def _read_rate(text: str, number: str) -> int:

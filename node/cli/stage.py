@@ -98,7 +98,7 @@ async def buy(stage: Stage, task: DemoTask, on_event: OnEvent) -> TaskDetail:
     offer = replace(file.offer, budget=task.budget or file.offer.budget, verify=verify)
     async with open_client(stage.devnet.requester.socket) as client:
         await upload(client, prepared, lambda _count: None)
-        view = await client.call(NodeFacade.task_submit, order=make_order(prepared.manifest, offer))
+        view = await client.call(NodeFacade.task_submit, order=make_order(prepared, offer))
         await _follow(stage, client, view.task.hex(), on_event)
         detail = await client.call(NodeFacade.task_show, task=view.task.hex())
         if detail.task.spent > detail.task.budget:

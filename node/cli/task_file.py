@@ -15,7 +15,7 @@ from node.cli.policy import PolicySpec, parse_policy
 from node.config.lines import KeyPath, find_lines, nearest_line
 from protocol.errors import ProtocolError
 from protocol.identity import ZERO_DIGEST, Address, Digest, parse_address
-from protocol.task.manifest import MAX_ARGS, MAX_FILES, MAX_PARTS, Limits
+from protocol.task.manifest import MAX_ARGS, MAX_FILES, MAX_FUEL, MAX_MEMORY_MIB, MAX_PARTS, Limits
 from protocol.units import Amount, UnixTime, parse_amount
 
 FILE_NAME: Final = "task.toml"
@@ -61,6 +61,15 @@ class PartSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSpec:
+    """The module that judges the outputs of a task, and what one run of it may have."""
+
+    module: Path
+    fuel: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSpec:
     """How to buy it; None where neither the file nor the user says."""
 
@@ -91,6 +100,7 @@ class TaskFile:
     seed: Digest
     limits: Limits
     parts: tuple[PartSpec, ...]
+    test: JudgeSpec | None
     offer: OfferSpec
 
 
@@ -135,6 +145,9 @@ class _Table:
     def take(self, key: str) -> Any:
         self._known.append(key)
         return self._values.pop(key, None)
+
+    def has(self, key: str) -> bool:
+        return key in self._values
 
     def require(self, key: str, what: str) -> Any:
         value = self.take(key)
@@ -258,9 +271,12 @@ def _read_task(path: Path, root: _Table) -> TaskFile | None:
         seed=_read_seed(root),
         limits=limits,
         parts=tuple(_read_part(part) for part in root.tables("parts", MAX_PARTS)) or (PartSpec(),),
+        test=_read_test(root),
         offer=_read_offer(root.table("offer")),
     )
     root.finish()
+    if task.offer.verify == PolicySpec(kind="test") and task.test is None:
+        root.complain("test", 'is missing; verify = "test" needs a table [test] with module, fuel and memory_mib')
     for part in task.parts:
         paths = [file.path for file in (*task.files, *part.files)]
         if len(set(paths)) != len(paths):
@@ -279,6 +295,20 @@ def _read_limits(table: _Table) -> Limits:
     )
     table.finish()
     return limits
+
+
+def _read_test(root: _Table) -> JudgeSpec | None:
+    if not root.has("test"):
+        root.take("test")
+        return None
+    table = root.table("test")
+    test = JudgeSpec(
+        module=table.resolve("module", table.require("module", "name the WASM file that judges an output")),
+        fuel=table.integer("fuel", 1, MAX_FUEL),
+        memory_mib=table.integer("memory_mib", 1, MAX_MEMORY_MIB),
+    )
+    table.finish()
+    return test
 
 
 def _read_env(root: _Table) -> tuple[tuple[str, str], ...]:

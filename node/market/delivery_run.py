@@ -1,11 +1,12 @@
 """One award at its provider, driven to its end: the shell of `protocol.task.delivery`.
 
-A part that a crash interrupted is simply run again, with the same output and fuel (D9).
+A part that a crash interrupted is simply run again, with the same output and fuel (D9). Under a test the second run's
+output may be another; only the one whose receipt is in the journal is ever signed.
 """
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -13,7 +14,9 @@ import trio
 
 from node.market.driver import Interrupt, drive
 from node.market.ports import Blobs, PartRun, PayeeRails, Peers, Sandbox, Signing
+from node.market.testing import prepare_test, run_test
 from node.operations.clock import Clock
+from node.operations.randomness import RandomSource
 from node.storage.machine_log import Machine, MachineLog
 from protocol.errors import ProtocolError, StoaError, TransientError
 from protocol.identity import ZERO_DIGEST, ContentDigest, Digest
@@ -22,7 +25,7 @@ from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed
 from protocol.task import delivery
-from protocol.task.manifest import Manifest
+from protocol.task.manifest import Blob, Manifest
 from protocol.task.messages import (
     FAILURE_METHOD,
     PROGRESS_METHOD,
@@ -38,9 +41,10 @@ from protocol.task.messages import (
     StartNotice,
 )
 from protocol.task.objects import Receipt, Start
-from protocol.task.outcome import classify, describe, is_judged, is_leaky
+from protocol.task.outcome import classify, describe, is_judged, is_leaky, is_success
 from protocol.task.pricing import Rates, Usage
 from protocol.task.receipt import Progress, Terms, amount_due, verify_acceptance
+from protocol.task.verification import ByTest, Verification, blobs_of
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import decode, encode
 
@@ -62,11 +66,18 @@ class DeliveryContext:
     offer: Offer
     manifest: Manifest
     rates: Rates
+    policy: Verification
 
     @property
     def terms(self) -> Terms:
         """What receipts are computed from."""
-        return Terms(award=self.job.award.value, award_id=self.job.award_id, manifest=self.manifest, rates=self.rates)
+        return Terms(
+            award=self.job.award.value,
+            award_id=self.job.award_id,
+            manifest=self.manifest,
+            rates=self.rates,
+            policy=self.policy,
+        )
 
 
 DeliveryLog = MachineLog[DeliveryContext, delivery.State, delivery.Event, delivery.Effect]
@@ -93,6 +104,7 @@ class ProviderRoom:
     """What every delivery of this node works with.
 
     Attributes:
+        random: What a guest's chance comes from where a test judges its output.
         host: What receipts' notes call this machine.
         on_event: Told of every event once it is durable.
         on_opened: Told of every award that is taken, not of those that a restart takes up again.
@@ -105,6 +117,7 @@ class ProviderRoom:
     rails: PayeeRails
     sandbox: Sandbox
     clock: Clock
+    random: RandomSource
     host: str
     on_event: Callable[[DeliveryContext, delivery.Event], None]
     on_opened: Callable[[DeliveryContext], None] = _unobserved
@@ -260,12 +273,13 @@ class DeliveryRun:
 
     async def _fetch_once(self) -> None:
         manifest, until = self.context.manifest, self._deadlines.latest_resolve_by
-        wanted = {manifest.module}
+        wanted = {manifest.module, *blobs_of(self.context.policy)}
         for part in range(self._award.first_part, self._award.first_part + self._award.parts):
             wanted.update(manifest.inputs_of(part))
         for blob in sorted(wanted, key=lambda each: each.size):
             await self._room.peers.fetch(self._award.requester, blob.digest, max_bytes=blob.size, keep_until=until)
         await self._room.sandbox.prepare(manifest)
+        await prepare_test(self._room.sandbox, manifest, self.context.policy)  # a test that is none binds nobody
 
     async def _send_start(self, start: Start) -> delivery.Event | None:
         """Send until it is heard. Sent again after a restart, it asks whether the award is still in force."""
@@ -305,15 +319,33 @@ class DeliveryRun:
             nursery.start_soon(self._report_progress, part, receive)
             with trio.move_on_after(limit_s):
                 try:
-                    run = await self._room.sandbox.run(self.context.manifest, part, on_progress)
+                    run = await self._room.sandbox.run(self._as_run(), part, on_progress)
+                    failure = await self._why_worthless(part, run)
                 except StoaError as error:
                     failure = str(error)
             nursery.cancel_scope.cancel()
-        if run is None:
+        if run is None or failure:
             return delivery.PartFailed(reason=f"part {part}: {failure}"[:REASON_MAX])
-        if not is_judged(run.outcome):
-            return delivery.PartFailed(reason=f"part {part}: {describe(run.outcome)}")
         return delivery.PartRan(receipt=await self._make_receipt(part, paid, run))
+
+    def _as_run(self) -> Manifest:
+        """Return the task as the guest sees it: where a test judges the output, with true chance and time (TM4)."""
+        manifest = self.context.manifest
+        if not isinstance(self.context.policy, ByTest):
+            return manifest
+        return replace(manifest, clock=self._room.clock.now(), seed=Digest(self._room.random.bytes(len(manifest.seed))))
+
+    async def _why_worthless(self, part: int, run: PartRun) -> str:
+        """Say why a run is no ground for a receipt: who signs an output that fails its test has lied (TM5)."""
+        if not is_judged(run.outcome):
+            return describe(run.outcome)
+        if not isinstance(self.context.policy, ByTest):
+            return ""
+        if not is_success(run.outcome):
+            return f"{describe(run.outcome)}; under a test nothing is due for that"
+        terms, output = self.context.terms, Blob(digest=run.output, size=run.output_bytes)
+        test = await run_test(self._room.sandbox, terms, part, output)
+        return "" if is_success(test.outcome) else f"its output fails the test: {describe(test.outcome)}"
 
     async def _make_receipt(self, part: int, paid: Amount, run: PartRun) -> Receipt:
         terms, award = self.context.terms, self._award

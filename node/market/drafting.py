@@ -8,6 +8,7 @@ from protocol.identity import ZERO_ADDRESS, Address, Digest
 from protocol.market.objects import Offer
 from protocol.market.offer import check_offer_terms, has_court_size, manifest_digest
 from protocol.task.pricing import check_rates, rates_digest
+from protocol.task.testing import check_testable
 from protocol.task.verification import copies_of, verification_digest
 from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime
 from protocol.wire.codec import encode
@@ -53,12 +54,13 @@ def draft_offer(terms: MarketTerms, wish: Wish, *, requester: Address, now: floa
         salt: 32 random bytes.
 
     Raises:
-        OfferError, InvalidRates: The wish breaks a rule.
+        OfferError, InvalidRates, InvalidVerification: The wish breaks a rule.
     """
     # `commit_by` is the last second that counts (C7): the window is open until its end.
     commit_by = math.ceil(now + wish.commit_window_s) - 1
     reveal_by = commit_by + max(1, math.ceil(wish.reveal_window_s))
     check_rates(wish.rates, wish.manifest)
+    check_testable(wish.manifest, wish.verification)
     is_above = wish.budget > terms.liability_above
     liability = Amount(-(-wish.budget * terms.liability_bps // WHOLE) if is_above else 0)
     has_arbiter = terms.arbiter != ZERO_ADDRESS and has_court_size(

@@ -11,7 +11,7 @@ from protocol.market.objects import Award, Offer
 from protocol.settlement.rail import Rail, RailChoice
 from protocol.signing.signed import Signed
 from protocol.task.audit import Rerun
-from protocol.task.manifest import Manifest
+from protocol.task.manifest import Blob, Manifest
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.task.purchase import Auditing, Case
@@ -273,6 +273,13 @@ class Referee(Protocol):
 
     async def find(self, terms: Terms, part: int, *, within_s: float) -> Rerun | str:
         """Return a judged result that no provider of this task has given; in words why there is none in that time."""
+        ...
+
+    async def test(self, terms: Terms, part: int, output: Blob, *, within_s: float) -> Rerun | str:
+        """Return how the offer's test of an output ended, judged or not; in words why it was not run.
+
+        A test that runs and is not done in that time ended at the wall limit.
+        """
         ...
 
 

@@ -348,6 +348,7 @@ class Provider:
             offer=checked.offer,
             manifest=checked.manifest,
             rates=checked.rates,
+            policy=checked.policy,
         )
         try:
             machine = await open_machine(self._parts.journal, DELIVERY, delivery_run.stream_of(award_id), context)

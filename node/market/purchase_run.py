@@ -41,7 +41,7 @@ from protocol.task.objects import Receipt
 from protocol.task.outcome import describe, is_judged
 from protocol.task.pricing import Rates
 from protocol.task.receipt import Progress, Terms, verify_delivery, verify_receipt, verify_start
-from protocol.task.verification import Lot
+from protocol.task.verification import ByTest, Lot, Verification, blobs_of
 from protocol.units import UnixTime
 from protocol.wire.codec import decode_as, encode
 
@@ -64,6 +64,7 @@ class PurchaseContext:
     offer: Signed[Offer]
     manifest: Manifest
     rates: Rates
+    policy: Verification
     hire: Address | None = None
 
 
@@ -290,7 +291,7 @@ class PurchaseRun:
     async def _await_start(self, award: Signed[Award], award_id: Digest) -> purchase.Event:
         """Send award and funding until the start is here."""
         until = deadlines_of(award.value).latest_resolve_by
-        for blob in self.context.manifest.blobs():
+        for blob in (*self.context.manifest.blobs(), *blobs_of(self.context.policy)):
             await self._room.peers.grant(blob.digest, award.value.provider, until)
         reason, begun = "the provider did not start by start_by", None
         with trio.move_on_after(self._seconds_until(award.value.start_by)):
@@ -404,13 +405,17 @@ class PurchaseRun:
         except ProtocolError as error:
             return purchase.ProviderFailed(award_id=effect.award_id, reason=_reason(error))
         lot = self._winners.lot_of(award)
-        is_compared = self.context.offer.value.copies > 1  # none is accepted before it was held against the others
-        if is_compared or (lot is not None and lot.falls_on(receipt_id)):
+        # None is accepted before it was held against the other copies, or its output tested.
+        is_always = self.context.offer.value.copies > 1 or isinstance(self.context.policy, ByTest)
+        if is_always or (lot is not None and lot.falls_on(receipt_id)):
             return purchase.AuditDrawn(receipt=notice.receipt, receipt_id=receipt_id)
         return purchase.PartReceived(receipt=notice.receipt, receipt_id=receipt_id)
 
     def _terms_of(self, award: Signed[Award], award_id: Digest) -> Terms:
-        return Terms(award=award.value, award_id=award_id, manifest=self.context.manifest, rates=self.context.rates)
+        bought = self.context
+        return Terms(
+            award=award.value, award_id=award_id, manifest=bought.manifest, rates=bought.rates, policy=bought.policy
+        )
 
     async def _fetch(self, award: Award, blob: ContentDigest, size: int) -> None:
         limits = self.context.manifest.limits

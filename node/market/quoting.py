@@ -10,7 +10,8 @@ from protocol.identity import Address, Digest, format_address
 from protocol.market.objects import Offer
 from protocol.task.manifest import Manifest
 from protocol.task.pricing import Rates, price_at_limits
-from protocol.task.verification import Copies, Trust, Verification
+from protocol.task.testing import price_of_tests
+from protocol.task.verification import ByTest, Copies, Trust, Verification, blobs_of
 from protocol.units import Amount, Seconds, format_amount
 
 ETA_FLOOR_S: Final = 5
@@ -72,11 +73,12 @@ def quote(
         raise NotWanted(f"no work is taken outside {terms.hours}")
     if manifest.engine != engine:
         raise NotWanted("the task wants another engine")
-    _check_size(terms, manifest)
-    eta = _eta(terms, manifest) + _waits(terms, offer, manifest, policy)
+    _check_size(terms, manifest, policy)
+    eta = _eta(terms, manifest, policy) + _waits(terms, offer, manifest, policy)
     if eta > min(offer.max_eta, terms.max_eta_s):
         raise NotWanted(f"the work may take {eta} s here; the offer allows {offer.max_eta}, we {terms.max_eta_s}")
     price = price_at_limits(terms.rates, manifest, 0, len(manifest.parts))
+    price = Amount(price + price_of_tests(terms.rates, policy, len(manifest.parts)))
     if price > offer.budget:
         raise NotWanted(f"it would cost {format_amount(price)} here, the budget is {format_amount(offer.budget)}")
     return Quote(price=price, eta=Seconds(eta))
@@ -89,10 +91,11 @@ def _check_requester(terms: SellingTerms, requester: Address) -> None:
         raise NotWanted(f"{format_address(requester)} is not on the allow list")
 
 
-def _check_size(terms: SellingTerms, manifest: Manifest) -> None:
-    inputs = sum(blob.size for blob in manifest.blobs())
+def _check_size(terms: SellingTerms, manifest: Manifest, policy: Verification) -> None:
+    inputs = sum(blob.size for blob in (*manifest.blobs(), *blobs_of(policy)))
+    memory_mib = max(manifest.limits.memory_mib, policy.memory_mib if isinstance(policy, ByTest) else 0)
     for what, wanted_mib, sold_mib in (
-        ("of memory", manifest.limits.memory_mib, terms.memory_mib),
+        ("of memory", memory_mib, terms.memory_mib),
         ("of module and inputs", math.ceil(inputs / 2**20), terms.input_mib),
         ("of output a part", math.ceil(manifest.limits.output_bytes / 2**20), terms.output_mib),
     ):
@@ -100,9 +103,12 @@ def _check_size(terms: SellingTerms, manifest: Manifest) -> None:
             raise NotWanted(f"the task wants {wanted_mib} MiB {what}, this node allows {sold_mib}")
 
 
-def _eta(terms: SellingTerms, manifest: Manifest) -> int:
-    """Time at full limits on one core: a promise must hold for the slowest input that the limits admit."""
-    fuel = manifest.limits.fuel * len(manifest.parts)
+def _eta(terms: SellingTerms, manifest: Manifest, policy: Verification) -> int:
+    """Time at full limits on one core: a promise must hold for the slowest input that the limits admit.
+
+    Where a test judges the output, we run it too before we sign for one (TM5).
+    """
+    fuel = (manifest.limits.fuel + (policy.fuel if isinstance(policy, ByTest) else 0)) * len(manifest.parts)
     overhead_s = len(manifest.parts)  # one second a part for fetching, storing and being paid
     return max(ETA_FLOOR_S, math.ceil(fuel / terms.fuel_per_s) + overhead_s)
 
@@ -115,6 +121,7 @@ def _waits(terms: SellingTerms, offer: Offer, manifest: Manifest, policy: Verifi
     """
     if isinstance(policy, Trust):
         return 0
-    part_s = math.ceil(manifest.limits.fuel / terms.fuel_per_s) + 1
+    looked_at = policy.fuel if isinstance(policy, ByTest) else manifest.limits.fuel
+    part_s = math.ceil(looked_at / terms.fuel_per_s) + 1
     runs = 2 if isinstance(policy, Copies) else 1
     return (len(manifest.parts) - 1) * min(runs * part_s, offer.pace)

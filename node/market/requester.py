@@ -194,7 +194,12 @@ class Requester:
             verification=encode(wish.verification, Verification),
         )
         context = PurchaseContext(
-            offer_id=offer_id, offer=signed, manifest=wish.manifest, rates=wish.rates, hire=wish.hire
+            offer_id=offer_id,
+            offer=signed,
+            manifest=wish.manifest,
+            rates=wish.rates,
+            policy=wish.verification,
+            hire=wish.hire,
         )
         journal = self._parts.journal
         auctioned = await open_machine(

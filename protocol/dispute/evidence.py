@@ -11,12 +11,15 @@ from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest
 from protocol.market.offer import manifest_digest
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed, verify_signer
+from protocol.task.audit import Finding as Judgement
 from protocol.task.audit import Rerun
-from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
+from protocol.task.manifest import MANIFEST_MAX_BYTES, Blob, Manifest
 from protocol.task.objects import Acceptance, Receipt
-from protocol.task.outcome import is_judged
+from protocol.task.outcome import is_judged, is_success
 from protocol.task.pricing import check_rates, rates_digest
-from protocol.task.receipt import Progress, Terms, amount_due
+from protocol.task.receipt import Progress, Terms, amount_due, usage_of
+from protocol.task.testing import check_testable, judge_by_test
+from protocol.task.verification import ByTest, blobs_of, decode_verification
 from protocol.units import Amount, Uint32
 from protocol.wire.codec import decode
 
@@ -63,7 +66,7 @@ def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
     Raises:
         WrongDossier: It is of something else.
         BadSignature: Receipt or acceptance isn't signed by whom it should be.
-        DecodeError, InvalidManifest, InvalidRates: What the offer names can't be run or billed.
+        DecodeError, InvalidManifest, InvalidRates, InvalidVerification: What the offer names can't be run or billed.
     """
     award, offer = dossier.award, dossier.offer
     if digest(domain, award) != matter.award:
@@ -76,9 +79,11 @@ def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
         raise WrongDossier("its rates are not the offer's")
     manifest = decode(Manifest, dossier.manifest, max_bytes=MANIFEST_MAX_BYTES)
     check_rates(dossier.rates, manifest)
+    policy = decode_verification(dossier.verification, offer.verification)
+    check_testable(manifest, policy)
     if not award.first_part <= matter.part < min(award.first_part + award.parts, len(manifest.parts)):
         raise WrongDossier(f"the task has no part {matter.part} under this award")
-    terms = Terms(award=award, award_id=matter.award, manifest=manifest, rates=dossier.rates)
+    terms = Terms(award=award, award_id=matter.award, manifest=manifest, rates=dossier.rates, policy=policy)
     if dossier.receipt is not None:
         _check_receipt(domain, matter, award.provider, dossier.receipt)
     if dossier.before is not None:
@@ -138,6 +143,62 @@ def vote_on_run(evidence: Evidence, rerun: Rerun, *, has_output: bool) -> Vote:
     )
 
 
+def is_tested(evidence: Evidence) -> bool:
+    """Tell whether a test judges the part, so that the output is needed, and the part not run again (L2)."""
+    return isinstance(evidence.terms.policy, ByTest)
+
+
+def needed_blobs(evidence: Evidence, part: int) -> frozenset[Blob]:
+    """Return what an arbiter must hold to judge a part: the module that it runs, and what that module reads.
+
+    A test reads the output too, which only the receipt names.
+    """
+    terms = evidence.terms
+    modules = blobs_of(terms.policy) if is_tested(evidence) else (terms.manifest.module,)
+    return frozenset((*modules, *terms.manifest.inputs_of(part)))
+
+
+def vote_on_test(evidence: Evidence, test: Rerun) -> Vote:
+    """Judge the receipt by a run of the test on the output that it names (TM7).
+
+    Where the test speaks against it, the vote says how the test ended: that is what every arbiter has found.
+
+    Args:
+        evidence: What was shown.
+        test: How the test ended, with INVALID_MODULE if it is no module.
+    """
+    receipt, before = evidence.receipt, evidence.before
+    if receipt is None:
+        raise ValueError("without its receipt nothing is tested")
+    judged = judge_by_test(receipt, test).finding
+    if judged is Judgement.UNDECIDED:
+        return _without_run(Finding.NOT_JUDGED, receipt.part, before)
+    if judged is Judgement.DIFFERENT:
+        return Vote(
+            finding=Finding.WRONG_RESULT,
+            part=receipt.part,
+            outcome=test.outcome,
+            output=test.output,
+            fuel=test.fuel,
+            due=before,
+        )
+    return _vote_on_bill(evidence, receipt)
+
+
+def vote_untested(evidence: Evidence, *, has_output: bool) -> Vote | None:
+    """Judge a receipt under a test as far as nothing needs to be run; None if the test has to decide.
+
+    A run that failed left no output to test, and nothing is due for it (TM6). An output that nobody shows is what its
+    provider answers for, whatever the inputs are (SPEC L1).
+    """
+    receipt = evidence.receipt
+    if receipt is None:
+        raise ValueError("without its receipt nothing is tested")
+    if not is_success(receipt.outcome):
+        return _vote_on_bill(evidence, receipt)
+    return None if has_output else _without_run(Finding.OUTPUT_MISSING, receipt.part, evidence.before)
+
+
 def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
     """Judge a part that can't be run for want of what the sides had to show (SPEC L1).
 
@@ -160,6 +221,20 @@ def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
 def vote_not_judged(matter: Matter, evidence: Evidence) -> Vote:
     """Judge a part that no arbiter can run: its module is none under the engine (SPEC B3)."""
     return _without_run(Finding.NOT_JUDGED, matter.part, evidence.before)
+
+
+def _vote_on_bill(evidence: Evidence, receipt: Receipt) -> Vote:
+    """Judge what is left once nothing speaks against the result. Fuel and memory cost nothing here (TM6)."""
+    progress = Progress(next_part=receipt.part, due=evidence.before)
+    due = amount_due(evidence.terms, progress, outcome=receipt.outcome, usage=usage_of(receipt))
+    return Vote(
+        finding=Finding.UPHELD if receipt.due == due else Finding.OVERBILLED,
+        part=receipt.part,
+        outcome=receipt.outcome,
+        output=receipt.output,
+        fuel=receipt.fuel,
+        due=Amount(min(due, receipt.due)),
+    )
 
 
 def _without_run(finding: Finding, part: int, due: Amount) -> Vote:

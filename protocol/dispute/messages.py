@@ -15,6 +15,7 @@ from protocol.signing.signed import Signed
 from protocol.task.manifest import MANIFEST_MAX_BYTES
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import Rates
+from protocol.task.verification import VERIFICATION_MAX_BYTES
 from protocol.units import Uint8
 from protocol.wire.codec import MaxLen
 
@@ -37,6 +38,7 @@ class Dossier:
         offer: Its offer.
         manifest: The offer's, as it was announced.
         rates: The offer's.
+        verification: The offer's policy, as it was announced: it may name a test.
         receipt: The receipt in dispute; None if this side never got it.
         before: The requester's acceptance of the part before; None for the award's first part, or if there was none.
     """
@@ -45,6 +47,7 @@ class Dossier:
     offer: Offer
     manifest: Annotated[bytes, MaxLen(MANIFEST_MAX_BYTES)]
     rates: Rates
+    verification: Annotated[bytes, MaxLen(VERIFICATION_MAX_BYTES)]
     receipt: Signed[Receipt] | None = None
     before: Signed[Acceptance] | None = None
 

@@ -18,6 +18,7 @@ from protocol.signing.signed import Signed, verify_signer
 from protocol.stake.terms import asks_for_stake
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
 from protocol.task.pricing import Rates, check_rates, rates_digest
+from protocol.task.testing import check_testable
 from protocol.task.verification import Verification, assess_deterrence, copies_of, decode_verification
 from protocol.units import WHOLE, Amount, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
@@ -208,6 +209,7 @@ def check_offer(
     if len(decoded.parts) != offer.parts:
         raise ManifestMismatch(f"the manifest has {len(decoded.parts)} parts, the offer says {offer.parts}")
     check_rates(rates, decoded)
+    check_testable(decoded, policy)
     return CheckedOffer(
         id=offer_id,
         signed=signed,

@@ -65,9 +65,9 @@ def rerun_of(receipt: Receipt) -> Rerun:
     )
 
 
-def make_rerun(terms: Terms, *, outcome: Uint8, output: ContentDigest, usage: Usage) -> Rerun:
+def make_rerun(fuel_limit: Uint64, *, outcome: Uint8, output: ContentDigest, usage: Usage) -> Rerun:
     """Return a run of this node's own as its receipt would state it."""
-    fuel = terms.manifest.limits.fuel if is_judged(outcome) and is_leaky(outcome) else usage.fuel
+    fuel = fuel_limit if is_judged(outcome) and is_leaky(outcome) else usage.fuel
     return Rerun(
         outcome=outcome,
         output=output,

@@ -127,8 +127,22 @@ def price_at_limits(rates: Rates, manifest: Manifest, first_part: int, parts: in
         InvalidPart: The task has no such parts.
         InvalidPrice: More than a uint128 holds.
     """
-    total = sum(compute_cost(rates, usage_at_limits(manifest, part)) for part in range(first_part, first_part + parts))
-    price = _divide_up(total, _SCALE)
+    return _as_price(
+        sum(compute_cost(rates, usage_at_limits(manifest, part)) for part in range(first_part, first_part + parts))
+    )
+
+
+def price_of(rates: Rates, usage: Usage, times: int) -> Amount:
+    """Return what to ask for `times` runs that each use this, rounded up.
+
+    Raises:
+        InvalidPrice: More than a uint128 holds.
+    """
+    return _as_price(times * compute_cost(rates, usage))
+
+
+def _as_price(cost: int) -> Amount:
+    price = _divide_up(cost, _SCALE)
     if price > MAX_AMOUNT:
         raise InvalidPrice("these rates and limits give a price above 2**128 - 1 base units; lower one of them")
     return Amount(price)

@@ -14,8 +14,9 @@ from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed, verify_signer
 from protocol.task.manifest import Manifest
 from protocol.task.objects import Acceptance, Receipt, Start
-from protocol.task.outcome import OutcomeClass, classify
+from protocol.task.outcome import OutcomeClass, classify, describe, is_success
 from protocol.task.pricing import Rates, Usage, award_part_price, due_for_part, usage_at_limits
+from protocol.task.verification import ByTest, Verification
 from protocol.units import Amount, Uint8, format_amount
 
 
@@ -33,6 +34,10 @@ class UsageAboveLimits(ProtocolError):
 
 class WrongUsage(ProtocolError):
     """A receipt with a figure that contradicts the manifest or the outcome."""
+
+
+class NothingDue(ProtocolError):
+    """A receipt for a run that nothing is due for under a test: there is nothing to accept (TM6)."""
 
 
 class WrongDue(ProtocolError):
@@ -72,12 +77,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a bill under one award is computed from; `award_id` is its digest."""
+    """What a bill under one award is computed from; `award_id` is its digest, `policy` the offer's."""
 
     award: Award
     award_id: Digest
     manifest: Manifest
     rates: Rates
+    policy: Verification
 
     @property
     def last_part(self) -> int:
@@ -98,6 +104,9 @@ def is_complete(award: Award, progress: Progress) -> bool:
 def amount_due(terms: Terms, progress: Progress, *, outcome: Uint8, usage: Usage) -> Amount:
     """Return the running total that the receipt of the next part must carry.
 
+    Under a test a second run need not use the same, so nobody could check a bill by usage: what succeeds is due the
+    part's price, everything else nothing (TM6). Whether the output is right the test says, and not the bill.
+
     Raises:
         InvalidPart: The award has no part left.
         UnknownOutcome: No outcome of this protocol version.
@@ -105,6 +114,8 @@ def amount_due(terms: Terms, progress: Progress, *, outcome: Uint8, usage: Usage
     """
     part = progress.next_part
     price = award_part_price(terms.award, part)
+    if isinstance(terms.policy, ByTest):
+        return Amount(progress.due + (price if is_success(outcome) else 0))
     due = due_for_part(rates=terms.rates, manifest=terms.manifest, part=part, price=price, outcome=outcome, usage=usage)
     return Amount(progress.due + due)
 
@@ -145,6 +156,7 @@ def verify_receipt(
         UnknownOutcome: No outcome of this protocol version.
         UsageAboveLimits: A figure above the part's limit.
         WrongUsage: A figure that contradicts the manifest or the outcome.
+        NothingDue: Under a test, for a run that did not succeed.
         WrongDue: Not what the bill gives.
         InvalidRates: The part would be free at its limits.
     """
@@ -156,6 +168,8 @@ def verify_receipt(
             f"receipt for part {receipt.part}, expected {progress.next_part} (the last is {terms.last_part})"
         )
     usage = usage_of(receipt)
+    if isinstance(terms.policy, ByTest) and not is_success(receipt.outcome):
+        raise NothingDue(f"part {receipt.part} ended with: {describe(receipt.outcome)}; only an output can be tested")
     if classify(receipt.outcome) is not OutcomeClass.UNJUDGED:
         _check_usage(terms.manifest, receipt, usage)
     due = amount_due(terms, progress, outcome=receipt.outcome, usage=usage)

@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 from protocol.errors import ProtocolError
 from protocol.identity import Digest
 from protocol.signing.keccak import keccak256
-from protocol.units import WHOLE, Amount, BasisPoints, Uint16, format_amount
+from protocol.task.manifest import MAX_FUEL, MAX_MEMORY_MIB, Blob
+from protocol.units import WHOLE, Amount, BasisPoints, Uint16, Uint32, Uint64, format_amount
 from protocol.wire.codec import decode_as, encode, tagged
 
 VERIFICATION_MAX_BYTES: Final = 64
@@ -62,7 +63,29 @@ class Copies:
             raise InvalidVerification(f"comparing takes at least 2 copies, not {self.count}")
 
 
-Verification: TypeAlias = Trust | Audit | Copies
+@tagged(4)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByTest:
+    """A deterministic module judges what goes in and what comes out of every part, so the part itself need not be (L2).
+
+    Attributes:
+        module: The test. It runs on the task's engine, as `protocol.task.testing` says.
+        fuel: What a run of it may use.
+        memory_mib: Its linear memory at most, MiB.
+    """
+
+    module: Blob
+    fuel: Uint64
+    memory_mib: Uint32
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fuel <= MAX_FUEL:
+            raise InvalidVerification(f"a test's fuel limit of {self.fuel}; allowed are 1 to {MAX_FUEL}")
+        if not 0 < self.memory_mib <= MAX_MEMORY_MIB:
+            raise InvalidVerification(f"a test's memory of {self.memory_mib} MiB; allowed are 1 to {MAX_MEMORY_MIB}")
+
+
+Verification: TypeAlias = Trust | Audit | Copies | ByTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +162,11 @@ def copies_of(policy: Verification) -> int:
     return policy.count if isinstance(policy, Copies) else 1
 
 
+def blobs_of(policy: Verification) -> tuple[Blob, ...]:
+    """Return what a provider, and whoever judges, needs besides the blobs of the manifest."""
+    return (policy.module,) if isinstance(policy, ByTest) else ()
+
+
 def seal(secret: bytes) -> Digest:
     """Return the `auditSeal` of an award: the keccak of 32 secret bytes.
 
@@ -186,6 +214,8 @@ def describe_policy(policy: Verification) -> str:
             return f"audit: {rate / 100:g} % of the receipts or more are run again"
         case Copies(count=count):
             return f"copies: {count} providers do the work, and their results are compared"
+        case ByTest(module=module):
+            return f"test: every output is judged by the module {module.digest.hex()[:16]}"
 
 
 def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount, budget: Amount) -> Deterrence:
@@ -193,7 +223,7 @@ def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount,
 
     A cheat that is audited with probability p gains `price` with 1 - p and loses `liability` with p, so it must hold
     that `liability >= price * (1 - p) / p`. Below a fifth of the budget the node warns whatever the policy,
-    unless every receipt is audited: then a cheat is never paid, and small tasks lock no liability.
+    unless every receipt is audited or tested: then a cheat is never paid, and small tasks lock no liability.
     """
     floor = -(-budget * FLOOR_BPS // WHOLE)
     match policy:
@@ -203,6 +233,8 @@ def assess_deterrence(policy: Verification, *, price: Amount, liability: Amount,
             )
         case Copies(count=count):
             needed, why = floor, f"{count} copies are compared"
+        case ByTest():
+            needed, why = 0, "every output is tested before it is paid"
         case Audit(rate=rate):
             needed = 0 if rate == WHOLE else max(floor, -(-price * (WHOLE - rate) // rate))
             why = f"at least {rate / 100:g} % of the receipts are audited"

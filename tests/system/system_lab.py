@@ -222,7 +222,7 @@ async def submit_to(place: NodePlace, path: Path, **terms: Any) -> TaskView:
     prepared = prepare(task)
     async with open_client(place.socket) as client:
         await upload(client, prepared, lambda _count: None)
-        return await client.call(NodeFacade.task_submit, order=make_order(prepared.manifest, offer))
+        return await client.call(NodeFacade.task_submit, order=make_order(prepared, offer))
 
 
 def merged(offer: OfferSpec, **terms: Any) -> OfferSpec:

@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 AuctionFormatName: TypeAlias = Literal["second-price", "first-price", "open"]
-VerificationName: TypeAlias = Literal["trust", "audit", "copies"]
+VerificationName: TypeAlias = Literal["trust", "audit", "copies", "test"]
 AuditName: TypeAlias = Literal["", "not drawn", "equal", "undecided"]
 ComparedName: TypeAlias = Literal["", "equal", "undecided", "different", "contested"]
 RailName: TypeAlias = Literal["channel", "escrow"]

@@ -10,6 +10,16 @@ from protocol.units import Amount, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeOrder:
+    """The module that judges the outputs, and what one run of it may have. Its bytes must be in the store."""
+
+    module: ContentDigest
+    module_bytes: int
+    fuel: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOrder:
     """A task to plan or to submit. What is None follows the node's configuration.
 
@@ -21,6 +31,7 @@ class TaskOrder:
         verification: How results are checked.
         audit_rate: With audit, the least chance of a second run, basis points.
         copies: With copies, how many providers run the task.
+        test: With test, what judges the outputs.
     """
 
     manifest: bytes
@@ -36,6 +47,7 @@ class TaskOrder:
     verification: VerificationName | None = None
     audit_rate: int | None = None
     copies: int | None = None
+    test: JudgeOrder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

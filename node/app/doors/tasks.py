@@ -18,6 +18,7 @@ from node.config.trade import RequesterSettings
 from node.market import purchase_run
 from node.market.provider_desk import PartProgress
 from node.market.task_table import TaskRow, find_task, list_tasks
+from node.market.testing import prepare_test
 from node.market.wish import Wish
 from node.operations.logs import logging_task
 from node.storage.machine_log import load_machine
@@ -27,9 +28,10 @@ from protocol.market.objects import AuctionFormat, Offer
 from protocol.node_record import NodeBody
 from protocol.spending import Cap
 from protocol.task import purchase
-from protocol.task.manifest import MANIFEST_MAX_BYTES, Manifest
-from protocol.task.pricing import price_at_limits
-from protocol.task.verification import Audit, Copies, Trust, Verification, describe_policy
+from protocol.task.manifest import MANIFEST_MAX_BYTES, Blob, Manifest
+from protocol.task.pricing import Rates, price_at_limits
+from protocol.task.testing import price_of_tests
+from protocol.task.verification import Audit, ByTest, Copies, Trust, Verification, blobs_of, describe_policy
 from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
 
@@ -88,8 +90,8 @@ class TaskDoors:
         """See `NodeFacade`."""
         node, wish = self._node, self._wish(order)
         offer = node.requester.draft(wish)
-        asked = self._asked_prices(wish.manifest)
-        estimate = min(asked, default=price_at_limits(wish.rates, wish.manifest, 0, len(wish.manifest.parts)))
+        asked = self._asked_prices(wish.manifest, wish.verification)
+        estimate = min(asked, default=_price(wish.rates, wish.manifest, wish.verification))
         warnings = list(_warnings(wish, offer, estimate))
         if node.requester.terms.dispute_fee and offer.arbiter == ZERO_ADDRESS:
             fee = format_amount(node.requester.terms.dispute_fee)
@@ -129,7 +131,8 @@ class TaskDoors:
         """See `NodeFacade`."""
         node, wish = self._node, self._wish(order)
         blobs = node.storage.blobs
-        missing = [blob.digest.hex()[:16] for blob in wish.manifest.blobs() if not await blobs.has(blob.digest)]
+        needed = (*wish.manifest.blobs(), *blobs_of(wish.verification))
+        missing = [blob.digest.hex()[:16] for blob in needed if not await blobs.has(blob.digest)]
         if missing:
             raise BlobsMissing(
                 f"the node's store lacks {', '.join(missing)}", advice="use `stoa task submit`, which sends them first"
@@ -137,8 +140,9 @@ class TaskDoors:
         self._check_cap(node.requester.draft(wish))
         # A module that no sandbox takes would only find out at the providers, one after the other.
         await node.sandbox.prepare(wish.manifest)
+        await prepare_test(node.sandbox, wish.manifest, wish.verification)
         keep = UnixTime(node.clock.now() + node.settings.storage.keep_results_h * 3600 + wish.standby_for_s)
-        for blob in wish.manifest.blobs():
+        for blob in needed:
             await blobs.keep(blob.digest, keep)
         offer_id = await node.requester.submit(wish)
         if warning := warn_of(wish.verification, node.requester.tasks[offer_id].purchase.context.offer.value):
@@ -314,11 +318,12 @@ class TaskDoors:
         machine = await load_machine(
             self._node.storage.journal, purchase_run.PURCHASE, purchase_run.stream_of(offer_id)
         )
-        manifest, budget = machine.context.manifest, machine.context.offer.value.budget
+        bought = machine.context
+        manifest, budget = bought.manifest, bought.offer.value.budget
         if not self._sellers(manifest):
             known = len(self._node.directory.all())
             return (views.CountView(text="known nodes sell nothing on this engine", count=known),)
-        dear = [price for price in self._asked_prices(manifest) if price > budget]
+        dear = [price for price in self._asked_prices(manifest, bought.policy) if price > budget]
         if not dear:
             return ()
         text = f"ask more than the budget of {format_amount(budget)}: {format_amount(min(dear))} or more at the limits"
@@ -327,18 +332,20 @@ class TaskDoors:
     def _sellers(self, manifest: Manifest) -> list[NodeBody]:
         return [record.body for record in self._node.directory.all() if manifest.engine in record.body.engines]
 
-    def _asked_prices(self, manifest: Manifest) -> list[Amount]:
+    def _asked_prices(self, manifest: Manifest, policy: Verification) -> list[Amount]:
         """Return what known sellers would ask at full limits, by the prices in their records."""
-        return [
-            price_at_limits(body.rates, manifest, 0, len(manifest.parts))
-            for body in self._sellers(manifest)
-            if body.rates is not None
-        ]
+        return [_price(body.rates, manifest, policy) for body in self._sellers(manifest) if body.rates is not None]
 
     async def _with_sizes(self, part: views.PartView) -> views.PartView:
         blobs = self._node.storage.blobs
         sizes = [await blobs.size(each) if await blobs.has(each) else 0 for each in (part.output, part.logs)]
         return replace(part, output_bytes=sizes[0], log_bytes=sizes[1])
+
+
+def _price(rates: Rates, manifest: Manifest, policy: Verification) -> Amount:
+    """Return what a seller with these rates asks at full limits, its own tests included (TM9)."""
+    parts = len(manifest.parts)
+    return Amount(price_at_limits(rates, manifest, 0, parts) + price_of_tests(rates, policy, parts))
 
 
 def _most(offer: Offer) -> Amount:
@@ -373,6 +380,11 @@ def _verification(order: views.TaskOrder, settings: RequesterSettings) -> Verifi
             return Audit(rate=BasisPoints(settings.audit_rate if order.audit_rate is None else order.audit_rate))
         case "copies":
             return Copies(count=settings.copies if order.copies is None else order.copies)
+        case "test":
+            if order.test is None:
+                raise ProtocolError("no module to test with", advice="name it under [test] in the task file")
+            module = Blob(digest=order.test.module, size=order.test.module_bytes)
+            return ByTest(module=module, fuel=order.test.fuel, memory_mib=order.test.memory_mib)
 
 
 def _warnings(wish: Wish, offer: Offer, estimate: Amount) -> Iterator[str]:

@@ -50,7 +50,7 @@ async def _open_arbiter(
         court=court,
         peers=peers,
         signing=base.signer,
-        runner=SandboxRunner(sandbox),
+        runner=SandboxRunner(sandbox, base.storage.blobs),
         clock=base.clock,
         random=base.random,
         block_time_s=base.chain.profile.block_time_s,
@@ -123,7 +123,7 @@ async def open_market(
     arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
     party: Party | None = None
     if advocacy is not None:
-        advocacy.equip(peers, SandboxRunner(sandbox))
+        advocacy.equip(peers, SandboxRunner(sandbox, storage.blobs))
         attitude = party_attitude(settings, base.chain, advocacy.terms)
         party = await stack.enter_async_context(open_party(advocacy.room(peers, payments, attitude)))
     health = HealthRegistry(clock)

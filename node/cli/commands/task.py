@@ -54,7 +54,7 @@ Weights = Annotated[
     str | None, typer.Option(help="Price,reputation,speed in basis points that add up to 10000: 5000,3000,2000.")
 ]
 Verify = Annotated[
-    str | None, typer.Option(help="How results are checked: trust, audit, audit:10%, copies or copies:3.")
+    str | None, typer.Option(help="How results are checked: trust, audit, audit:10%, copies, copies:3 or test.")
 ]
 
 
@@ -302,7 +302,7 @@ def _read(
 
 
 def _plan(options: Options, prepared: PreparedTask, offer: OfferSpec) -> None:
-    order = make_order(prepared.manifest, offer)
+    order = make_order(prepared, offer)
 
     async def work(client: NodeClient) -> TaskPlan:
         return await client.call(NodeFacade.task_plan, order=order)

@@ -38,6 +38,7 @@ from protocol.task.manifest import Blob, Limits, Manifest, Part
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import Rates, Usage, rates_digest
 from protocol.task.receipt import Progress, Terms, amount_due
+from protocol.task.verification import Trust, Verification, blobs_of, encode_verification, verification_digest
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 from protocol.wire.codec import decode, encode
 from tests.samples import sample_award, sample_offer
@@ -313,7 +314,12 @@ class FakeRunner:
     takes_s: float = 1.0
     fails: StoaError | None = None
     runs: int = 0
+    tested: ContentDigest | None = None
     engine: Digest = ENGINE
+
+    async def run_test(self, terms: Terms, part: int, output: ContentDigest) -> Rerun:
+        assert output == self.tested
+        return await self.run_again(terms, part)
 
     async def run_again(self, terms: Terms, part: int) -> Rerun:
         assert part == PART
@@ -387,10 +393,17 @@ class Papers:
     receipt: Signed[Receipt]
     before: Signed[Acceptance]
     truth: Rerun
+    policy: Verification = field(default_factory=Trust)
 
     @property
     def terms(self) -> Terms:
-        return Terms(award=self.award, award_id=digest(MARKET, self.award), manifest=self.manifest, rates=RATES)
+        return Terms(
+            award=self.award,
+            award_id=digest(MARKET, self.award),
+            manifest=self.manifest,
+            rates=RATES,
+            policy=self.policy,
+        )
 
     def dossier(self, *, receipt: bool = True, before: bool = True) -> Dossier:
         return Dossier(
@@ -398,6 +411,7 @@ class Papers:
             offer=self.offer,
             manifest=encode(self.manifest),
             rates=RATES,
+            verification=encode_verification(self.policy),
             receipt=self.receipt if receipt else None,
             before=self.before if before else None,
         )
@@ -413,7 +427,7 @@ class Papers:
             return encode(dossier)
 
         network.handlers[who.address, DOSSIER_METHOD] = answer
-        for blob in (self.manifest.module, *self.manifest.inputs_of(PART)):
+        for blob in (self.manifest.module, *blobs_of(self.policy), *self.manifest.inputs_of(PART)):
             network.holders.setdefault(blob.digest, set()).add(who.address)
 
 
@@ -436,7 +450,9 @@ def rerun(output: bytes = OUTPUT, fuel: int = FUEL, outcome: int = 0) -> Rerun:
     )
 
 
-def make_papers(*, output: bytes = OUTPUT, fuel: int = FUEL) -> Papers:
+def make_papers(
+    *, output: bytes = OUTPUT, fuel: int = FUEL, outcome: int = 0, policy: Verification | None = None
+) -> Papers:
     """Papers whose receipt states this output and fuel; the truth is `OUTPUT` and `FUEL`."""
     manifest = Manifest(
         name="lab",
@@ -448,24 +464,25 @@ def make_papers(*, output: bytes = OUTPUT, fuel: int = FUEL) -> Papers:
         args=("lab",),
         parts=(Part(stdin=blob_of(INPUT)),) * 3,
     )
-    offer = make_offer(encode(manifest))
+    policy = policy or Trust()
+    offer = make_offer(encode(manifest), policy)
     award = make_award(digest(MARKET, offer))
     award_id = digest(MARKET, award)
-    terms = Terms(award=award, award_id=award_id, manifest=manifest, rates=RATES)
+    terms = Terms(award=award, award_id=award_id, manifest=manifest, rates=RATES, policy=policy)
     before = Amount(2_000)
-    stated = rerun(output, fuel)
+    stated = rerun(output, fuel, outcome)
     usage = Usage(fuel=fuel, peak_mib=stated.peak_mib, bytes_in=stated.bytes_in, bytes_out=stated.bytes_out)
     receipt = Receipt(
         award=award_id,
         part=PART,
-        outcome=0,
+        outcome=outcome,
         output=stated.output,
         logs=digest_of(b""),
         fuel=fuel,
         peak_mib=stated.peak_mib,
         bytes_in=stated.bytes_in,
         bytes_out=stated.bytes_out,
-        due=amount_due(terms, Progress(next_part=PART, due=before), outcome=0, usage=usage),
+        due=amount_due(terms, Progress(next_part=PART, due=before), outcome=outcome, usage=usage),
         notes=digest_of(b"notes"),
     )
     acceptance = Acceptance(award=award_id, part=PART - 1, receipt=keccak256(b"receipt before"), due=before)
@@ -476,10 +493,11 @@ def make_papers(*, output: bytes = OUTPUT, fuel: int = FUEL) -> Papers:
         receipt=sign_struct(PROVIDER.key, MARKET, receipt),
         before=sign_struct(REQUESTER.key, MARKET, acceptance),
         truth=rerun(),
+        policy=policy,
     )
 
 
-def make_offer(manifest: bytes) -> Offer:
+def make_offer(manifest: bytes, policy: Verification) -> Offer:
     return sample_offer(
         requester=REQUESTER.address,
         token=Address(b"\x70" * 20),
@@ -488,6 +506,7 @@ def make_offer(manifest: bytes) -> Offer:
         manifest=manifest_digest(manifest),
         engine=ENGINE,
         rates=rates_digest(RATES),
+        verification=verification_digest(policy),
         format=0,
         parts=3,
         w_price=BasisPoints(5000),

@@ -31,6 +31,7 @@ from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed
 from protocol.task.objects import Receipt
+from protocol.task.verification import Trust, encode_verification
 from protocol.units import Amount, Seconds, UnixTime
 from protocol.wire.codec import encode
 from tests.protocol.dispute.dispute_samples import (
@@ -338,6 +339,7 @@ class FakePapers:
             offer=brief.offer,
             manifest=encode(MANIFEST),
             rates=RATES,
+            verification=encode_verification(Trust()),
             receipt=RECEIPT,
             before=ACCEPTANCE,
         )

@@ -1,5 +1,6 @@
 """Task files: what is read, and how mistakes are named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,11 @@ def mistakes_of(path: Path) -> tuple[str, ...]:
     return caught.value.mistakes
 
 
-@pytest.mark.parametrize("example", ["image-filter", "monte-carlo", "sqlite-query", "word-statistics"])
+@pytest.mark.parametrize("example", ["factors", "image-filter", "monte-carlo", "sqlite-query", "word-statistics"])
 def test_every_example_reads_and_becomes_a_manifest(example: str) -> None:
     task = load_task_file(EXAMPLES / example)
     prepared = prepare(task)
-    order = make_order(prepared.manifest, task.offer)
+    order = make_order(prepared, task.offer)
     assert decode(Manifest, order.manifest, max_bytes=MANIFEST_MAX_BYTES) == prepared.manifest
     assert prepared.manifest.args[0] == example
 
@@ -159,7 +160,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         weights="10000,0,0",
         verify="audit:12.5%",
     )
-    order = make_order(prepare(task).manifest, offer)
+    order = make_order(prepare(task), offer)
     assert (order.budget, order.max_eta_s, order.format) == (Amount(2_500_000), 60, "open")
     assert (order.weight_price, order.weight_reputation, order.weight_speed) == (10_000, 0, 0)
     assert (order.commit_window_s, order.reveal_window_s) == (3.0, None)
@@ -169,6 +170,36 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
 def test_a_file_says_how_results_are_checked(tmp_path: Path) -> None:
     task = load_task_file(write_task(tmp_path, HEAD + LIMITS + '[offer]\nverify = "copies:3"\n'))
     assert task.offer.verify == PolicySpec(kind="copies", copies=3)
+
+
+TEST = '[test]\nmodule = "check.wasm"\nfuel = 5_000\nmemory_mib = 8\n'
+DEAR = '[offer]\nbudget = "1.00"\nmax_eta_s = 60\n'
+
+
+def test_a_task_that_brings_its_test_is_tested_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "check.wasm").write_bytes(b"check")
+    task = load_task_file(write_task(tmp_path, HEAD + LIMITS + TEST + DEAR))
+    prepared = prepare(task)
+    order = make_order(prepared, task.offer)
+    assert order.verification == "test"
+    assert order.test is not None
+    assert (order.test.module_bytes, order.test.fuel, order.test.memory_mib) == (5, 5_000, 8)
+    assert order.test.module in {blob.digest for blob in prepared.sources}, "it is uploaded with the rest"
+    assert order.test.module not in {blob.digest for blob in prepared.manifest.blobs()}
+    trusted = make_order(prepared, replace(task.offer, verify=PolicySpec(kind="trust")))
+    assert (trusted.verification, trusted.test) == ("trust", None)
+
+
+def test_a_test_that_is_missing_or_half_said_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTaskFile, match="needs a table"):
+        load_task_file(write_task(tmp_path, HEAD + LIMITS + '[offer]\nverify = "test"\n'))
+    with pytest.raises(InvalidTaskFile) as caught:
+        load_task_file(write_task(tmp_path, HEAD + LIMITS + "[test]\nfuel = 0\nspeed = 3\n"))
+    told = "\n".join(caught.value.mistakes)
+    assert all(key in told for key in ("test.module", "test.fuel", "test.memory_mib", "test.speed"))
+    task = load_task_file(write_task(tmp_path, HEAD + LIMITS + DEAR))
+    with pytest.raises(UsageMistake, match="no test"):
+        make_order(prepare(task), replace(task.offer, verify=PolicySpec(kind="test")))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +213,7 @@ def test_a_file_says_how_results_are_checked(tmp_path: Path) -> None:
         ("copies", PolicySpec(kind="copies")),
         ("copies:2", PolicySpec(kind="copies", copies=2)),
         ("copies:16", PolicySpec(kind="copies", copies=16)),
+        ("test", PolicySpec(kind="test")),
     ],
 )
 def test_every_way_to_check_results_can_be_written(text: str, policy: PolicySpec) -> None:
@@ -191,7 +223,19 @@ def test_every_way_to_check_results_can_be_written(text: str, policy: PolicySpec
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "Trust", "trust:1", "trust:10%", "audit:", "audit:0%", "audit:0.001%", "audit:100.01%", "audit:10"),
+        *(
+            "",
+            "Trust",
+            "trust:1",
+            "trust:10%",
+            "test:1",
+            "test:check.wasm",
+            "audit:",
+            "audit:0%",
+            "audit:0.001%",
+            "audit:100.01%",
+            "audit:10",
+        ),
         *("audit:-1%", "audit:²%", "audit:1e1%", "copies:1", "copies:17", "copies:2%", "copies: 3", "audit:10%\n"),
     ],
 )
@@ -221,7 +265,7 @@ def test_weights_that_do_not_add_up_are_refused(tmp_path: Path, weights: str) ->
 def test_a_task_without_a_budget_is_asked_for_one(tmp_path: Path) -> None:
     task = load_task_file(write_task(tmp_path, HEAD + LIMITS))
     with pytest.raises(UsageMistake, match="budget"):
-        make_order(prepare(task).manifest, task.offer)
+        make_order(prepare(task), task.offer)
 
 
 def test_a_file_that_went_away_after_reading_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from protocol.signing.signed import sign_struct
 from protocol.task.manifest import Blob, Limits, Manifest, Part
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import Rates, rates_digest
+from protocol.task.verification import Trust, verification_digest
 from protocol.units import Amount, Seconds, UnixTime
 from protocol.wire.codec import encode
 from tests.samples import sample_award, sample_offer
@@ -46,6 +47,7 @@ OFFER = sample_offer(
     rail=RAIL,
     arbiter=COURT,
     manifest=manifest_digest(encode(MANIFEST)),
+    verification=verification_digest(Trust()),
     engine=ENGINE,
     rates=rates_digest(RATES),
     format=0,

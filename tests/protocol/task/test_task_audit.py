@@ -76,10 +76,10 @@ def test_logs_and_notes_are_not_judged() -> None:
 def test_after_a_leaky_trap_the_second_run_states_the_limit_too() -> None:
     stated = billed(outcome=int(Outcome.DIVISION_BY_ZERO), fuel=BILLED.manifest.limits.fuel)
     usage = replace(usage_of(stated), fuel=3)
-    again = make_rerun(BILLED, outcome=stated.outcome, output=stated.output, usage=usage)
+    again = make_rerun(BILLED.manifest.limits.fuel, outcome=stated.outcome, output=stated.output, usage=usage)
     assert again.fuel == BILLED.manifest.limits.fuel
     assert compared(stated, again).finding is Finding.EQUAL
-    exact = make_rerun(BILLED, outcome=0, output=stated.output, usage=usage)
+    exact = make_rerun(BILLED.manifest.limits.fuel, outcome=0, output=stated.output, usage=usage)
     assert exact.fuel == 3
 
 

@@ -37,6 +37,7 @@ from protocol.task.receipt import (
     verify_receipt,
     verify_start,
 )
+from protocol.task.verification import Trust
 from protocol.units import Amount, BasisPoints, Seconds, UnixTime
 
 REQUESTER, PROVIDER, STRANGER = (bytes([n]) * 32 for n in (1, 2, 3))
@@ -83,7 +84,7 @@ AWARD = Award(
     audit_seal=ZERO_DIGEST,
 )
 GFUEL_ONLY = Rates(start=Amount(0), gfuel=Amount(10**9), mib_gfuel=Amount(0), mib_in=Amount(0), mib_out=Amount(0))
-TERMS = Terms(award=AWARD, award_id=digest(DOMAIN, AWARD), manifest=MANIFEST, rates=GFUEL_ONLY)
+TERMS = Terms(award=AWARD, award_id=digest(DOMAIN, AWARD), manifest=MANIFEST, rates=GFUEL_ONLY, policy=Trust())
 
 
 def receipt(**changes: Any) -> Receipt:
