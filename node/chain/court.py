@@ -9,8 +9,9 @@ from node.chain.bench import Bench, Randomness
 from node.chain.chain import Block, Chain
 from node.chain.contract import Contract, Sender, Sent
 from node.chain.errors import ProtocolMismatch, Reverted
+from node.chain.payment_channel import PaymentChannel
 from protocol.channel.holds import find_hold, hold_proof
-from protocol.channel.objects import ChannelKey, Hold
+from protocol.channel.objects import ChannelKey, Hold, channel_id
 from protocol.dispute.ballot import Quorum
 from protocol.dispute.bond import bond_spend
 from protocol.dispute.case import Round, Stage
@@ -60,6 +61,7 @@ class Court(Contract):
     def __init__(self, chain: Chain, sender: Sender | None = None) -> None:
         super().__init__(chain, load_artifact("DisputeArbiter").abi, chain.deployment.court, sender)
         self._bench = Bench(chain)
+        self._channels = PaymentChannel(chain)
         self._randomness: Randomness | None = None
 
     async def rules(self) -> CourtRules:
@@ -160,7 +162,9 @@ class Court(Contract):
         return await self._once(title, 0, "close", award, [list(seats) for seats in committees], shown)
 
     async def enforce(self, award: Award, vote: Vote, key: ChannelKey, holds: Sequence[Hold]) -> Sent:
-        """Enforce a hold as the closed case decided; `holds` are those under the voucher that was presented.
+        """Enforce a hold as the closed case decided; `holds` are those under the voucher that was presented last.
+
+        Once for each presented voucher: after a newer one with the same holds the same call is another act (P8).
 
         Raises:
             HoldMissing: None of them is the award's.
@@ -169,7 +173,8 @@ class Court(Contract):
         proof, hold = hold_proof(holds, identity), find_hold(holds, identity)
         assert hold is not None, "there is a proof of it"
         title = f"enforce the hold of award {identity.hex()[:12]} as its case decided"
-        return await self._once(title, 0, "enforce", award, vote, key, hold.amount, list(proof))
+        presented = (await self._channels.state_of(channel_id(key))).sequence
+        return await self._once(title, presented, "enforce", award, vote, key, hold.amount, list(proof))
 
     async def _settle(
         self, award: Digest, committee: Sequence[Address], quorum: Quorum, signatures: Sequence[Signature]

@@ -202,10 +202,17 @@ async def held(world: World, requester: Side, provider: Side) -> tuple[Award, Of
         amount=Amount(PRICE + FEE),
     )
     holds = tuple(sorted((other, ours), key=lambda hold: hold.award))
-    voucher = build_voucher(channel, 1, Amount(0), holds)
-    signed = await requester.signer.sign_voucher(voucher, payee=world.address(1), task=None, task_total=Amount(0))
-    await provider.gateway.channels.present(key, signed)
+    await present_next(requester, provider, key, holds, sequence=1, paid=0)
     return award, offer, key, holds
+
+
+async def present_next(
+    requester: Side, provider: Side, key: ChannelKey, holds: tuple[Hold, ...], *, sequence: int, paid: int
+) -> None:
+    """A voucher is signed by the requester and presented by the provider."""
+    voucher = build_voucher(channel_id(key), sequence, Amount(paid), holds)
+    signed = await requester.signer.sign_voucher(voucher, payee=key.payee, task=None, task_total=Amount(0))
+    await provider.gateway.channels.present(key, signed)
 
 
 async def claimed(world: World, requester: Side, provider: Side, offer: Offer) -> Award:

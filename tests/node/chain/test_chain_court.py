@@ -59,6 +59,7 @@ from tests.node.chain.court_world import (
     held,
     indexing,
     next_of,
+    present_next,
     quorum_of,
     seals_of,
     side,
@@ -210,6 +211,13 @@ async def test_a_receipt_is_judged_by_seals_on_the_chain_then_on_appeal_and_its_
         assert after["requester"] - before["requester"] == FEE  # its bond was spent; the hold's fee is the opener's
         assert await channels.is_enforced(channel_id(key), award_id)
         assert (await channels.state_of(channel_id(key))).base == PRICE
+
+        # A newer voucher was out, for other work: it counts as well, though the verdict's call is the same to the byte.
+        await present_next(requester, provider, key, holds, sequence=2, paid=5)
+        assert not await channels.is_enforced(channel_id(key), award_id)
+        assert await court.enforce(award, truth, key, holds) > enforced
+        assert (await channels.state_of(channel_id(key))).claimed == PRICE + 5
+        assert (await money(world))["requester"] == after["requester"]  # one fee
 
 
 async def test_a_draw_that_finds_nobody_is_asked_for_anew_and_then_drawn(tmp_path: Path) -> None:
