@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.liars import lying
-from tests.system.system_lab import Lab, check_output, files_of, make_monte_carlo
+from tests.system.system_lab import EXAMPLES, Lab, check_output, files_of, make_monte_carlo
 
 PROVIDERS = 1
 OVERRIDES = {"provider.credit_limit": "10", "requester.pace_s": 240}
@@ -30,6 +30,25 @@ async def test_an_honest_provider_is_audited_at_every_part_and_paid_to_the_base_
     spent = -income["requester"]
     assert spent > 0
     assert {name: change for name, change in income.items() if change} == {"requester": -spent, provider: spent}
+
+
+async def test_results_that_no_second_run_finds_are_tested_and_paid_in_full(lab: Lab, tmp_path: Path) -> None:
+    """The search draws its start: whichever factor it finds, the test that the task brings says whether it is one."""
+    await lab.settle()
+    before = await lab.snapshot()
+    command = ("task", "submit", EXAMPLES / "factors", "--output", f"{tmp_path}/out/")
+    ran = await lab.cli(lab.requester, *command)
+    assert ran.code == 0, ran.text
+    products = (1000000016000000063, 999962000357)
+    for product, found in zip(products, files_of(tmp_path / "out"), strict=True):
+        factor = int(found.read_text())
+        assert 1 < factor < product, ran.text
+        assert product % factor == 0, ran.text
+
+    await lab.settle()
+    income = lab.income(before, await lab.assert_books_balance(before))
+    assert income["requester"] < 0
+    assert income[lab.devnet.places[1].name] == -income["requester"]
 
 
 @pytest.mark.parametrize("lie", ["output", "fuel"])
