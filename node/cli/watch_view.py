@@ -183,7 +183,7 @@ def _describe_part(event: PartDelivered, parts: int) -> str:
     part = event.part
     name = f"Part {part.part} ({part.part + 1} of {parts})" if parts > 1 else "Result"
     outcome = "ok" if part.outcome == SUCCESS else f"[red]{escape(part.outcome_text)}[/]"
-    audit = f", audited: {part.audit}" if part.audit else ""
+    audit = f", {'tested' if part.audit == 'passed' else 'audited'}: {part.audit}" if part.audit else ""
     use = f"fuel {fuel(part.fuel)}, {part.peak_mib} MiB"
     return f"{name}: {outcome}, {use}, costs {dollars(part.cost)} ({dollars(event.spent)} in all){audit}"
 

@@ -39,6 +39,7 @@ async def test_results_that_no_second_run_finds_are_tested_and_paid_in_full(lab:
     command = ("task", "submit", EXAMPLES / "factors", "--output", f"{tmp_path}/out/")
     ran = await lab.cli(lab.requester, *command)
     assert ran.code == 0, ran.text
+    assert ran.out.count("tested: passed") == 2, ran.text
     products = (1000000016000000063, 999962000357)
     for product, found in zip(products, files_of(tmp_path / "out"), strict=True):
         factor = int(found.read_text())

@@ -135,7 +135,7 @@ class PartView:
         part: Number, from 0.
         outcome: As in `protocol.task.outcome`; `outcome_text` says it in words.
         cost: What this part cost.
-        audit: What its audit found; empty if the policy audits nothing.
+        audit: What its audit found, or its test; empty if the policy looks at nothing.
     """
 
     part: int

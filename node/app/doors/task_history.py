@@ -16,7 +16,15 @@ from protocol.market.messages import OfferAnnouncement
 from protocol.market.objects import Award, Offer
 from protocol.task import purchase
 from protocol.task.audit import Finding
-from protocol.task.verification import Audit, Verification, assess_deterrence, decode_verification, describe_policy
+from protocol.task.verification import (
+    Audit,
+    ByTest,
+    Trust,
+    Verification,
+    assess_deterrence,
+    decode_verification,
+    describe_policy,
+)
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import decode_as
 
@@ -55,7 +63,7 @@ class TaskHistory:
         self.refuted: list[views.RefutedView] = []
         self.verification = self.warning = ""
         self.is_over = False
-        self._is_audited = False
+        self._policy: Verification = Trust()
         self._committed: set[Address] = set()
 
     @property
@@ -90,7 +98,7 @@ class TaskHistory:
             offer = announcement.signed.value
             policy = decode_verification(announcement.verification, offer.verification)
             self.verification, self.warning = describe_policy(policy), warn_of(policy, offer)
-            self._is_audited = isinstance(policy, Audit)
+            self._policy = policy
             yield views.AuctionOpened(
                 at=record.at,
                 format=format_name(offer.format),
@@ -180,7 +188,7 @@ class TaskHistory:
     def _delivered(self, at: UnixTime, part: views.PartView) -> Iterator[views.TaskEvent]:
         """Tell of a part's first result; of another one only if more speaks for it."""
         known = self._parts.get(part.part)
-        if known is None or (known.audit == "undecided" and part.audit == "equal"):
+        if known is None or (known.audit == "undecided" and part.audit in ("equal", "passed")):
             self._parts[part.part] = part
         if known is None:
             yield views.PartDelivered(at=at, part=part, spent=self._spent())
@@ -192,8 +200,10 @@ class TaskHistory:
         """Return what was found when the part that is delivered now was looked at."""
         passed, copy.passed = copy.passed, None
         if passed is None:
-            return "not drawn" if self._is_audited else ""
-        return "equal" if passed is Finding.EQUAL else "undecided"
+            return "not drawn" if isinstance(self._policy, Audit) else ""
+        if passed is not Finding.EQUAL:
+            return "undecided"
+        return "passed" if isinstance(self._policy, ByTest) else "equal"
 
     def _winner(self, at: UnixTime, award: Award, award_id: Digest) -> views.WinnerChosen:
         rail = rail_of(award.channel)

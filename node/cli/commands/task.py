@@ -465,7 +465,7 @@ def _render_parts(detail: TaskDetail) -> RenderableType:
         ">output",
         "digest of the output",
         "provider",
-        "audited",
+        "checked",
         rows=(
             (
                 str(part.part),
