@@ -163,6 +163,20 @@ contract ReputationTest is LawFixture {
         _assertFreed(award, PROVIDER);
     }
 
+    /// @dev The bonus is of the whole price: one part in four, claimed and then nothing more, has not earned it.
+    function test_a_claim_of_an_earlier_part_frees_the_lock_and_earns_no_bonus() external {
+        Award memory award = _begun(true);
+        _claimUpTo(award, 0, 1);
+        vm.warp(block.timestamp + PACE + 1);
+        escrow.payClaim(award);
+        _assertFreed(award, REQUESTER);
+
+        award = _begun(true);
+        _claimUpTo(award, 2, PRICE);
+        _judgeClaim(award, PRICE);
+        _assertFreed(award, REQUESTER);
+    }
+
     function test_a_refund_frees_the_lock_and_gives_the_bonus_back() external {
         Award memory award = _begun(true);
         vm.warp(uint256(award.deliverBy) + PACE + 1);
@@ -368,6 +382,10 @@ contract ReputationTest is LawFixture {
 
     function _judge(Award memory award, uint128 due) private {
         _claimAll(award);
+        _judgeClaim(award, due);
+    }
+
+    function _judgeClaim(Award memory award, uint128 due) private {
         _dispute(award);
         Verdict memory verdict;
         verdict.award = _id(award);
