@@ -334,7 +334,7 @@ contract Reputation is IReputation, Treasury {
         if (record.state == IEscrow.State.Accepted) return (true, true);
         if (record.state != IEscrow.State.Paid && record.state != IEscrow.State.Judged) return (true, false);
         IEscrow.ClaimRecord memory claim = IEscrow(escrow).claimOf(digest);
-        over = record.state == IEscrow.State.Paid || record.paid >= claim.due;
+        over = record.paid >= claim.due; // so it is in Paid
         earned = over && _isLast(award, claim.part);
     }
 

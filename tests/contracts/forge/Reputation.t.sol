@@ -6,7 +6,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {Reputation} from "../../../contracts/Reputation.sol";
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
-import {Acceptance, Award, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
+import {Acceptance, Award, Settlement, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
 import {FeeToken, ReentrantToken, RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
 import {LawFixture} from "./LawFixture.sol";
@@ -174,6 +174,23 @@ contract ReputationTest is LawFixture {
         award = _begun(true);
         _claimUpTo(award, 2, PRICE);
         _judgeClaim(award, PRICE);
+        _assertFreed(award, REQUESTER);
+    }
+
+    function test_a_split_or_a_settlement_frees_the_lock_and_gives_the_bonus_back() external {
+        Award memory award = _begun(true);
+        _claimAll(award);
+        _dispute(award);
+        vm.warp(escrow.recordOf(_id(award)).time + 1);
+        escrow.split(award);
+        _assertFreed(award, REQUESTER);
+
+        award = _begun(true);
+        _claimAll(award);
+        Settlement memory agreed = Settlement({award: _id(award), due: PRICE, settleBy: uint64(block.timestamp)});
+        bytes memory by = _sign(PROVIDER_KEY, _marketDigest(hashes.hashSettlement(agreed)));
+        vm.prank(REQUESTER);
+        escrow.settle(award, agreed, "", by);
         _assertFreed(award, REQUESTER);
     }
 

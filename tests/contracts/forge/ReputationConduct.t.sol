@@ -119,6 +119,14 @@ contract ReputationConductTest is LawFixture {
         reputation.punishCommitments(offer, one, by, other, otherBy);
     }
 
+    function test_a_bond_of_nothing_costs_nothing_and_one_of_a_unit_that_unit() external {
+        _stake(10_000);
+        _expectRefused(_offer(0), IReputation.NothingToSlash.selector);
+        _contradict(_offer(1));
+        _assertStake(9999, 0);
+        _expectRefused(_offer(1), IReputation.AlreadyPunished.selector);
+    }
+
     /// @dev In one transaction: lock all but one unit for an award of one's own, accuse oneself, and be free again.
     function test_who_locks_its_stake_and_accuses_itself_still_owes_the_bond() external {
         _stake(10_000);
@@ -154,10 +162,7 @@ contract ReputationConductTest is LawFixture {
             if (i < 2) _accept(sham);
         }
         _assertEq(token.balanceOf(POOL), 4000 - MAX_BOUNTY, "pool");
-        (Commitment memory one, bytes memory by) = _commit(offer, "one");
-        (Commitment memory other, bytes memory otherBy) = _commit(offer, "other");
-        vm.expectPartialRevert(IReputation.AlreadyPunished.selector);
-        reputation.punishCommitments(offer, one, by, other, otherBy);
+        _expectRefused(offer, IReputation.AlreadyPunished.selector);
     }
 
     // Scores
@@ -189,6 +194,13 @@ contract ReputationConductTest is LawFixture {
     function _contradict(Offer memory offer) private {
         (Commitment memory one, bytes memory by) = _commit(offer, "one");
         (Commitment memory other, bytes memory otherBy) = _commit(offer, "other");
+        reputation.punishCommitments(offer, one, by, other, otherBy);
+    }
+
+    function _expectRefused(Offer memory offer, bytes4 reason) private {
+        (Commitment memory one, bytes memory by) = _commit(offer, "one");
+        (Commitment memory other, bytes memory otherBy) = _commit(offer, "other");
+        vm.expectPartialRevert(reason);
         reputation.punishCommitments(offer, one, by, other, otherBy);
     }
 
