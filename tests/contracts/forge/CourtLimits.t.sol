@@ -5,8 +5,8 @@ import {IDisputeArbiter} from "../../../contracts/interfaces/IDisputeArbiter.sol
 import {Award, ChannelKey, Offer, Receipt, Voucher} from "../../../contracts/interfaces/MarketTypes.sol";
 import {CourtFixture} from "./CourtFixture.sol";
 
-/// @dev What the court does not prevent, and what it costs: the figures of docs/spec/law.md, section 4. A rule that ends one of
-/// these makes its test fail, and takes its line from that page.
+/// @dev What the court's contracts do not prevent, and what it costs: docs/spec/law.md, section 4. A rule that ends one of these
+/// makes its test fail, and takes its line from that page.
 contract CourtLimitsTest is CourtFixture {
     IDisputeArbiter.Finding private constant UPHELD = IDisputeArbiter.Finding.Upheld;
 
@@ -39,8 +39,8 @@ contract CourtLimitsTest is CourtFixture {
     }
 
     /// @dev Three parts of four are paid, the last is delivered. The requester goes to court about the first, where nothing is
-    /// wrong: the provider's own case is refused, and the hold gives it nothing for the last part.
-    function test_a_case_about_a_paid_part_spends_the_one_that_an_award_has() external {
+    /// wrong. The provider's own case is refused, so it is the arbiters who go on to the last part (CJ11), and the hold pays it.
+    function test_a_case_that_names_a_paid_part_can_decide_about_the_one_that_is_owed() external {
         _enlist(ARBITERS, 1);
         Award memory award = _claimed(false);
         vm.prank(REQUESTER);
@@ -57,13 +57,12 @@ contract CourtLimitsTest is CourtFixture {
         bytes memory data = abi.encodeCall(court.openOnChannel, (award, offer, last, bySame));
         _refused(address(court), PROVIDER, data, IDisputeArbiter.CaseExists.selector);
 
-        IDisputeArbiter.Vote memory vote = _vote(UPHELD, unpaid);
-        vote.part = 0;
+        IDisputeArbiter.Vote memory vote = _vote(UPHELD, PRICE);
         _decide(award, vote);
         uint256 before = token.balanceOf(PROVIDER);
         uint256 payer = token.balanceOf(REQUESTER);
         court.enforce(award, vote, key, unpaid + FEE, new bytes32[](0));
-        _assertEq(token.balanceOf(PROVIDER), before, "the provider has nothing more");
+        _assertEq(token.balanceOf(PROVIDER) - before, unpaid, "the provider has the last part's price");
         _assertEq(token.balanceOf(REQUESTER) - payer, FEE, "the opener has its bond back, out of its own hold");
     }
 
