@@ -164,17 +164,22 @@ contract Bench is IBench, Treasury {
         uint256 asOf = request.drawBlock - DRAW_DELAY;
         bytes32 first = _placesOf(request.engine);
         committee = new address[](request.seats);
+        PackedAccount[] memory before = new PackedAccount[](request.seats);
         uint256 found = 0;
         for (uint256 i = 0; i < TRIES && found < committee.length; ++i) {
             address owner = _ownerOf(first, uint256(keccak256(abi.encode(seed, i))) % places, asOf);
             if (owner == address(0)) continue;
-            if (_seat(owner, request, found)) committee[found++] = owner;
+            PackedAccount account = _accounts[owner];
+            if (!_seat(owner, account, request, found)) continue;
+            before[found] = account;
+            committee[found++] = owner;
         }
         if (found == committee.length) return committee;
         if (request.paid != 0) revert TooFewSeats(found);
-        for (uint256 i = 0; i < found; ++i) {
-            PackedAccount account = _accounts[committee[i]];
-            _accounts[committee[i]] = account.withSeats(account.serving() - 1, account.servingUntil());
+        // Backwards: who was seated twice has again what it had before the first. A draw that fails binds nobody, not even longer.
+        while (found != 0) {
+            --found;
+            _accounts[committee[found]] = before[found];
         }
         return new address[](0);
     }
@@ -207,8 +212,11 @@ contract Bench is IBench, Treasury {
     // ------------------------------------------------------------------------------------------------- internals
 
     /// @dev Bind a stake of `arbiter` to seat number `seat`, if it has one for another, and pay it what it has earned there.
-    function _seat(address arbiter, Request calldata request, uint256 seat) private returns (bool) {
-        PackedAccount account = _accounts[arbiter];
+    /// @param account What `arbiter` has now.
+    function _seat(address arbiter, PackedAccount account, Request calldata request, uint256 seat)
+        private
+        returns (bool)
+    {
         uint256 balance = account.balance();
         uint256 serving = _serving(account) + 1;
         if (balance < serving * seatStake) return false;

@@ -106,7 +106,7 @@ contract DisputeArbiter is Panel {
     // ------------------------------------------------------------------------------------------------- opening
 
     /// @inheritdoc IDisputeArbiter
-    function open(Award calldata award, Offer calldata offer) external nonReentrant newBusiness {
+    function open(Award calldata award, Offer calldata offer) external nonReentrant {
         bytes32 digest = _requireJurisdiction(award, offer);
         if (award.rail != escrow) revert NotForThisCourt(digest);
         if (msg.sender != award.requester && msg.sender != award.provider) revert NotParty(digest, msg.sender);
@@ -120,7 +120,7 @@ contract DisputeArbiter is Panel {
         Offer calldata offer,
         Receipt calldata receipt,
         bytes calldata signature
-    ) external nonReentrant newBusiness {
+    ) external nonReentrant {
         bytes32 digest = _requireJurisdiction(award, offer);
         if (award.rail != channels) revert NotForThisCourt(digest);
         if (msg.sender != award.requester && msg.sender != award.provider) revert NotParty(digest, msg.sender);
@@ -305,8 +305,9 @@ contract DisputeArbiter is Panel {
     }
 
     /// @dev A bond whose committee was never drawn goes back, an appeal's that was right out of the pot; the rest of the pot to
-    /// the pool. The opener's comes back as the loser's fee.
+    /// the pool. The opener's comes back as the loser's fee. Right is an appeal against a decision that did not last, or against none.
     function _returnBonds(Award calldata award, Outcome memory outcome, uint256 pot) private {
+        bytes32 standing = 0;
         for (uint256 i = 0; i < outcome.rounds.length; ++i) {
             uint256 back = _bond(award.disputeFee, i);
             bool isDrawn = outcome.rounds[i].stage != Stage.Drawing;
@@ -314,10 +315,12 @@ contract DisputeArbiter is Panel {
                 if (isDrawn) continue;
                 // The loser's fee will make up for it; what it was for is free for the appeals.
                 if (outcome.decided != 0) (pot, back) = (pot + back, 0);
-            } else if (isDrawn) {
-                bool isRight = outcome.decided != 0 && outcome.votes[i - 1] != outcome.decided;
-                back = !isRight ? 0 : back < pot ? back : pot;
-                pot -= back;
+            } else {
+                if (outcome.votes[i - 1] != 0) standing = outcome.votes[i - 1];
+                if (isDrawn) {
+                    back = standing == outcome.decided ? 0 : back < pot ? back : pot;
+                    pot -= back;
+                }
             }
             _send(_askedFor(award, outcome.rounds[i]), back);
         }

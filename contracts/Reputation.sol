@@ -39,7 +39,7 @@ contract Reputation is IReputation, Treasury {
     mapping(address owner => Account account) private _accounts;
     mapping(address owner => Leaving leaving) private _leaving;
     mapping(bytes32 award => Lock lock) private _locks;
-    mapping(bytes32 offer => mapping(address offender => bool punished)) private _punished;
+    mapping(bytes32 offer => mapping(address offender => uint128 taken)) private _punished;
 
     /// @param escrow_ Verifying contract of the market's domain.
     /// @param cooldown_ Seconds; longer than the longest dispute that the network's awards may have.
@@ -128,9 +128,7 @@ contract Reputation is IReputation, Treasury {
         // The record of another rail is nobody's word here; a channel's award has none.
         if (award.rail == escrow) record = IEscrow(escrow).recordOf(digest);
         bool closed = record.state >= IEscrow.State.Accepted;
-        bool earned = closed && _succeeded(digest, record);
-        // What a verdict against the provider costs is the arbiter's to take, who need not do it in the same transaction.
-        bool over = closed && (earned || record.state != IEscrow.State.Judged);
+        (bool over, bool earned) = closed ? _outcomeOf(digest, award, record) : (false, false);
         if (!over && block.timestamp <= _lockedUntil(award)) revert NotOver(digest, _lockedUntil(award));
 
         // An escrow that nobody has closed yet still decides about the bonus, but no longer holds the stake.
@@ -144,9 +142,7 @@ contract Reputation is IReputation, Treasury {
     {
         bytes32 digest = _digest(award);
         if (acceptance.award != digest) revert WrongSubject(digest, acceptance.award);
-        if (uint256(acceptance.part) + 1 != uint256(award.firstPart) + award.parts) {
-            revert NotLastPart(digest, acceptance.part);
-        }
+        if (!_isLast(award, acceptance.part)) revert NotLastPart(digest, acceptance.part);
         _requireConsent(award.requester, _marketDigest(acceptance.hash()), signature);
 
         _end(digest, award, true, true);
@@ -327,29 +323,49 @@ contract Reputation is IReputation, Treasury {
         _pay(token, receiver, bonus);
     }
 
-    /// @dev Accepted, claimed without a dispute, or upheld by the verdict in full.
-    function _succeeded(bytes32 digest, IEscrow.Record memory record) private view returns (bool) {
-        if (record.state == IEscrow.State.Accepted || record.state == IEscrow.State.Paid) return true;
-        return record.state == IEscrow.State.Judged && record.paid >= IEscrow(escrow).claimOf(digest).due;
+    /// @dev What a closed escrow means for the lock and for the bonus. What a verdict against the provider costs is the arbiter's to
+    /// take, who need not do it in the same transaction. The bonus is for the last part: accepted, claimed without a dispute, or
+    /// upheld by the verdict in full.
+    function _outcomeOf(bytes32 digest, Award calldata award, IEscrow.Record memory record)
+        private
+        view
+        returns (bool over, bool earned)
+    {
+        if (record.state == IEscrow.State.Accepted) return (true, true);
+        if (record.state != IEscrow.State.Paid && record.state != IEscrow.State.Judged) return (true, false);
+        IEscrow.ClaimRecord memory claim = IEscrow(escrow).claimOf(digest);
+        over = record.paid >= claim.due; // so it is in Paid
+        earned = over && _isLast(award, claim.part);
     }
 
-    /// @dev Take the bond out of what isn't locked: locks answer for their awards alone.
+    function _isLast(Award calldata award, uint32 part) private pure returns (bool) {
+        return uint256(part) + 1 == uint256(award.firstPart) + award.parts;
+    }
+
+    /// @dev Take the bond out of what isn't locked: locks answer for their awards alone. What is locked now is taken when it is free,
+    /// by another call: else an offender could lock all but one unit, accuse itself, and be done with it.
     function _punish(bytes32 digest, address offender, Offer calldata offer) private {
         if (offer.token != token) revert WrongToken(offer.token);
-        if (_punished[digest][offender]) revert AlreadyPunished(digest, offender);
+        uint128 taken = _punished[digest][offender];
+        if (taken != 0 && taken == offer.bond) revert AlreadyPunished(digest, offender);
         Account memory account = _accounts[offender];
         uint128 unlocked = account.stake - account.locked;
-        uint128 amount = offer.bond < unlocked ? offer.bond : unlocked;
+        uint128 rest = offer.bond - taken;
+        uint128 amount = rest < unlocked ? rest : unlocked;
         if (amount == 0) revert NothingToSlash(offender);
-        // An offender that accuses itself loses more than it gets.
-        uint128 bounty = amount / 2 < maxBounty ? amount / 2 : maxBounty;
+        uint128 bounty = _bountyOf(taken + amount) - _bountyOf(taken);
 
-        _punished[digest][offender] = true;
+        _punished[digest][offender] = taken + amount;
         _accounts[offender].stake = account.stake - amount;
         emit ContradictionPunished(digest, offender, msg.sender, amount, bounty);
 
         _pay(token, msg.sender, bounty);
         _pay(token, pool, amount - bounty);
+    }
+
+    /// @dev What accusers get of a bond of which so much was taken, in however many calls: an offender that accuses itself loses more.
+    function _bountyOf(uint128 taken) private view returns (uint128) {
+        return taken / 2 < maxBounty ? taken / 2 : maxBounty;
     }
 
     function _requireGoodTerms(bytes32 digest, Award calldata award) private view {

@@ -30,9 +30,8 @@ def _common(command: F) -> F:
 def cli() -> None:
     """Show, pause, resume, and rotate the guardian.
 
-    A guardian can refuse new business: new channels, top-ups, escrows, stakes, locks, and before the court new cases
-    and tickets. It can't touch money, and what lets money out (claims, refunds, withdrawals, a case's votes and its
-    close) can't be paused by anybody.
+    A guardian can refuse new business: new channels, top-ups, escrows, stakes, locks, and tickets on the court's bench.
+    It can't touch money, and what lets money out (claims, refunds, withdrawals, cases) can't be paused by anybody.
     """
 
 

@@ -165,11 +165,11 @@ interface IDisputeArbiter is ITreasury {
     /// @notice All is paid. Without a decision, `finding` is None and the rails' own time decides.
     event CaseClosed(bytes32 indexed award, Finding finding, uint128 due, uint16 severity);
     /// @notice Open a case about the claim on an escrow, with a bond of `award.disputeFee`. The requester, or the provider of a claim
-    /// that is disputed: one that nobody disputes is paid. New business.
+    /// that is disputed: one that nobody disputes is paid. Never paused: the award was agreed on before.
     /// @dev The requester's call disputes the claim, if that hasn't been done before.
     function open(Award calldata award, Offer calldata offer) external;
 
-    /// @notice Open a case about a receipt for a hold, with the same bond. Requester or provider. New business.
+    /// @notice Open a case about a receipt for a hold, with the same bond. Requester or provider. Never paused.
     /// @param signature The provider's, over the receipt.
     function openOnChannel(
         Award calldata award,

@@ -81,9 +81,9 @@ interface IReputation is ITreasury {
     error SeverityOutOfRange(uint16 severity);
     /// @notice The two signatures don't exclude each other: same content, or another subject.
     error NoContradiction();
-    /// @notice This contradiction was punished before.
+    /// @notice The whole bond was taken before.
     error AlreadyPunished(bytes32 offer, address offender);
-    /// @notice There is nothing to slash: no bond in the offer, or no free stake.
+    /// @notice There is nothing to slash: no bond in the offer, or no free stake now.
     error NothingToSlash(address offender);
     /// @notice A publisher anchors each epoch once, in order.
     error EpochOutOfOrder(address publisher, uint64 epoch, uint64 last);
@@ -113,7 +113,8 @@ interface IReputation is ITreasury {
     event BonusDeposited(bytes32 indexed award, address indexed payer, uint128 amount);
     /// @notice The bonus went to the provider (`earned`) or back to the requester.
     event BonusPaid(bytes32 indexed award, address indexed receiver, uint128 amount, bool earned);
-    /// @notice Two signatures of `offender` exclude each other; it lost `amount`, of which `accuser` got `bounty`.
+    /// @notice Two signatures of `offender` exclude each other; it lost `amount`, of which `accuser` got `bounty`. What is missing to the
+    /// offer's bond was locked, and may be taken later.
     event ContradictionPunished(
         bytes32 indexed offer, address indexed offender, address indexed accuser, uint128 amount, uint128 bounty
     );
@@ -161,7 +162,8 @@ interface IReputation is ITreasury {
 
     // Contradictions (SPEC A7)
 
-    /// @notice Two commitments of one bidder to one offer. It loses the offer's bond.
+    /// @notice Two commitments of one bidder to one offer. It loses the offer's bond; what is locked now, by another call when it
+    /// is free.
     function punishCommitments(
         Offer calldata offer,
         Commitment calldata one,

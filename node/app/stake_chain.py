@@ -39,6 +39,7 @@ class ContractStakes:
             had_bonus=lock.had_bonus,
             escrow=int(record.state) if record.state >= EscrowState.ACCEPTED else 0,
             claimed=claim.due,
+            claimed_part=claim.part,
             paid=record.paid,
         )
 

@@ -68,7 +68,7 @@ class Gathering:
             peers: The network.
             clock: Measures the time that is left.
             domain: The market's.
-            matter: What the case is about.
+            matter: What the court named when it was opened.
             shown: What parties show unasked, by wallet; it may grow meanwhile.
             fellows: The other arbiters, who may have a blob already.
         """
@@ -93,7 +93,7 @@ class Gathering:
         has_output = await self._fetch(evidence, receipt.output, limits.output_bytes, enough, keep_until, fellows)
         if is_tested(evidence) and not has_output:
             return Found(evidence=evidence)
-        for blob in needed_blobs(evidence, self._matter.part):
+        for blob in needed_blobs(evidence):
             if not await self._fetch(evidence, blob.digest, blob.size, until, keep_until, fellows=self._fellows):
                 return Found(evidence=evidence, has_output=has_output)
         return Found(evidence=evidence, has_inputs=True, has_output=has_output)
@@ -105,14 +105,20 @@ class Gathering:
             for wallet in self._to_ask():
                 await self._ask(wallet)
             now = self._clock.monotonic()
-            evidence = put_together(tuple(self._read.values())) if self._read else None
+            evidence = self._joined()
             if evidence is not None:
-                is_enough = is_whole(evidence, self._matter.part) or self._read.keys() >= set(_sides(evidence))
+                is_enough = is_whole(evidence, self._matter) or self._read.keys() >= set(_sides(evidence))
                 if is_enough or (now >= enough and evidence.receipt is not None):
                     return evidence
             if now >= until:
                 return evidence
             await self._clock.sleep(RETRY_S)
+
+    def _joined(self) -> Evidence | None:
+        if not self._read:
+            return None
+        requester = next(iter(self._read.values())).terms.award.requester
+        return put_together([self._read[wallet] for wallet in sorted(self._read, key=lambda each: each != requester)])
 
     def _to_ask(self) -> list[Address]:
         known = [self._matter.opener]

@@ -42,7 +42,7 @@ async def find_vote(
 
     Args:
         room: What we work with.
-        matter: What the case is about.
+        matter: What the court named when it was opened.
         held: The round.
         fellows: The other arbiters: they are served what we found, and may serve us.
         shown: What parties show unasked, by wallet; it may grow meanwhile.
@@ -62,7 +62,7 @@ async def find_vote(
         return vote_without_run(matter, evidence)
     award, output = evidence.terms.award, evidence.receipt.output
     readers = (*fellows, award.requester, award.provider)
-    served = {blob.digest for blob in needed_blobs(evidence, matter.part)}
+    served = {blob.digest for blob in needed_blobs(evidence)}
     if is_tested(evidence):
         served.add(output)
     await _serve(room, served, readers, until)
@@ -71,7 +71,7 @@ async def find_vote(
         return None
     if isinstance(rerun, str):
         log.warning("court.cannot_run", award=matter.award.hex(), reason=rerun)
-        return vote_not_judged(matter, evidence)
+        return vote_not_judged(evidence)
     await _serve(room, {rerun.output}, readers, until)
     return vote_on(evidence, rerun, has_output=found.has_output)
 

@@ -41,10 +41,18 @@ class PartyRoom:
     attitude: Attitude
 
     async def dossier_of(self, file: File) -> Dossier | None:
-        """Return what this node shows about a case; None if its records are gone."""
-        state = file.state
-        subject = Subject(part=state.part, receipt=state.receipt) if isinstance(state, Open) else None
-        return await self.papers.dossier_of(file.brief.award_id, subject)
+        """Return what this node shows about a case; None if its records are gone.
+
+        Over a channel that is the newest part, if the one before it was accepted (CJ11).
+        """
+        state, award = file.state, file.brief.award_id
+        if not isinstance(state, Open):
+            return await self.papers.dossier_of(award)
+        if file.brief.on_channel:
+            newest = await self.papers.dossier_of(award)
+            if newest is not None and _is_later(newest, state.part):
+                return newest
+        return await self.papers.dossier_of(award, Subject(part=state.part, receipt=state.receipt))
 
     async def keep(self, dossier: Dossier) -> None:
         """Keep what a case is judged by for as long as it can be judged (L1)."""
@@ -57,6 +65,11 @@ class PartyRoom:
         until = deadlines_of(dossier.award).latest_resolve_by
         for digest in blobs_of(dossier):
             await self.peers.grant(digest, wallet, until)
+
+
+def _is_later(dossier: Dossier, part: int) -> bool:
+    """Tell whether it shows a part after this one, and the acceptance of what went before it."""
+    return dossier.receipt is not None and dossier.before is not None and dossier.receipt.value.part > part
 
 
 def blobs_of(dossier: Dossier) -> tuple[ContentDigest, ...]:

@@ -11,7 +11,7 @@ from protocol.market.objects import Award, Offer
 from protocol.signing.signed import Signed
 from protocol.stake.record import LockPhase, StakeRecord
 from protocol.task.objects import Acceptance
-from protocol.units import Amount, Seconds, Uint8, UnixTime
+from protocol.units import Amount, Seconds, Uint8, Uint32, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class StakeSeen:
         had_bonus: Whether one was ever deposited.
         escrow: `Outcome` of its escrow, 0 while that is open or if there is none.
         claimed: What the provider claimed last in the escrow.
+        claimed_part: For the parts up to this one.
         paid: What the escrow paid to the provider.
     """
 
@@ -34,6 +35,7 @@ class StakeSeen:
     had_bonus: bool = False
     escrow: Uint8 = 0
     claimed: Amount = Amount(0)
+    claimed_part: Uint32 = 0
     paid: Amount = Amount(0)
 
     def record(self) -> StakeRecord:
@@ -45,6 +47,7 @@ class StakeSeen:
             bonus=self.bonus,
             had_bonus=self.had_bonus,
             claimed=self.claimed,
+            claimed_part=self.claimed_part,
             escrow=outcome,
             upheld=outcome is Outcome.JUDGED and self.paid >= self.claimed > 0,
         )

@@ -1,7 +1,7 @@
 """What a case is judged by, and the vote that follows from it (docs/spec/law.md, section 6). Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from protocol.dispute.messages import Dossier
@@ -32,7 +32,7 @@ class WrongDossier(ProtocolError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matter:
-    """What a case is about, as the court told it when it was opened."""
+    """What a case is about: the part that the court named when it was opened, or a later one (CJ11)."""
 
     award: Digest
     opener: Address
@@ -45,11 +45,13 @@ class Evidence:
     """What the sides showed, checked and put together.
 
     Attributes:
+        matter: What it is about: as the court named it, or a later part.
         terms: The award and what its bill is computed from.
         receipt: What is in dispute; None if nobody showed it.
         before: Running total that the requester has accepted for the parts before, base units.
     """
 
+    matter: Matter
     terms: Terms
     receipt: Receipt | None
     before: Amount
@@ -81,6 +83,7 @@ def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
     check_rates(dossier.rates, manifest)
     policy = decode_verification(dossier.verification, offer.verification)
     check_testable(manifest, policy)
+    matter = _subject_of(domain, matter, dossier)
     if not award.first_part <= matter.part < min(award.first_part + award.parts, len(manifest.parts)):
         raise WrongDossier(f"the task has no part {matter.part} under this award")
     terms = Terms(award=award, award_id=matter.award, manifest=manifest, rates=dossier.rates, policy=policy)
@@ -89,6 +92,7 @@ def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
     if dossier.before is not None:
         _check_before(domain, matter, award.requester, dossier.before)
     return Evidence(
+        matter=matter,
         terms=terms,
         receipt=dossier.receipt.value if dossier.receipt is not None else None,
         before=dossier.before.value.due if dossier.before is not None else Amount(0),
@@ -96,17 +100,24 @@ def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
 
 
 def put_together(shown: Sequence[Evidence]) -> Evidence:
-    """Join what both sides showed of one case: at least one.
+    """Join what both sides showed of one case: at least one, the requester's first.
 
-    A requester that signed two acceptances of one part is held to the greater.
+    Of the latest part that either shows. A requester that signed two acceptances of one part is held to the greater, a
+    provider that signed two receipts of one later part to the one that the requester was sent.
     """
-    receipt = next((one.receipt for one in shown if one.receipt is not None), None)
-    return Evidence(terms=shown[0].terms, receipt=receipt, before=max(one.before for one in shown))
+    part = max(one.matter.part for one in shown)
+    latest = [one for one in shown if one.matter.part == part]
+    receipt = next((one.receipt for one in latest if one.receipt is not None), None)
+    first = latest[0]
+    return Evidence(matter=first.matter, terms=first.terms, receipt=receipt, before=max(one.before for one in latest))
 
 
-def is_whole(evidence: Evidence, part: int) -> bool:
-    """Tell whether nothing is missing that the other side could still add."""
-    return evidence.receipt is not None and (part == evidence.terms.award.first_part or evidence.before > 0)
+def is_whole(evidence: Evidence, named: Matter) -> bool:
+    """Tell whether nothing is missing that the other side could still add to what the court named."""
+    award, part = evidence.terms.award, evidence.matter.part
+    if award.channel != ZERO_DIGEST and (part != named.part or part + 1 < award.first_part + award.parts):
+        return False  # it may have a later part, or have been sent another receipt of this one
+    return evidence.receipt is not None and (part == award.first_part or evidence.before > 0)
 
 
 def vote_on_run(evidence: Evidence, rerun: Rerun, *, has_output: bool) -> Vote:
@@ -148,14 +159,14 @@ def is_tested(evidence: Evidence) -> bool:
     return isinstance(evidence.terms.policy, ByTest)
 
 
-def needed_blobs(evidence: Evidence, part: int) -> frozenset[Blob]:
-    """Return what an arbiter must hold to judge a part: the module that it runs, and what that module reads.
+def needed_blobs(evidence: Evidence) -> frozenset[Blob]:
+    """Return what an arbiter must hold to judge the part: the module that it runs, and what that module reads.
 
     A test reads the output too, which only the receipt names.
     """
     terms = evidence.terms
     modules = blobs_of(terms.policy) if is_tested(evidence) else (terms.manifest.module,)
-    return frozenset((*modules, *terms.manifest.inputs_of(part)))
+    return frozenset((*modules, *terms.manifest.inputs_of(evidence.matter.part)))
 
 
 def vote_on_test(evidence: Evidence, test: Rerun) -> Vote:
@@ -206,11 +217,12 @@ def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
     output either.
 
     Args:
-        matter: What the case is about.
+        matter: What the court named when it was opened.
         evidence: What was shown; its inputs were not to be had. None if nothing was.
     """
     if evidence is None:
         return _without_run(Finding.INPUTS_MISSING, matter.part, Amount(0))
+    matter = evidence.matter
     if evidence.receipt is None:
         return _without_run(Finding.OUTPUT_MISSING, matter.part, evidence.before)
     by_provider = matter.opener == evidence.terms.award.provider
@@ -218,9 +230,9 @@ def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
     return _without_run(Finding.INPUTS_MISSING, matter.part, due)
 
 
-def vote_not_judged(matter: Matter, evidence: Evidence) -> Vote:
+def vote_not_judged(evidence: Evidence) -> Vote:
     """Judge a part that no arbiter can run: its module is none under the engine (SPEC B3)."""
-    return _without_run(Finding.NOT_JUDGED, matter.part, evidence.before)
+    return _without_run(Finding.NOT_JUDGED, evidence.matter.part, evidence.before)
 
 
 def _vote_on_bill(evidence: Evidence, receipt: Receipt) -> Vote:
@@ -239,6 +251,19 @@ def _vote_on_bill(evidence: Evidence, receipt: Receipt) -> Vote:
 
 def _without_run(finding: Finding, part: int, due: Amount) -> Vote:
     return Vote(finding=finding, part=part, outcome=0, output=NO_OUTPUT, fuel=0, due=due)
+
+
+def _subject_of(domain: Domain, named: Matter, dossier: Dossier) -> Matter:
+    """Return what a dossier is about: the part that the court named, or a later one whose turn had come (CJ11).
+
+    An award has one case, and over a channel either side chooses the receipt that it is about. Whoever can show that
+    the requester accepted what went before a later part brings the case to that one. Signatures are the caller's to
+    check.
+    """
+    award, receipt, before = dossier.award, dossier.receipt, dossier.before
+    if award.channel == ZERO_DIGEST or receipt is None or before is None or receipt.value.part <= named.part:
+        return named
+    return replace(named, part=receipt.value.part, receipt=digest(domain, receipt.value))
 
 
 def _check_receipt(domain: Domain, matter: Matter, provider: Address, signed: Signed[Receipt]) -> None:

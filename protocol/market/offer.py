@@ -299,7 +299,11 @@ def _check_taste(offer: Offer, now: UnixTime, taste: OfferTaste) -> None:
 
 
 def _check_court(offer: Offer, court: CourtBounds) -> None:
-    """Check that a case could be opened: an arbiter that can't judge enforces no hold, and is none."""
+    """Check that a case could be opened: an arbiter that can't judge enforces no hold, and is none.
+
+    A claim that was disputed leaves its provider what the escrow waits beyond the court's least: a pace, as everywhere.
+    Without it a requester disputes, stays away from court, and has half of the price back (M8, PT11).
+    """
     if not court.least_fee <= offer.dispute_fee <= court.greatest_fee:
         bounds = f"{format_amount(court.least_fee)} to {format_amount(court.greatest_fee)}"
         raise NotToTaste(
@@ -307,9 +311,11 @@ def _check_court(offer: Offer, court: CourtBounds) -> None:
         )
     if not has_court_size(offer.budget, offer.parts, offer.dispute_fee):
         raise NotToTaste("a part costs less than a dispute, and the offer names a court all the same (L4)")
-    if offer.resolve_within < court.min_resolve_within:
+    least = court.min_resolve_within + offer.pace
+    if offer.resolve_within < least:
         raise NotToTaste(
-            f"resolve_within is {offer.resolve_within} s, the court that is named needs {court.min_resolve_within}"
+            f"resolve_within is {offer.resolve_within} s, the court that is named needs {least}:"
+            f" {court.min_resolve_within} to judge, and a pace to go there"
         )
 
 

@@ -19,7 +19,16 @@ from typing import TypeAlias
 
 from protocol.settlement.deadlines import is_open, is_over
 from protocol.signing.signed import Signed
-from protocol.stake.record import NOTHING, ChainEvent, LockPhase, Proof, StakeRecord, apply_chain, proof_of_end
+from protocol.stake.record import (
+    NOTHING,
+    ChainEvent,
+    LockPhase,
+    Proof,
+    StakeRecord,
+    apply_chain,
+    is_earned,
+    proof_of_end,
+)
 from protocol.stake.terms import StakeTerms
 from protocol.task.objects import Acceptance
 from protocol.units import Amount, UnixTime
@@ -130,7 +139,7 @@ def freeable(state: ProviderStake) -> Amount:
     if proof is None:
         return Amount(0)
     locked = state.record.locked if state.record.is_locked else 0
-    is_ours = proof is Proof.ACCEPTANCE or (proof is Proof.END and state.record.is_earned)
+    is_ours = proof is Proof.ACCEPTANCE or (proof is Proof.END and is_earned(state.terms, state.record))
     return Amount(locked + (state.record.bonus if is_ours else 0))
 
 
@@ -141,7 +150,7 @@ def is_settled(state: ProviderStake) -> bool:
     if not state.record.bonus:
         return True
     if state.escrowed:
-        return state.record.escrow is not None and not state.record.is_earned
+        return state.record.escrow is not None and not is_earned(state.terms, state.record)
     return is_over(state.terms.deadlines.latest_resolve_by, state.now)
 
 
@@ -154,4 +163,4 @@ def _wants_free(state: ProviderStake, proof: Proof) -> bool:
 
 
 def _wants_bonus(state: ProviderStake) -> bool:
-    return not state.record.is_locked and bool(state.record.bonus) and state.record.is_earned
+    return not state.record.is_locked and bool(state.record.bonus) and is_earned(state.terms, state.record)

@@ -23,7 +23,7 @@ from protocol.settlement.deadlines import is_over
 from protocol.signing.signed import Signed
 from protocol.stake.terms import StakeTerms
 from protocol.task.objects import Acceptance
-from protocol.units import Amount, UnixTime
+from protocol.units import Amount, Uint32, UnixTime
 from protocol.wire.codec import tagged
 
 
@@ -96,6 +96,7 @@ class StakeRecord:
         had_bonus: Whether one was ever deposited.
         earned: What of the bonus went to the provider.
         claimed: What the provider claimed last in the escrow.
+        claimed_part: For the parts up to this one.
         escrow: How the escrow ended, None while it is open or if there is none.
         upheld: Whether a verdict gave the provider all that it claimed.
     """
@@ -107,6 +108,7 @@ class StakeRecord:
     had_bonus: bool = False
     earned: Amount = Amount(0)
     claimed: Amount = Amount(0)
+    claimed_part: Uint32 = 0
     escrow: Outcome | None = None
     upheld: bool = False
 
@@ -114,11 +116,6 @@ class StakeRecord:
     def is_locked(self) -> bool:
         """Whether the provider's stake answers for the award now."""
         return self.lock is LockPhase.LOCKED
-
-    @property
-    def is_earned(self) -> bool:
-        """Whether the escrow says that the bonus is the provider's (ST8)."""
-        return self.escrow in (Outcome.ACCEPTED, Outcome.PAID) or self.upheld
 
 
 NOTHING: Final = StakeRecord()
@@ -144,6 +141,14 @@ def proof_of_end(
     return Proof.TIME if is_over(terms.deadlines.latest_resolve_by, now) else None
 
 
+def is_earned(terms: StakeTerms, record: StakeRecord) -> bool:
+    """Tell whether the escrow says that the bonus is the provider's: only with the last part (ST8)."""
+    if record.escrow is Outcome.ACCEPTED:
+        return True
+    is_last = record.claimed_part + 1 == terms.award.first_part + terms.award.parts
+    return is_last and (record.escrow is Outcome.PAID or record.upheld)
+
+
 def apply_chain(record: StakeRecord, event: ChainEvent) -> StakeRecord:
     """Return the record after a confirmed event.
 
@@ -161,8 +166,8 @@ def apply_chain(record: StakeRecord, event: ChainEvent) -> StakeRecord:
             return replace(record, bonus=amount, had_bonus=True)
         case BonusPaidConfirmed(amount=amount, earned=earned) if amount == record.bonus and amount:
             return replace(record, bonus=Amount(0), earned=amount if earned else Amount(0))
-        case ClaimConfirmed(due=due):
-            return replace(record, claimed=due)
+        case ClaimConfirmed(part=part, due=due):
+            return replace(record, claimed=due, claimed_part=part)
         case CloseConfirmed(outcome=outcome) if record.escrow is None:
             upheld = outcome is Outcome.JUDGED and event.to_provider >= record.claimed > 0
             return replace(record, escrow=outcome, upheld=upheld)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from protocol.settlement.deadlines import is_over
-from protocol.stake.record import NOTHING, ChainEvent, LockPhase, StakeRecord, apply_chain
+from protocol.stake.record import NOTHING, ChainEvent, LockPhase, StakeRecord, apply_chain, is_earned
 from protocol.stake.terms import StakeTerms
 from protocol.units import UnixTime
 from protocol.wire.codec import tagged
@@ -120,7 +120,7 @@ def is_backed(state: RequesterStake) -> bool:
 
 
 def _is_theirs(state: RequesterStake) -> bool:
-    return state.owed or state.record.is_earned
+    return state.owed or is_earned(state.terms, state.record)
 
 
 def _comes_back(state: RequesterStake) -> bool:

@@ -205,6 +205,25 @@ contract BenchTest is CourtFixture {
         _drawn(award);
     }
 
+    /// @dev Cases that nobody can sit on cost their opener nothing: a row of them must not keep the stake of another case bound.
+    function test_a_draw_that_finds_too_few_binds_nobody_longer() external {
+        _enlist(1, 9);
+        address who = _arbiter(0);
+        Award memory award = _claimed(false);
+        _open(award, REQUESTER);
+        _drawn(award);
+        IBench.Account memory before = bench.accountOf(who);
+        _assertEq(before.serving, 5, "serving");
+
+        vm.warp(block.timestamp + 100);
+        award = _claimed(false);
+        _open(award, REQUESTER);
+        vm.roll(_roundOf(award).drawBlock + 1);
+        court.draw(_id(award), "");
+        require(!_isDrawn(award), "a committee of four was drawn");
+        require(keccak256(abi.encode(bench.accountOf(who))) == keccak256(abi.encode(before)), "its account has changed");
+    }
+
     function test_a_quorum_can_not_fill_seats_for_which_there_is_no_stake() external {
         _enlist(1, 4);
         Award memory award = _claimed(true);

@@ -149,6 +149,52 @@ contract CourtTest is CourtFixture {
         _assertNothingIsLeft();
     }
 
+    /// @dev The loser appeals, the second committee finds no majority, the loser appeals again: the first decision stood all the time.
+    function test_an_appeal_against_a_decision_that_lasts_is_lost_though_the_round_between_found_nothing() external {
+        Award memory award = _claimed(true);
+        _note();
+        _open(award, REQUESTER);
+        address[][] memory committees = new address[][](3);
+        IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
+        IDisputeArbiter.Vote[] memory votes = new IDisputeArbiter.Vote[](3);
+        committees[0] = _drawn(award);
+        _settle(award, committees[0], vote, 5);
+        _appeal(award, PROVIDER);
+        committees[1] = _drawn(award);
+        _voteOnChain(award, committees[1], 5, vote, 5, _vote(UPHELD, PRICE));
+        vm.warp(_openBy(award) + 1);
+        _appeal(award, PROVIDER);
+        committees[2] = _drawn(award);
+        _settle(award, committees[2], vote, 23);
+        (votes[0], votes[2]) = (vote, vote);
+        _close(award, committees, votes);
+        _assertEq(_provider - token.balanceOf(PROVIDER), 34 * SEAT_FEE, "provider: two bonds lost");
+        _assertEq(token.balanceOf(REQUESTER) - _requester, PRICE + FEE + MAX_BOUNTY, "requester");
+        _assertNothingIsLeft();
+    }
+
+    /// @dev The same between two that differ: who appealed until the lie fell gets both bonds back.
+    function test_appeals_until_a_decision_falls_are_both_right() external {
+        Award memory award = _claimed(true);
+        _note();
+        _open(award, REQUESTER);
+        address[][] memory committees = new address[][](3);
+        IDisputeArbiter.Vote[] memory votes = new IDisputeArbiter.Vote[](3);
+        (votes[0], votes[2]) = (_vote(UPHELD, PRICE), _vote(WRONG, 0));
+        committees[0] = _drawn(award);
+        _settle(award, committees[0], votes[0], 5);
+        _appeal(award, REQUESTER);
+        committees[1] = _drawn(award);
+        _voteOnChain(award, committees[1], 3, votes[2], 5, votes[0]);
+        vm.warp(_openBy(award) + 1);
+        _appeal(award, REQUESTER);
+        committees[2] = _drawn(award);
+        _settle(award, committees[2], votes[2], 23);
+        _close(award, committees, votes);
+        _assertEq(token.balanceOf(REQUESTER) - _requester, PRICE + FEE + MAX_BOUNTY, "requester: all bonds are back");
+        _assertNothingIsLeft();
+    }
+
     function test_without_a_majority_the_escrow_splits_and_who_voted_is_paid() external {
         Award memory award = _claimed(true);
         _note();

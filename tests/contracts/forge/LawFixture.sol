@@ -70,12 +70,16 @@ abstract contract LawFixture is Fixture {
     }
 
     function _claimAll(Award memory award) internal {
+        _claimUpTo(award, 3, award.price);
+    }
+
+    function _claimUpTo(Award memory award, uint32 part, uint128 due) internal {
         bytes32 id = _id(award);
         Start memory start = Start({award: id, startedAt: award.startBy});
         Receipt memory receipt;
         receipt.award = id;
-        receipt.part = 3;
-        receipt.due = award.price;
+        receipt.part = part;
+        receipt.due = due;
         bytes memory startSignature = _sign(PROVIDER_KEY, _marketDigest(hashes.hashStart(start)));
         bytes memory signature = _sign(PROVIDER_KEY, _marketDigest(hashes.hashReceipt(receipt)));
         vm.prank(PROVIDER);

@@ -6,7 +6,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {Reputation} from "../../../contracts/Reputation.sol";
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
-import {Acceptance, Award, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
+import {Acceptance, Award, Settlement, Start, Verdict} from "../../../contracts/interfaces/MarketTypes.sol";
 import {FeeToken, ReentrantToken, RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
 import {TestToken} from "../../../contracts/mocks/TestToken.sol";
 import {LawFixture} from "./LawFixture.sol";
@@ -161,6 +161,37 @@ contract ReputationTest is LawFixture {
         Award memory award = _begun(true);
         _judge(award, PRICE);
         _assertFreed(award, PROVIDER);
+    }
+
+    /// @dev The bonus is of the whole price: one part in four, claimed and then nothing more, has not earned it.
+    function test_a_claim_of_an_earlier_part_frees_the_lock_and_earns_no_bonus() external {
+        Award memory award = _begun(true);
+        _claimUpTo(award, 0, 1);
+        vm.warp(block.timestamp + PACE + 1);
+        escrow.payClaim(award);
+        _assertFreed(award, REQUESTER);
+
+        award = _begun(true);
+        _claimUpTo(award, 2, PRICE);
+        _judgeClaim(award, PRICE);
+        _assertFreed(award, REQUESTER);
+    }
+
+    function test_a_split_or_a_settlement_frees_the_lock_and_gives_the_bonus_back() external {
+        Award memory award = _begun(true);
+        _claimAll(award);
+        _dispute(award);
+        vm.warp(escrow.recordOf(_id(award)).time + 1);
+        escrow.split(award);
+        _assertFreed(award, REQUESTER);
+
+        award = _begun(true);
+        _claimAll(award);
+        Settlement memory agreed = Settlement({award: _id(award), due: PRICE, settleBy: uint64(block.timestamp)});
+        bytes memory by = _sign(PROVIDER_KEY, _marketDigest(hashes.hashSettlement(agreed)));
+        vm.prank(REQUESTER);
+        escrow.settle(award, agreed, "", by);
+        _assertFreed(award, REQUESTER);
     }
 
     function test_a_refund_frees_the_lock_and_gives_the_bonus_back() external {
@@ -368,6 +399,10 @@ contract ReputationTest is LawFixture {
 
     function _judge(Award memory award, uint128 due) private {
         _claimAll(award);
+        _judgeClaim(award, due);
+    }
+
+    function _judgeClaim(Award memory award, uint128 due) private {
         _dispute(award);
         Verdict memory verdict;
         verdict.award = _id(award);

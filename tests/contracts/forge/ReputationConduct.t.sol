@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
-import {Award, Commitment, Offer, Roll} from "../../../contracts/interfaces/MarketTypes.sol";
+import {Acceptance, Award, Commitment, Offer, Roll} from "../../../contracts/interfaces/MarketTypes.sol";
 import {LawFixture} from "./LawFixture.sol";
 
 /// @dev What one may lose or show without any award: contradicting signatures (SPEC A7), and published scores.
@@ -119,6 +119,52 @@ contract ReputationConductTest is LawFixture {
         reputation.punishCommitments(offer, one, by, other, otherBy);
     }
 
+    function test_a_bond_of_nothing_costs_nothing_and_one_of_a_unit_that_unit() external {
+        _stake(10_000);
+        _expectRefused(_offer(0), IReputation.NothingToSlash.selector);
+        _contradict(_offer(1));
+        _assertStake(9999, 0);
+        _expectRefused(_offer(1), IReputation.AlreadyPunished.selector);
+    }
+
+    /// @dev In one transaction: lock all but one unit for an award of one's own, accuse oneself, and be free again.
+    function test_who_locks_its_stake_and_accuses_itself_still_owes_the_bond() external {
+        _stake(10_000);
+        Offer memory offer = _offer(4000);
+        Award memory sham = _liable(PRICE, FEE);
+        sham.liability = 9999;
+        _lock(sham);
+        _contradict(offer);
+        _assertStake(9999, 9999);
+        _accept(sham);
+        _assertStake(9999, 0);
+        _contradict(offer);
+        _assertStake(6000, 0);
+    }
+
+    function test_a_bond_that_is_taken_piece_by_piece_has_one_bounty() external {
+        _stake(10_000);
+        Offer memory offer = _offer(4000);
+        uint256 before = token.balanceOf(address(this));
+        uint128[3] memory pieces = [uint128(1001), 2600, 399];
+        uint128 taken = 0;
+        for (uint256 i = 0; i < 3; ++i) {
+            Award memory sham = _liable(PRICE, FEE);
+            sham.slot = uint16(i);
+            sham.liability = 10_000 - taken - pieces[i];
+            if (i < 2) _lock(sham);
+            _contradict(offer);
+            taken += pieces[i];
+            _assertStake(10_000 - taken, i < 2 ? sham.liability : 0);
+            _assertEq(
+                token.balanceOf(address(this)) - before, taken / 2 < MAX_BOUNTY ? taken / 2 : MAX_BOUNTY, "bounty"
+            );
+            if (i < 2) _accept(sham);
+        }
+        _assertEq(token.balanceOf(POOL), 4000 - MAX_BOUNTY, "pool");
+        _expectRefused(offer, IReputation.AlreadyPunished.selector);
+    }
+
     // Scores
 
     function test_scores_are_anchored_once_an_epoch_and_proved() external {
@@ -139,9 +185,22 @@ contract ReputationConductTest is LawFixture {
         _assertEq(reputation.epochOf(REQUESTER), 7, "epoch");
     }
 
+    /// @dev The requester's last acceptance, which frees the lock.
+    function _accept(Award memory award) private {
+        (Acceptance memory acceptance, bytes memory by) = _acceptance(award, 3, PRICE);
+        reputation.freeAccepted(award, acceptance, by);
+    }
+
     function _contradict(Offer memory offer) private {
         (Commitment memory one, bytes memory by) = _commit(offer, "one");
         (Commitment memory other, bytes memory otherBy) = _commit(offer, "other");
+        reputation.punishCommitments(offer, one, by, other, otherBy);
+    }
+
+    function _expectRefused(Offer memory offer, bytes4 reason) private {
+        (Commitment memory one, bytes memory by) = _commit(offer, "one");
+        (Commitment memory other, bytes memory otherBy) = _commit(offer, "other");
+        vm.expectPartialRevert(reason);
         reputation.punishCommitments(offer, one, by, other, otherBy);
     }
 

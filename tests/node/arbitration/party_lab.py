@@ -106,7 +106,7 @@ class FakeCourt:
     def tell(self, fact: CaseFact) -> None:
         self.facts.append((self.number, fact))
 
-    def open(self, award: Award, opener: Address, receipt: Digest) -> None:
+    def open(self, award: Award, opener: Address, receipt: Digest, *, part: int = 1) -> None:
         award_id = digest(DOMAIN, award)
         if award_id in self.cases:
             raise ChainRejected("CaseExists")
@@ -121,7 +121,7 @@ class FakeCourt:
         )
         self.cases[award_id] = Case(award=award, round=began)
         self.acts.append(("open", opener))
-        self.tell(CaseOpened(award=award_id, opener=opener, engine=ENGINE, part=1, receipt=receipt))
+        self.tell(CaseOpened(award=award_id, opener=opener, engine=ENGINE, part=part, receipt=receipt))
 
     def decide(self, award_id: Digest, finding: Finding, due: int = 0) -> None:
         """Let the committee of the current round find something, all seats at once."""
@@ -340,8 +340,8 @@ class FakePapers:
             manifest=encode(MANIFEST),
             rates=RATES,
             verification=encode_verification(Trust()),
-            receipt=RECEIPT,
-            before=ACCEPTANCE,
+            receipt=RECEIPT if subject is None or subject.receipt == digest(DOMAIN, RECEIPT.value) else None,
+            before=ACCEPTANCE if subject is None or subject.part == ACCEPTANCE.value.part + 1 else None,
         )
 
 

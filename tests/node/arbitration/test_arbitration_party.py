@@ -37,7 +37,17 @@ from tests.node.arbitration.party_lab import (
     open_lab_party,
     refusal,
 )
-from tests.protocol.dispute.dispute_samples import AWARD, AWARD_ID, BUYER, DOMAIN, MANIFEST, RECEIPT, SELLER, blob
+from tests.protocol.dispute.dispute_samples import (
+    ACCEPTANCE,
+    AWARD,
+    AWARD_ID,
+    BUYER,
+    DOMAIN,
+    MANIFEST,
+    RECEIPT,
+    SELLER,
+    blob,
+)
 
 RERUN = Rerun(outcome=0, output=blob("true output").digest, fuel=900, peak_mib=1, bytes_in=7, bytes_out=10)
 ON_ESCROW = replace(AWARD, channel=ZERO_DIGEST)
@@ -378,6 +388,24 @@ async def test_committee_and_other_side_are_shown_the_dossier_and_granted_its_bl
         await ended(buyer)
         with pytest.raises(NoCaseOfOurs, match="over"):
             await ask(buyer, ARBITERS[0])
+
+
+async def test_a_case_about_a_part_that_was_paid_is_shown_the_part_that_came_later(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_pair(tmp_path) as (court, _, seller):
+        court.open(AWARD, BUYER, Digest(b"\x0b" * 32), part=0)
+        await eventually(lambda: AWARD_ID in seller.files.open)
+        shown = await ask(seller, ARBITERS[0])
+        assert (shown.receipt, shown.before) == (RECEIPT, ACCEPTANCE)
+
+
+async def test_a_case_about_a_claim_on_an_escrow_is_shown_that_claim(autojump_clock: MockClock, tmp_path: Path) -> None:
+    papers = papers_of(brief_about(ON_ESCROW, SELLER))
+    async with open_court() as court, open_lab_party(court, tmp_path, SELLER, papers=papers) as seller:
+        court.open(ON_ESCROW, BUYER, Digest(b"\x0b" * 32), part=0)
+        await eventually(lambda: ESCROW_ID in seller.files.open)
+        assert (await ask(seller, ARBITERS[0], ESCROW_ID)).receipt is None
 
 
 async def test_a_court_that_can_not_be_reached_refuses_nobody_for_good(

@@ -37,7 +37,8 @@ def papers(*, outcome: int = 0) -> Papers:
 
 
 def evidence_of(case: Papers) -> Evidence:
-    return Evidence(terms=case.terms, receipt=case.receipt.value, before=case.before.value.due)
+    receipt, before = case.receipt.value, case.before.value.due
+    return Evidence(matter=open_matter(case), terms=case.terms, receipt=receipt, before=before)
 
 
 def with_both_sides(lab: Lab, *, has_output: bool = True) -> Lab:

@@ -78,14 +78,14 @@ def check(offer: Any, **changes: Any) -> CheckedOffer:
         ({"dispute_fee": 21}, "is named takes"),
         ({"dispute_fee": 20, "budget": 40}, None),
         ({"dispute_fee": 20, "budget": 39}, "L4"),
-        ({"resolve_within": 299}, "needs 300"),
+        ({"resolve_within": 3_899}, "needs 3900"),  # the court's least, and a pace to go there
     ],
 )
 def test_an_offer_that_names_the_court_and_can_have_no_case_is_not_read(
     changes: dict[str, int], problem: str | None
 ) -> None:
     bounds = CourtBounds(address=ARBITER, least_fee=Amount(10), greatest_fee=Amount(20), min_resolve_within=300)
-    given = {"parts": 2, "budget": 1_000, "dispute_fee": 10, "resolve_within": 300}
+    given = {"parts": 2, "budget": 1_000, "dispute_fee": 10, "resolve_within": 3_900}
     offer, manifest = make_offer(**(given | changes)), encode(make_manifest(2))
     for taste in (replace(TASTE, court=bounds), replace(TASTE, court=replace(bounds, address=TOKEN))):
         is_its_court = taste.court is not None and taste.court.address == ARBITER

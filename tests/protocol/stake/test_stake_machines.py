@@ -57,8 +57,8 @@ def closed(outcome: Outcome, to_provider: int = 0) -> CloseConfirmed:
     )
 
 
-def claimed(due: int) -> ClaimConfirmed:
-    return ClaimConfirmed(part=0, due=Amount(due), receipt=ZERO_DIGEST, dispute_by=UnixTime(9))
+def claimed(due: int, part: int = LAST) -> ClaimConfirmed:
+    return ClaimConfirmed(part=part, due=Amount(due), receipt=ZERO_DIGEST, dispute_by=UnixTime(9))
 
 
 def at(state: ProviderStake, now: int) -> ProviderStake:
@@ -134,10 +134,23 @@ def test_a_bonus_that_an_open_escrow_kept_is_fetched_once_it_closes_well() -> No
     freed = provider.transition(state, FreeConfirmed())
     assert not provider.is_settled(freed)
     assert provider.outstanding(freed) == ()
-    paid = provider.transition(freed, closed(Outcome.PAID))
+    paid = provider.transition(provider.transition(freed, claimed(9)), closed(Outcome.PAID))
     assert len(provider.outstanding(paid)) == 1
     assert provider.is_settled(provider.transition(paid, BonusPaidConfirmed(amount=BONUS, earned=True)))
     assert provider.is_settled(provider.transition(freed, closed(Outcome.REFUNDED)))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PAID, Outcome.JUDGED])
+@pytest.mark.parametrize("part", [LAST - 1, LAST])
+def test_a_claim_earns_the_bonus_with_the_last_part_alone(outcome: Outcome, part: int) -> None:
+    ends = (claimed(9, part), closed(outcome, 9))
+    mine, theirs = locked(bonus=BONUS), RequesterStake(terms=TERMS, with_bonus=True, escrowed=True)
+    theirs = requester.transition(theirs, BonusConfirmed(amount=BONUS))
+    for event in ends:
+        mine, theirs = provider.transition(mine, event), requester.transition(theirs, event)
+    is_ours = part == LAST
+    assert provider.freeable(mine) == AWARD.liability + (BONUS if is_ours else 0)  # the lock is free all the same
+    assert len(requester.outstanding(theirs)) == (0 if is_ours else 1)
 
 
 def test_a_slash_ends_it() -> None:
@@ -162,7 +175,8 @@ def test_a_requester_deposits_once_in_time_and_takes_back_what_nobody_earned() -
     assert not requester.is_settled(late)
     back = requester.transition(waiting, closed(Outcome.REFUNDED))
     assert len(requester.outstanding(back)) == 1
-    for owed in (requester.transition(waiting, closed(Outcome.PAID)), requester.transition(back, LastAccepted())):
+    paid = requester.transition(requester.transition(waiting, claimed(9)), closed(Outcome.PAID))
+    for owed in (paid, requester.transition(back, LastAccepted())):
         assert requester.outstanding(owed) == ()
     channel = replace(late, escrowed=False)
     assert len(requester.outstanding(channel)) == 1
