@@ -84,6 +84,16 @@ contract FundingTest is Fixture {
         );
     }
 
+    function test_a_pause_holds_for_awards_one_by_one_and_in_batches() external {
+        vm.prank(GUARDIAN);
+        escrow.pause();
+        Award memory award = _award(1000, 5);
+        bytes memory batch = bytes.concat(bytes20(address(token)), _packFund(award));
+        bytes4 paused = ITreasury.NewBusinessPaused.selector;
+        _refused(address(escrow), REQUESTER, abi.encodeCall(escrow.fund, (award, "")), paused);
+        _refused(address(escrow), REQUESTER, abi.encodeCall(escrow.fundMany, (batch)), paused);
+    }
+
     // ---------------------------------------------------------------------------------------------- authorization
 
     function test_an_authorization_funds_one_award_whoever_relays_it() external {

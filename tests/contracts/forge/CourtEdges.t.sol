@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Bench} from "../../../contracts/Bench.sol";
+import {IBench} from "../../../contracts/interfaces/IBench.sol";
+import {IDisputeArbiter} from "../../../contracts/interfaces/IDisputeArbiter.sol";
+import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
+import {Acceptance, Award, Receipt} from "../../../contracts/interfaces/MarketTypes.sol";
+import {CourtRefusals} from "./CourtRefusals.sol";
+import {Vm} from "./Vm.sol";
+
+/// @dev What the court refuses by itself, where no other contract would refuse it in its place; and whose money it is when
+/// opener and appellant are two.
+contract CourtEdgesTest is CourtRefusals {
+    /// @dev Over a channel: an escrow that doesn't know the award would be the one to refuse.
+    function test_a_court_hears_awards_that_name_it_in_its_token_at_a_fee_within_its_bounds() external {
+        (uint128 least, uint128 greatest) = court.feeBounds();
+        Award memory award = _claimed(false);
+        award.arbiter = ARBITER;
+        _refuseReceipt(award, IDisputeArbiter.NotForThisCourt.selector);
+        (award.arbiter, award.token) = (address(court), address(1));
+        _refuseReceipt(award, IDisputeArbiter.NotForThisCourt.selector);
+        (award.token, award.disputeFee) = (address(token), least - 1);
+        _refuseReceipt(award, IDisputeArbiter.NotForThisCourt.selector);
+        award.disputeFee = greatest + 1;
+        _refuseReceipt(award, IDisputeArbiter.NotForThisCourt.selector);
+        award.disputeFee = greatest;
+        _open(award, REQUESTER);
+    }
+
+    function test_a_receipt_of_another_award_opens_no_case() external {
+        Award memory award = _claimed(false);
+        Award memory other = _copy(award);
+        other.slot += 1;
+        (Receipt memory receipt, bytes memory signature) = _receipt(other);
+        _refuseReceipt(award, receipt, signature, IDisputeArbiter.WrongSubject.selector);
+    }
+
+    function test_a_bench_is_of_a_token() external {
+        vm.expectRevert(abi.encodeWithSelector(IBench.ZeroAddress.selector));
+        new Bench(address(0), SEAT_STAKE, COOLDOWN, IBench.Randomness.BlockHash, GUARDIAN);
+    }
+
+    /// @dev A quorum was paid when it settled: nobody is told of its seats again.
+    function test_a_quorum_that_stands_is_not_told_of_twice() external {
+        (Award memory award, address[] memory committee) = _sitting();
+        IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
+        _settle(award, committee, vote, 4);
+        _awaitClose(award);
+        vm.recordLogs();
+        court.close(award, _one(committee), _one(vote));
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            require(logs[i].topics[0] != IDisputeArbiter.SeatsEnded.selector, "told of seats that were paid before");
+        }
+    }
+
+    /// @dev The requester's acceptance frees the lock amid the case: there is nothing to slash, and the case ends all the same.
+    function test_a_lock_that_an_acceptance_freed_stops_no_close() external {
+        Award memory award = _claimed(false);
+        _open(award, REQUESTER);
+        address[] memory committee = _drawn(award);
+        IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
+        _settle(award, committee, vote, 5);
+        (Acceptance memory acceptance, bytes memory signature) = _acceptance(award, 3, award.price);
+        reputation.freeAccepted(award, acceptance, signature);
+        _awaitClose(award);
+        require(block.timestamp <= _lockedUntil(award), "the lock is over anyway");
+        court.close(award, _one(committee), _one(vote));
+        require(reputation.lockOf(_id(award)).state == IReputation.LockState.Freed, "lock");
+        _assertEq(reputation.freeStakeOf(PROVIDER), LIABILITY, "stake");
+    }
+
+    /// @dev The requester opens, nobody draws, and the provider appeals and is upheld. The requester's bond has come back to it as
+    /// its own fee, so the bond itself is the appellant's, of whose own the second committee leaves nothing.
+    function test_the_bond_of_a_round_that_nobody_drew_pays_who_was_right_and_not_its_opener() external {
+        Award memory award = _claimed(true);
+        uint256 requester = token.balanceOf(REQUESTER);
+        uint256 provider = token.balanceOf(PROVIDER);
+        _open(award, REQUESTER);
+        vm.warp(_openBy(award) + 1);
+        _appeal(award, PROVIDER);
+        address[][] memory committees = new address[][](2);
+        IDisputeArbiter.Vote[] memory votes = new IDisputeArbiter.Vote[](2);
+        votes[1] = _vote(UPHELD, PRICE);
+        committees[1] = _drawn(award);
+        _settle(award, committees[1], votes[1], 11);
+        _close(award, committees, votes);
+        _assertEq(token.balanceOf(REQUESTER), requester, "requester");
+        _assertEq(token.balanceOf(PROVIDER) + 11 * SEAT_FEE, provider + PRICE + FEE, "provider");
+    }
+}
