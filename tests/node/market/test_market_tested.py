@@ -177,6 +177,19 @@ async def test_a_provider_whose_output_fails_signs_nothing_and_a_standby_does_th
         assert not events_of(stage, offer_id, purchase.AuditRefuted)
 
 
+async def test_a_test_that_says_nothing_is_no_reason_to_sign_and_the_requester_is_told_why(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_stage(tmp_path, prices=(100_000,)) as stage:
+        requester, provider = stage.honest
+        provider.sandbox.passes = lambda _output: int(Outcome.STACK_OVERFLOW)
+        offer_id = await buy(stage)
+        row = await finish(requester, offer_id)
+        assert (row.state, row.spent) == ("failed", Amount(0))
+        (failed,) = events_of(stage, offer_id, purchase.ProviderFailed)
+        assert "the test of its output can't be judged: stack overflow" in failed.reason
+
+
 async def test_a_run_that_fails_is_not_tested_and_not_signed_for(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with open_stage(tmp_path, prices=(100_000,)) as stage:
         requester, provider = stage.honest
