@@ -9,13 +9,14 @@ import trio
 
 from node.app.stake_chain import stake_fact
 from node.chain import events as seen
-from node.chain.chain import Chain, CheckedBefore
+from node.chain.chain import Chain
 from node.chain.contract import Sent
 from node.chain.escrow import EscrowState
 from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
 from node.chain.event_store import BEGINNING, Position
 from node.chain.fees import is_cheap
 from node.chain.gateway import Gateway
+from node.chain.opening import CheckedBefore
 from node.chain.payment_channel import NO_SIGNATURE
 from node.payments.claiming import BASE_GAS, CLAIM_GAS
 from node.payments.errors import EscrowGone, OutOfGas

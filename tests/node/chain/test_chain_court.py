@@ -12,12 +12,14 @@ from node.app.court_chain import ContractCaseFacts, ContractCourt, RoundAsked
 from node.arbitration.ports import CourtTerms, Mark, PastRound, Rewound, Told
 from node.chain.abi import load_artifact
 from node.chain.bench import Randomness
-from node.chain.chain import Chain, TermsTooShort, open_chain
+from node.chain.chain import Chain
+from node.chain.chain_check import TermsTooShort
 from node.chain.deployment import load_deployment, save_deployment
 from node.chain.errors import ChainUnreachable, DeploymentInvalid, Reverted
 from node.chain.gateway import open_gateway
 from node.chain.header import HeaderUnreadable, encode_header
 from node.chain.local import DEFAULT_TERMS, POOL, deploy_local
+from node.chain.opening import open_chain
 from node.chain.reputation import LockState
 from node.chain.rpc import members, open_rpc
 from node.wallet.errors import UndeclaredSpend
