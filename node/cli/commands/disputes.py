@@ -56,20 +56,6 @@ def show_(
     show(options, found, lambda: _render_one(found))
 
 
-def describe_dispute(found: DisputeView) -> str:
-    """Return one line about a case, for the task or the work that it is about."""
-    words = [f"Dispute over part {found.part}" if found.part is not None else "Dispute", found.state]
-    if found.round is not None:
-        words.append(f"round {found.round + 1}")
-    if found.finding:
-        words.append(found.finding)
-    if found.due is not None:
-        words.append(f"worth {dollars(found.due)} of {dollars(found.price)}")
-    if found.problem:
-        words.append(f"in the way: {found.problem}")
-    return f"{words[0]}: {', '.join(words[1:])} (stoa disputes show {found.award.hex()[:8]})"
-
-
 def _render(found: tuple[DisputeView, ...]) -> RenderableType:
     return table(
         "",
