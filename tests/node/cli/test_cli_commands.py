@@ -16,8 +16,8 @@ from node.cli.failures import ExitCode
 from node.cli.lazy import StoaGroup
 from node.config.load import load_settings
 from protocol.identity import format_address, parse_address
-from tests.node.api.fake_node import ANN, FakeNode
-from tests.node.api.fake_task import BOB
+from tests.node.api.fake_node import FakeNode
+from tests.node.api.fake_task import ANN, BOB
 from tests.node.cli.cli_lab import Place, running, stoa, write_task
 
 ROOT = Path(__file__).resolve().parents[3]
