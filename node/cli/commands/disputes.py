@@ -6,13 +6,12 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import DisputeView
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import call
 
 app = new_app(
     "Disputes about your tasks and your work, before the network's court.\n\n"
@@ -29,11 +28,7 @@ def list_(context: typer.Context) -> None:
       stoa disputes list
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[DisputeView, ...]:
-        return await client.call(NodeFacade.dispute_list)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.dispute_list)
     show(options, found, lambda: _render(found), hint=tuple[DisputeView, ...])
 
 
@@ -48,11 +43,7 @@ def show_(
       stoa disputes show 7ac3
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> DisputeView:
-        return await client.call(NodeFacade.dispute_show, award=award)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.dispute_show, award=award)
     show(options, found, lambda: _render_one(found))
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from node.api.client import NodeClient
 from node.api.facade import NodeFacade
-from node.api.views import CancelQuote, TaskDetail, TaskFilter, TaskPlan, TaskView
+from node.api.views import TaskDetail, TaskFilter, TaskView
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.following import follow, interruptible, submit_and_follow
 from node.cli.lazy import StoaCommand, new_app
@@ -16,7 +16,7 @@ from node.cli.options import Options, options_of
 from node.cli.order import PreparedTask, make_order, prepare
 from node.cli.output import dollars, new_console, print_document, print_json, show
 from node.cli.results import prepare_destination, read_logs, save_results
-from node.cli.session import ask
+from node.cli.session import ask, call
 from node.cli.task_file import OfferSpec, TaskFile, load_task_file
 from node.cli.task_pages import render_parts, render_plan, render_task, render_tasks
 from node.cli.terms import merge_offer
@@ -116,11 +116,7 @@ def list_tasks(
     """
     options = options_of(context)
     chosen: TaskFilter = "open" if open_only else "all"
-
-    async def work(client: NodeClient) -> tuple[TaskView, ...]:
-        return await client.call(NodeFacade.task_list, state=chosen, limit=limit)
-
-    tasks = ask(options, work)
+    tasks = call(options, NodeFacade.task_list, state=chosen, limit=limit)
     show(options, tasks, lambda: render_tasks(tasks), hint=tuple[TaskView, ...])
 
 
@@ -165,11 +161,7 @@ def cancel(
       stoa task cancel 3fa4 --yes
     """
     options = options_of(context)
-
-    async def ask_price(client: NodeClient) -> CancelQuote:
-        return await client.call(NodeFacade.task_cancel_quote, task=task)
-
-    price = ask(options, ask_price)
+    price = call(options, NodeFacade.task_cancel_quote, task=task)
     if not options.json_output:
         new_console().print(
             f"Cancelling costs {dollars(price.cost)}: {price.explanation.rstrip('.')}. "
@@ -180,11 +172,7 @@ def cancel(
         return
     if not yes and not typer.confirm("Cancel the task?"):
         raise typer.Exit(ExitCode.DONE)
-
-    async def confirm(client: NodeClient) -> TaskView:
-        return await client.call(NodeFacade.task_cancel, task=task, cost=price.cost)
-
-    view = ask(options, confirm)
+    view = call(options, NodeFacade.task_cancel, task=task, cost=price.cost)
     show(options, view, lambda: Text("The task is cancelled."))
 
 
@@ -286,16 +274,9 @@ def _read(
 
 def _plan(options: Options, prepared: PreparedTask, offer: OfferSpec) -> None:
     order = make_order(prepared, offer)
-
-    async def work(client: NodeClient) -> TaskPlan:
-        return await client.call(NodeFacade.task_plan, order=order)
-
-    answer = ask(options, work)
+    answer = call(options, NodeFacade.task_plan, order=order)
     show(options, answer, lambda: render_plan(answer))
 
 
 def _detail(options: Options, task: str) -> TaskDetail:
-    async def work(client: NodeClient) -> TaskDetail:
-        return await client.call(NodeFacade.task_show, task=task)
-
-    return ask(options, work)
+    return call(options, NodeFacade.task_show, task=task)
