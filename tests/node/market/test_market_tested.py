@@ -19,14 +19,10 @@ from protocol.task.manifest import Blob
 from protocol.task.outcome import Outcome
 from protocol.task.verification import ByTest
 from protocol.units import Amount, UnixTime
-from tests.node.market.mallory_lab import (
-    Stage,
-    check_books,
-    finish,
-    open_stage,
-    wait_idle,
-)
-from tests.node.market.market_lab import EPOCH, FakeSandbox, LabNode, make_wish
+from tests.node.market.fake_hub import EPOCH
+from tests.node.market.fake_sandbox import FakeSandbox
+from tests.node.market.mallory_lab import Stage, check_books, finish, open_stage, wait_idle
+from tests.node.market.market_lab import LabNode, make_wish
 from tests.node.market.test_market_audits import events_of
 
 PARTS = 3
