@@ -27,7 +27,7 @@ from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed
 from protocol.task import purchase
 from protocol.task.manifest import Manifest
-from protocol.task.purchase import Case
+from protocol.task.purchase_states import Case
 from protocol.task.verification import Audit
 from protocol.units import WHOLE, Amount, BasisPoints, UnixTime
 from tests.node.market.fake_bank import DOMAIN

@@ -11,17 +11,8 @@ from protocol.market.sealing import bid_for
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed, sign_struct
 from protocol.task.objects import Receipt, Start
-from protocol.task.purchase import (
-    Event,
-    PartReceived,
-    Progress,
-    RailFunded,
-    Seeking,
-    Started,
-    State,
-    WinnerChosen,
-    transition,
-)
+from protocol.task.purchase import Event, PartReceived, RailFunded, Started, WinnerChosen, transition
+from protocol.task.purchase_states import Progress, Seeking, State
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import decode_as, encode
 from tests.protocol.market.market_world import DOMAIN, NOW, Plan, address, key, make_offer, sealed_by, word

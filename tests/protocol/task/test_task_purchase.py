@@ -7,17 +7,14 @@ from protocol.signing.eip712 import digest
 from protocol.task import purchase
 from protocol.task.purchase import (
     CancelRequested,
-    Failed,
     NoWinner,
-    Progress,
     ProviderFailed,
     RailFailed,
     RailFunded,
-    Running,
-    Seeking,
     SeekWinner,
     transition,
 )
+from protocol.task.purchase_states import Failed, Progress, Running, Seeking
 from protocol.wire.codec import DecodeError, decode_as, encode
 from tests.protocol.market.market_world import DOMAIN, word
 from tests.protocol.task.purchase_walk import EVENT, Walk, award_after, chosen, received, started

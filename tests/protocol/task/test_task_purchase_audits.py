@@ -17,10 +17,10 @@ from protocol.task.purchase import (
     Event,
     NoWinner,
     ProviderFailed,
-    Seeking,
     outstanding,
     transition,
 )
+from protocol.task.purchase_states import Seeking
 from tests.protocol.market.market_world import DOMAIN
 from tests.protocol.task.purchase_walk import EMPTY, Walk, chosen, received, replayed
 from tests.protocol.task.test_task_purchase_rules import WRONG_ID

@@ -21,15 +21,13 @@ from protocol.task.purchase import (
     NoWinner,
     PartReceived,
     PayPart,
-    Progress,
     ProviderFailed,
     RailFailed,
     RailFunded,
-    Seeking,
-    State,
     outstanding,
     transition,
 )
+from protocol.task.purchase_states import Progress, Seeking, State
 from protocol.units import Amount
 from protocol.wire.codec import decode_as, encode
 from tests.protocol.market.market_world import DOMAIN, make_offer, word
