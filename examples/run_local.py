@@ -5,7 +5,7 @@
 The engine is wasmtime with fuel and canonical NaNs, a clock that stands still and no entropy, so every figure printed
 repeats exactly; except that a program which asks for the inode numbers of its files (CPython does) spends a few ten
 thousand units more or less from one folder of this machine to the next. A node hides those too. It also meters host
-calls, so its fuel is a little more.
+calls, so its fuel is a little more. Where the task brings a test ([test]), that is run on every output as a node would.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import wasmtime
 
 ROOT = Path(__file__).parent.parent
 PREVIEW1 = "wasi_snapshot_preview1"
 NS_PER_S = 1_000_000_000
+TEST_OUTPUT_BYTES = 65_536
 WASM_PAGE_BYTES = 65_536
 SUCCESS = 0
 
@@ -56,11 +58,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """The module that judges every output, and what one run of it may use."""
+
+    module: Path
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task.toml, with paths resolved."""
+    """One task.toml, with paths resolved; `test` is None where results are checked in another way."""
 
     name: str
     module: Path
+    test: Test | None
     env: Mapping[str, str]
     output: str
     clock: int
@@ -90,6 +101,16 @@ def _files(folder: Path, entries: Sequence[Mapping[str, str]]) -> tuple[GuestFil
     return tuple(GuestFile(path=entry["path"], source=folder / entry["source"]) for entry in entries)
 
 
+def _test(folder: Path, table: Mapping[str, Any]) -> Test:
+    limits = Limits(
+        fuel=table["fuel"],
+        memory_mib=table["memory_mib"],
+        output_bytes=TEST_OUTPUT_BYTES,
+        log_bytes=TEST_OUTPUT_BYTES,
+    )
+    return Test(module=_resolve(folder, table["module"]), limits=limits)
+
+
 def read_task(folder: Path) -> Task:
     """Read `folder`/task.toml. A part's args and files are added to the task's; its stdin replaces the task's."""
     spec = tomllib.loads((folder / "task.toml").read_text())
@@ -106,6 +127,7 @@ def read_task(folder: Path) -> Task:
     return Task(
         name=spec["name"],
         module=_resolve(folder, spec["module"]),
+        test=_test(folder, spec["test"]) if "test" in spec else None,
         env=spec.get("env", {}),
         output=spec["output"],
         clock=spec.get("clock", 0),
@@ -207,6 +229,18 @@ def run_part(engine: wasmtime.Engine, module: wasmtime.Module, task: Task, part:
         )
 
 
+def run_test(engine: wasmtime.Engine, module: wasmtime.Module, task: Task, index: int, output: Path) -> Run:
+    """Run the task's test, compiled as `module`, on the output of part `index`; exit code 0 says that it is right.
+
+    What a test is given, protocol/task/testing.py says; what this raises, run_part.
+    """
+    assert task.test is not None
+    part = task.parts[index]
+    files = part.files if part.stdin is None else (*part.files, GuestFile(path="/input/stdin", source=part.stdin))
+    judged = Part(args=("test", str(index), *part.args[1:]), stdin=output, files=files)
+    return run_part(engine, module, replace(task, limits=task.test.limits), judged)
+
+
 def output_path(task: Task, folder: Path, index: int) -> Path:
     """Where the output of part `index` goes: `output`, or `<stem>.<index><suffix>` if there are several parts."""
     name = Path(task.output)
@@ -226,6 +260,13 @@ def run_task(task: Task, engine: wasmtime.Engine, folder: Path) -> list[tuple[Pa
     return results
 
 
+def _used(run: Run) -> str:
+    """What `run` came to, in words."""
+    sizes = f"{len(run.output):,} bytes, log {len(run.log):,} bytes"
+    memory = f"memory {run.memory_bytes / 2**20:.1f} MiB"
+    return f"exit {run.exit_code}, {sizes}, fuel {run.fuel:,}, {memory}, {run.wall_s:.2f} s"
+
+
 def main() -> None:
     """Run the example named on the command line."""
     parser = argparse.ArgumentParser(description="Run an example on this machine, without a market.")
@@ -233,10 +274,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder in which to save the outputs")
     parser.add_argument("--cache", type=Path, help="folder in which to keep compiled modules")
     arguments = parser.parse_args()
-    task = read_task(arguments.example)
-    for path, run in run_task(task, open_engine(arguments.cache), arguments.output):
-        print(f"{path}: exit {run.exit_code}, {len(run.output):,} bytes, log {len(run.log):,} bytes, ", end="")
-        print(f"fuel {run.fuel:,}, memory {run.memory_bytes / 2**20:.1f} MiB, {run.wall_s:.2f} s")
+    task, engine = read_task(arguments.example), open_engine(arguments.cache)
+    test = None if task.test is None else wasmtime.Module(engine, task.test.module.read_bytes())
+    for index, (path, run) in enumerate(run_task(task, engine, arguments.output)):
+        print(f"{path}: {_used(run)}")
+        if test is not None:
+            print(f"{path}, its test: {_used(run_test(engine, test, task, index, path))}")
 
 
 if __name__ == "__main__":

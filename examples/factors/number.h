@@ -6,10 +6,13 @@
 
 /* The number that `text` writes in decimal, or 0 if it writes none below 2^62. */
 static inline uint64_t read_number(const char *text) {
+    const uint64_t most = (UINT64_C(1) << 62) - 1;
     uint64_t number = 0;
     for (const char *next = text; *next != 0; next++) {
-        if (*next < '0' || *next > '9' || number > (UINT64_C(1) << 62) / 10 - 1) return 0;
-        number = number * 10 + (uint64_t)(*next - '0');
+        if (*next < '0' || *next > '9') return 0;
+        uint64_t digit = (uint64_t)(*next - '0');
+        if (number > (most - digit) / 10) return 0;
+        number = number * 10 + digit;
     }
     return number;
 }

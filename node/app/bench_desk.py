@@ -10,8 +10,9 @@ import trio
 from node.chain.bench import Bench, BenchAccount
 from node.chain.chain import Chain
 from node.chain.contract import Sent
+from node.chain.court_events import Enlisted, Resigned
 from node.chain.event_index import EventIndex
-from node.chain.events import ContractEvent, Enlisted, Resigned, decode_log
+from node.chain.events import ContractEvent, decode_log
 from node.chain.gateway import Gateway
 from node.chain.token import Token
 from protocol.dispute.case import CommitteeDrawn

@@ -8,14 +8,16 @@ import structlog
 import trio
 
 from node.app.stake_chain import stake_fact
-from node.chain import events as seen
-from node.chain.chain import Chain, CheckedBefore
+from node.chain import channel_events, escrow_events
+from node.chain.chain import Chain
 from node.chain.contract import Sent
 from node.chain.escrow import EscrowState
 from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
 from node.chain.event_store import BEGINNING, Position
+from node.chain.events import ContractEvent
 from node.chain.fees import is_cheap
 from node.chain.gateway import Gateway
+from node.chain.opening import CheckedBefore
 from node.chain.payment_channel import NO_SIGNATURE
 from node.payments.claiming import BASE_GAS, CLAIM_GAS
 from node.payments.errors import EscrowGone, OutOfGas
@@ -136,7 +138,7 @@ class ContractChain:
     async def claim_batch(self, claims: Sequence[tuple[ChannelKey, Signed[Voucher]]]) -> tuple[int, frozenset[Digest]]:
         """See `Chain`."""
         sent = await self._gateway.channels.claim_batch(self._wallet, self.token, claims)
-        skipped = frozenset(event.channel for event in sent.events if isinstance(event, seen.ClaimSkipped))
+        skipped = frozenset(event.channel for event in sent.events if isinstance(event, channel_events.ClaimSkipped))
         return _block(sent), skipped
 
     async def claim_costs(self) -> ClaimCosts:
@@ -250,7 +252,7 @@ class ContractFacts:
 
     async def _fact(self, indexed: IndexedEvent) -> Fact | None:
         event, position = indexed.event, indexed.position
-        if isinstance(event, seen.HoldEnforced):
+        if isinstance(event, channel_events.HoldEnforced):
             told: tuple[Digest, FactEvent] | None = event.channel, await self._enforced(event, position.block)
         else:
             told = channel_fact(event) or escrow_fact(event) or stake_fact(event)
@@ -258,7 +260,7 @@ class ContractFacts:
             return None
         return Fact(block=position.block, index=position.index, subject=told[0], event=told[1])
 
-    async def _enforced(self, event: seen.HoldEnforced, block: int) -> channel_facts.EnforceConfirmed:
+    async def _enforced(self, event: channel_events.HoldEnforced, block: int) -> channel_facts.EnforceConfirmed:
         """The event does not say what stays reserved: the contract does, in the state after its block."""
         at = await self._chain.block(block)
         state = await self._gateway.channels.state_of(event.channel, at=at)
@@ -283,51 +285,51 @@ def write_place(position: Position) -> bytes:
     return _PLACE.pack(position.block, position.index, position.epoch)
 
 
-def channel_fact(event: seen.ContractEvent) -> tuple[Digest, channel_facts.ChainEvent] | None:
+def channel_fact(event: ContractEvent) -> tuple[Digest, channel_facts.ChainEvent] | None:
     """Return the channel that an event is about and what it says of it, or None."""
     match event:
-        case seen.ChannelOpened(channel=channel):
+        case channel_events.ChannelOpened(channel=channel):
             return channel, channel_facts.OpenConfirmed(key=key_of(event), deposit=event.deposit)
-        case seen.ToppedUp(channel=channel):
+        case channel_events.ToppedUp(channel=channel):
             return channel, channel_facts.TopUpConfirmed(deposit=event.deposit)
-        case seen.ChannelClaimed(channel=channel):
+        case channel_events.ChannelClaimed(channel=channel):
             return channel, channel_facts.ClaimConfirmed(claimed=event.claimed)
-        case seen.HoldsPresented(channel=channel):
+        case channel_events.HoldsPresented(channel=channel):
             presented = channel_facts.PresentConfirmed(
                 sequence=event.sequence, cumulative=event.cumulative, held=event.held
             )
             return channel, presented
-        case seen.ExitStarted(channel=channel):
+        case channel_events.ExitStarted(channel=channel):
             return channel, channel_facts.ExitConfirmed(exits_at=event.exits_at)
-        case seen.Withdrawn(channel=channel):
+        case channel_events.Withdrawn(channel=channel):
             return channel, channel_facts.WithdrawConfirmed(amount=event.amount)
-        case seen.ChannelClosed(channel=channel):
+        case channel_events.ChannelClosed(channel=channel):
             return channel, channel_facts.CloseConfirmed(to_payee=event.to_payee)
         case _:
             return None
 
 
-def escrow_fact(event: seen.ContractEvent) -> tuple[Digest, escrow_facts.ChainEvent] | None:
+def escrow_fact(event: ContractEvent) -> tuple[Digest, escrow_facts.ChainEvent] | None:
     """Return the award that an event is about and what it says of its escrow, or None."""
     match event:
-        case seen.AwardFunded(award=award):
+        case escrow_events.AwardFunded(award=award):
             return award, escrow_facts.FundConfirmed(amount=event.amount)
-        case seen.AwardRecalled(award=award):
+        case escrow_events.AwardRecalled(award=award):
             return award, escrow_facts.RecallConfirmed(start_proof_by=event.start_proof_by)
-        case seen.AwardStarted(award=award):
+        case escrow_events.AwardStarted(award=award):
             return award, escrow_facts.StartConfirmed()
-        case seen.AwardReleased(award=award):
+        case escrow_events.AwardReleased(award=award):
             return award, escrow_facts.ReleaseConfirmed(part=event.part, paid=event.paid)
-        case seen.AwardClaimed(award=award):
+        case escrow_events.AwardClaimed(award=award):
             claimed = escrow_facts.ClaimConfirmed(
                 part=event.part, due=event.due, receipt=event.receipt, dispute_by=event.dispute_by
             )
             return award, claimed
-        case seen.AwardClaimAccepted(award=award):
+        case escrow_events.AwardClaimAccepted(award=award):
             return award, escrow_facts.ClaimAcceptedConfirmed()
-        case seen.AwardDisputed(award=award):
+        case escrow_events.AwardDisputed(award=award):
             return award, escrow_facts.DisputeConfirmed(opener=event.opener, resolve_by=event.resolve_by)
-        case seen.AwardClosed(award=award):
+        case escrow_events.AwardClosed(award=award):
             closed = escrow_facts.CloseConfirmed(
                 outcome=escrow_facts.Outcome(event.outcome),
                 to_provider=event.to_provider,
@@ -339,7 +341,7 @@ def escrow_fact(event: seen.ContractEvent) -> tuple[Digest, escrow_facts.ChainEv
             return None
 
 
-def key_of(opened: seen.ChannelOpened) -> ChannelKey:
+def key_of(opened: channel_events.ChannelOpened) -> ChannelKey:
     """Return the key of a channel that was opened."""
     return ChannelKey(
         payer=opened.payer, signer=opened.signer, payee=opened.payee, token=opened.token, counter=opened.counter

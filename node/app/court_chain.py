@@ -7,12 +7,13 @@ import structlog
 
 from node.app.contract_chain import read_place, write_place
 from node.arbitration.ports import CourtTerms, Delivery, Mark, PastRound, Rewound, Told
-from node.chain.chain import Block, Chain, CheckedBefore
+from node.chain.chain import Block, Chain
 from node.chain.contract import Sent
 from node.chain.court import Court, CourtRules
 from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
 from node.chain.events import decode_log
 from node.chain.gateway import Gateway
+from node.chain.opening import CheckedBefore
 from node.chain.token import Token
 from protocol.channel.objects import ChannelKey, Hold
 from protocol.dispute.ballot import Quorum, agreed_hash, committee_hash, vote_hash

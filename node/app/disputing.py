@@ -32,7 +32,7 @@ from protocol.identity import Address, Digest
 from protocol.market.objects import Award, Offer
 from protocol.signing.signed import Signed
 from protocol.task.manifest import Manifest
-from protocol.task.purchase import Case
+from protocol.task.purchase_states import Case
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

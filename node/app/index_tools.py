@@ -8,9 +8,10 @@ import trio
 from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.terms import chain_profile
 from node.app.trading import projections
-from node.chain.chain import Chain, open_chain
+from node.chain.chain import Chain
 from node.chain.deployment import load_deployment
 from node.chain.event_store import SqlEventStore
+from node.chain.opening import open_chain
 from node.config.settings import Settings
 from node.operations.clock import SystemClock
 from node.storage.storage import open_storage

@@ -3,11 +3,15 @@
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Final
 
 import trio
 
+from node.execution.errors import InvalidModule
 from node.execution.job import Job, Limits, PreparedModule, Progress
+from node.execution.module_scan import first_memory_bytes
 from node.execution.pool import WorkerPool
 from node.market.ports import PartRun
 from node.storage.blobs import BlobStore
@@ -15,6 +19,13 @@ from protocol.identity import ContentDigest, Digest
 from protocol.task.engine import ENGINE_DIGEST
 from protocol.task.manifest import Blob, Manifest
 from protocol.units import UnixTime
+
+MIB: Final = 1 << 20
+
+
+def _first_memory_bytes(path: Path) -> int:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data, memoryview(data) as view:
+        return first_memory_bytes(view)
 
 
 class WasmSandbox:
@@ -51,6 +62,17 @@ class WasmSandbox:
         module = await self._prepare(manifest.module)
         for part in range(len(manifest.parts)):
             self._pool.check(self._job(manifest, part, module))
+
+    async def check_first_memory(self, manifest: Manifest) -> None:
+        """Check that the module, which is prepared, begins within the task's memory: else no run of it can end well.
+
+        Raises:
+            InvalidModule: It needs more at its start than the task allows.
+        """
+        path, most = self._blobs.path(manifest.module.digest), manifest.limits.memory_mib
+        needed = -(-await trio.to_thread.run_sync(_first_memory_bytes, path) // MIB)
+        if needed > most:
+            raise InvalidModule(f"it has {needed} MiB of memory at its start, and memory_mib allows {most}")
 
     async def run(self, manifest: Manifest, part: int, on_progress: Callable[[int, int], None]) -> PartRun:
         """See `Sandbox`."""

@@ -3,8 +3,8 @@
 import trio
 
 from node.app.terms import chain_profile
-from node.chain.chain import open_chain
 from node.chain.deployment import load_deployment
+from node.chain.opening import open_chain
 from node.chain.reputation import Reputation
 from node.config.settings import Settings
 from protocol.errors import ConfigError

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from node.chain import events as seen
+from node.chain import stake_events
 from node.chain.chain import Chain
 from node.chain.contract import Sent
 from node.chain.escrow import Escrow, EscrowState
+from node.chain.events import ContractEvent
 from node.chain.gateway import Gateway
 from node.chain.reputation import Reputation
 from node.chain.token import Token
@@ -97,7 +98,7 @@ class ContractStakes:
                 sent = await contract.punish_rolls(offer, first, second)
             case TwoAwards(first=first, second=second):
                 sent = await contract.punish_awards(offer, first, second)
-        event = sent.the(seen.ContradictionPunished)
+        event = sent.the(stake_events.ContradictionPunished)
         return Punished(amount=event.amount, bounty=event.bounty)
 
     async def deposit_bonus(self, award: Award) -> int:
@@ -113,18 +114,18 @@ def contract_stakes(chain: Chain, gateway: Gateway) -> ContractStakes | None:
     return ContractStakes(chain, gateway.token, gateway.escrow, gateway.reputation)
 
 
-def stake_fact(event: seen.ContractEvent) -> tuple[Digest, stake_facts.StakeFact] | None:
+def stake_fact(event: ContractEvent) -> tuple[Digest, stake_facts.StakeFact] | None:
     """Return the award that an event is about and what it says of the stake behind it, or None."""
     match event:
-        case seen.LiabilityLocked(award=award, amount=amount):
+        case stake_events.LiabilityLocked(award=award, amount=amount):
             return award, stake_facts.LockConfirmed(amount=amount)
-        case seen.LiabilityFreed(award=award):
+        case stake_events.LiabilityFreed(award=award):
             return award, stake_facts.FreeConfirmed()
-        case seen.LiabilitySlashed(award=award):
+        case stake_events.LiabilitySlashed(award=award):
             return award, stake_facts.SlashConfirmed(lost=Amount(event.fee + event.bounty + event.penalty))
-        case seen.BonusDeposited(award=award, amount=amount):
+        case stake_events.BonusDeposited(award=award, amount=amount):
             return award, stake_facts.BonusConfirmed(amount=amount)
-        case seen.BonusPaid(award=award, amount=amount, earned=earned):
+        case stake_events.BonusPaid(award=award, amount=amount, earned=earned):
             return award, stake_facts.BonusPaidConfirmed(amount=amount, earned=earned)
         case _:
             return None

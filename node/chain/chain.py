@@ -1,38 +1,17 @@
 """A chain whose identity and contracts were checked: heads, confirmed views, receipts, logs."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
-
-import structlog
-import trio
+from typing import Final, cast
 
 from node.chain.abi import Abi, UndecodableLog, load_artifact
 from node.chain.deployment import Deployment
-from node.chain.errors import (
-    CodeMismatch,
-    ContractMissing,
-    NotDeployedYet,
-    ProtocolMismatch,
-    Reverted,
-    RpcRefused,
-    WrongChain,
-)
+from node.chain.errors import NotDeployedYet, ProtocolMismatch, Reverted, RpcRefused
 from node.chain.header import encode_header
 from node.chain.profile import ChainProfile
-from node.chain.rpc import Json, Rpc, hexed, members, open_rpc, quantity, read_address, read_digest, unformatted
-from protocol.errors import ConfigError, TransientError
-from protocol.identity import Address, Digest, format_address
-from protocol.signing.eip712 import domain_separator
-from protocol.signing.keccak import keccak256
+from node.chain.rpc import Json, Rpc, hexed, members, quantity, read_address, read_digest, unformatted
+from protocol.identity import Address, Digest
 from protocol.units import Amount, UnixTime
-
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
-
-FIRST_LOOK_S: Final = 10.0
-"""How long a start waits for a chain that was checked before."""
-LOOK_AGAIN_MOST_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +52,8 @@ class Receipt:
     logs: tuple[RawLog, ...]
 
 
-class TermsTooShort(ConfigError):
-    """A contract's immutable periods are shorter than the profile of its chain calls safe."""
-
-
 class Chain:
-    """One chain, checked against its profile and deployment. Made by `open_chain`; safe to share between tasks."""
+    """One chain, checked against its profile and deployment. Made by `node.chain.opening`, shared by all tasks."""
 
     def __init__(self, rpc: Rpc, profile: ChainProfile, deployment: Deployment) -> None:
         self.rpc: Final = rpc
@@ -211,214 +186,6 @@ class Chain:
             time=UnixTime(quantity(fields.get("timestamp"))),
             base_fee=quantity(fields.get("baseFeePerGas", "0x0")),
         )
-
-
-@asynccontextmanager
-async def open_chain(profile: ChainProfile, rpc_url: str, deployment: Deployment) -> AsyncGenerator[Chain, None]:
-    """Connect to a chain and check that it is the one that is meant.
-
-    Raises:
-        WrongChain: The node at `rpc_url`, or the deployment, is of another chain than `profile`.
-        ContractMissing: A contract of the deployment has no code.
-        CodeMismatch: It has other code than this version of Stoa was built against.
-        TermsTooShort: Its challenge, hold period or pace is shorter than the profile allows.
-        ChainUnreachable: Nobody answers at `rpc_url`.
-        ChainTimeout: Somebody accepts the connection and does not answer.
-    """
-    _verify_profile(profile, deployment)
-    async with open_rpc(rpc_url) as rpc:
-        chain = Chain(rpc, profile, deployment)
-        await _verify(chain)
-        yield chain
-
-
-class CheckedBefore(Protocol):
-    """Remembers, over restarts, that a chain was checked."""
-
-    async def get(self, name: str) -> bytes | None:
-        """Return what was set."""
-        ...
-
-    async def set(self, name: str, value: bytes | None) -> None:
-        """Set a value durably."""
-        ...
-
-
-CHECKED: Final = "chain.checked"
-
-
-@asynccontextmanager
-async def open_chain_or_wait(
-    profile: ChainProfile, rpc_url: str, deployment: Deployment, checked: CheckedBefore
-) -> AsyncGenerator[Chain, None]:
-    """Connect as `open_chain` does; if nobody answers, and these contracts were checked before, go on without.
-
-    What was checked can't change: contracts have no owner who could exchange their code. So a chain that is away at a
-    start is as one that goes away later: every call fails with `ChainUnreachable`, until somebody answers and is
-    checked all over. The block ends with a ConfigError if what answers then is not what was meant.
-
-    Raises:
-        ConfigError: As `open_chain`, at once or while the block runs.
-        ChainUnreachable, ChainTimeout: Nobody answers, and no start before this one has seen these contracts.
-    """
-    _verify_profile(profile, deployment)
-    fingerprint = _fingerprint(profile, deployment)
-    async with open_rpc(rpc_url) as rpc:
-        behind = Chain(rpc.bar(), profile, deployment)
-        if await checked.get(CHECKED) != fingerprint:
-            await _verify(behind)
-            await checked.set(CHECKED, fingerprint)
-            rpc.unbar()
-        else:
-            failure = "it is slow to answer"
-            with trio.move_on_after(FIRST_LOOK_S):
-                try:
-                    await _verify(behind)
-                    rpc.unbar()
-                except TransientError as error:
-                    failure = str(error)
-            if rpc.away_since is not None:
-                log.warning("chain.away_at_start", reason=failure)
-        async with trio.open_nursery() as nursery:
-            if rpc.away_since is not None:
-                nursery.start_soon(_wait_for, behind, rpc)
-            yield Chain(rpc, profile, deployment)
-            nursery.cancel_scope.cancel()
-
-
-async def _wait_for(behind: Chain, rpc: Rpc) -> None:
-    """Look until the chain answers; check it, and let everybody speak to it."""
-    failures = 0
-    while True:
-        await trio.sleep(min(behind.profile.poll_s * 2 ** min(failures, 8), LOOK_AGAIN_MOST_S))
-        try:
-            await _verify(behind)
-        except TransientError as error:
-            failures += 1
-            log.debug("chain.still_away", reason=str(error))
-        else:
-            log.info("chain.back", away_since=rpc.away_since)
-            rpc.unbar()
-            return
-
-
-def _fingerprint(profile: ChainProfile, deployment: Deployment) -> bytes:
-    """Return a digest of all that `_verify` compares the chain with."""
-    names = ("Escrow", "PaymentChannel", "Reputation", "TestToken", "DisputeArbiter", "Bench")
-    hashes = [load_artifact(name).code_hash for name in names]
-    least = (
-        *(profile.chain_id, profile.min_challenge, profile.min_hold_period, profile.min_pace, profile.min_cooldown),
-        profile.min_case,
-    )
-    addresses = (
-        *(deployment.escrow, deployment.payment_channel, deployment.reputation, deployment.token),
-        *(deployment.court, deployment.bench),
-    )
-    return keccak256(b"".join((*addresses, *hashes, *(number.to_bytes(8, "big") for number in least))))
-
-
-def _verify_profile(profile: ChainProfile, deployment: Deployment) -> None:
-    if deployment.chain_id != profile.chain_id:
-        raise WrongChain("the deployments file", expected=profile.chain_id, actual=deployment.chain_id)
-
-
-async def _verify(chain: Chain) -> None:
-    actual = quantity(await chain.rpc.call("eth_chainId"))
-    if actual != chain.profile.chain_id:
-        raise WrongChain(chain.rpc.url, expected=chain.profile.chain_id, actual=actual)
-    await _verify_contracts(chain)
-
-
-async def _verify_contracts(chain: Chain) -> None:
-    deployment = chain.deployment
-    await _verify_code(chain, "Escrow", deployment.escrow)
-    await _verify_code(chain, "PaymentChannel", deployment.payment_channel)
-    if chain.profile.is_local:
-        await _verify_code(chain, "TestToken", deployment.token)
-    elif not await _code(chain, deployment.token):
-        raise ContractMissing("the token", deployment.token)
-    # The hash leaves immutables out, and they are what ties the two contracts together and gives parties time to react.
-    head = await chain.head()
-    channel, escrow = load_artifact("PaymentChannel").abi, load_artifact("Escrow").abi
-    (named,) = await chain.view(channel, deployment.payment_channel, "escrow", at=head)
-    (separator,) = await chain.view(channel, deployment.payment_channel, "marketDomainSeparator", at=head)
-    if named != deployment.escrow or separator != domain_separator(deployment.market_domain):
-        raise ConfigError(
-            f"PaymentChannel at {format_address(deployment.payment_channel)} belongs to another Escrow than"
-            f" {format_address(deployment.escrow)}",
-            advice="check chain.deployments: both addresses must be of one deployment",
-        )
-    periods = [
-        (channel, deployment.payment_channel, "challenge", chain.profile.min_challenge),
-        (channel, deployment.payment_channel, "holdPeriod", chain.profile.min_hold_period),
-        (escrow, deployment.escrow, "minPace", chain.profile.min_pace),
-    ]
-    if deployment.has_stakes:
-        reputation = await _verify_stakes(chain, head)
-        periods.append((reputation, deployment.reputation, "cooldown", chain.profile.min_cooldown))
-    if deployment.has_court:
-        court = await _verify_court(chain, head)
-        periods += [(court, deployment.court, name, chain.profile.min_case) for name in ("minResolveWithin", "maxTime")]
-    for abi, address, name, least in periods:
-        (seconds,) = await chain.view(abi, address, name, at=head)
-        if cast("int", seconds) < least:
-            raise TermsTooShort(
-                f"{abi.name} at {format_address(address)} has a {name} of {seconds} s, the profile"
-                f" {chain.profile.name} wants {least} s at least",
-                advice="use another deployment",
-            )
-
-
-async def _verify_stakes(chain: Chain, head: Block) -> Abi:
-    """Check that the stakes are of this token and answer for this market's awards; return the contract's interface."""
-    deployment = chain.deployment
-    await _verify_code(chain, "Reputation", deployment.reputation)
-    abi = load_artifact("Reputation").abi
-    (escrow,) = await chain.view(abi, deployment.reputation, "escrow", at=head)
-    (token,) = await chain.view(abi, deployment.reputation, "token", at=head)
-    if escrow != deployment.escrow or token != deployment.token:
-        raise ConfigError(
-            f"Reputation at {format_address(deployment.reputation)} belongs to another Escrow or token than the"
-            " deployment's",
-            advice="check chain.deployments: all addresses must be of one deployment",
-        )
-    return abi
-
-
-async def _verify_court(chain: Chain, head: Block) -> Abi:
-    """Check that the court moves these rails, stakes and token, and that the bench is its own; return its interface."""
-    deployment = chain.deployment
-    await _verify_code(chain, "DisputeArbiter", deployment.court)
-    await _verify_code(chain, "Bench", deployment.bench)
-    abi = load_artifact("DisputeArbiter").abi
-    named = {
-        "escrow": deployment.escrow,
-        "channels": deployment.payment_channel,
-        "reputation": deployment.reputation,
-        "token": deployment.token,
-        "bench": deployment.bench,  # which the court has created, with itself as its court
-    }
-    for name, expected in named.items():
-        (actual,) = await chain.view(abi, deployment.court, name, at=head)
-        if actual != expected:
-            raise ConfigError(
-                f"DisputeArbiter at {format_address(deployment.court)} belongs to another {name} than the deployment's",
-                advice="check chain.deployments: all addresses must be of one deployment",
-            )
-    return abi
-
-
-async def _verify_code(chain: Chain, name: str, address: Address) -> None:
-    code, artifact = await _code(chain, address), load_artifact(name)
-    if not code:
-        raise ContractMissing(name, address)
-    actual = artifact.masked_hash(code)
-    if actual != artifact.code_hash:
-        raise CodeMismatch(name, address, expected=artifact.code_hash, actual=actual)
-
-
-async def _code(chain: Chain, address: Address) -> bytes:
-    return unformatted(await chain.rpc.call("eth_getCode", hexed(address), "latest"))
 
 
 def _pin(block: Block) -> Json:

@@ -11,7 +11,7 @@ on the chain after its logs were read: then no reorganisation fell between them.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias, cast
@@ -22,6 +22,7 @@ import trio
 from node.chain.abi import UndecodableLog
 from node.chain.chain import Block, Chain, RawLog
 from node.chain.errors import ProtocolMismatch, RpcRefused
+from node.chain.event_ranges import BlockRange, RangeSizes, run_at_once, without_gap
 from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position, Source
 from node.chain.events import ContractEvent, decode_log, names_of
 from protocol.errors import TransientError
@@ -32,10 +33,6 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 BATCH: Final = 256
 BACKOFF_MOST_S: Final = 30.0
-RANGES_AT_ONCE: Final = 4
-"""While behind. More gains little, and public nodes begin to refuse."""
-GROW_AFTER: Final = 32
-"""Ranges that a node must have answered before a greater one is tried than the one that it refused."""
 
 
 class NodeBehind(TransientError):
@@ -187,7 +184,7 @@ class EventIndex:
         self.reverts: list[int] = []
         """To which blocks the index ever went back; a subscription's epoch counts how many of these it has seen."""
         self._checkpoints: deque[Checkpoint] = deque()
-        self._sizes = _RangeSizes(chain.profile.log_range)
+        self._sizes = RangeSizes(chain.profile.log_range)
         self._done_with: Digest | None = None
         """The newest block of the chain when everything up to what it confirms had been read."""
 
@@ -261,7 +258,7 @@ class EventIndex:
     async def _read(self, first: int, confirmed: Block) -> bool:
         """Read some ranges from block `first`. False if the chain moved meanwhile: look again at the next poll."""
         spans = self._sizes.plan(first, confirmed.number)
-        read: list[_Range | None] = [None] * len(spans)
+        read: list[BlockRange | None] = [None] * len(spans)
         refused: list[RpcRefused] = []
 
         async def fetch(place: int, start: int, end: int) -> None:
@@ -271,10 +268,10 @@ class EventIndex:
             except RpcRefused as error:  # too many blocks, results or requests for this node
                 refused.append(error)
             else:
-                read[place] = _Range(start, block, logs)
+                read[place] = BlockRange(start, block, logs)
 
-        await _at_once(fetch, spans)
-        ranges = _prefix(read)
+        await run_at_once(fetch, spans)
+        ranges = without_gap(read)
         if refused and not self._sizes.shrink() and not ranges:
             raise refused[0]
         if not await self._are_of_one_chain(ranges):
@@ -287,7 +284,7 @@ class EventIndex:
             self._sizes.grow(len(ranges))
         return True
 
-    async def _are_of_one_chain(self, ranges: Sequence["_Range"]) -> bool:
+    async def _are_of_one_chain(self, ranges: Sequence["BlockRange"]) -> bool:
         """Whether nothing was reorganised between what was read last before and what was read now.
 
         The end of each range was read before its logs; if it and the block before them are there after the logs, all of
@@ -301,14 +298,14 @@ class EventIndex:
             return False
         still: list[bool] = []
 
-        async def look(each: _Range) -> None:
+        async def look(each: BlockRange) -> None:
             block = await self.chain.find_block(each.end.number)
             still.append(block is not None and block.hash == each.end.hash)
 
-        await _at_once(look, [(each,) for each in ranges])
+        await run_at_once(look, [(each,) for each in ranges])
         return all(still)
 
-    async def _store(self, each: "_Range") -> None:
+    async def _store(self, each: "BlockRange") -> None:
         checkpoint = Checkpoint(number=each.end.number, hash=each.end.hash, time=each.end.time)
         with trio.CancelScope(shield=True):
             await self.store.append(checkpoint, each.logs)
@@ -353,83 +350,6 @@ class EventIndex:
     def _wake(self) -> None:
         self.changed.set()
         self.changed = trio.Event()
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Logs of the blocks from `first` to `end`."""
-
-    first: int
-    end: Block
-    logs: Sequence[RawLog]
-
-
-class _RangeSizes:
-    """How many blocks, and how many ranges at once, the chain's node gives.
-
-    What it refuses is halved, and not asked for again for a while: a node that allows 700 blocks would else refuse each
-    second request. At one block the ranges at once become one; a node that refuses that has another trouble.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most, self._ceiling, self._blocks = most, most, most
-        self._width = RANGES_AT_ONCE
-        self._answered = 0
-
-    def plan(self, first: int, last: int) -> list[tuple[int, int, int]]:
-        """Return place, first and last block of the ranges to read next."""
-        starts = range(first, min(last + 1, first + self._width * self._blocks), self._blocks)
-        return [(place, start, min(start + self._blocks - 1, last)) for place, start in enumerate(starts)]
-
-    def shrink(self) -> bool:
-        """Ask for less. False if there is no less."""
-        self._answered = 0
-        if self._blocks > 1:
-            self._blocks //= 2
-            self._ceiling = self._blocks
-            return True
-        if self._width > 1:
-            self._width = 1
-            return True
-        return False
-
-    def grow(self, answered: int) -> None:
-        """Ask for more, if so many ranges were answered lately that it is worth a try."""
-        self._answered += answered
-        if self._answered >= GROW_AFTER:
-            self._answered, self._width = 0, RANGES_AT_ONCE
-            self._ceiling = min(self._ceiling * 2, self._most)
-        self._blocks = min(self._blocks * 2, self._ceiling)
-
-
-def _prefix(read: Sequence[_Range | None]) -> list[_Range]:
-    """Return what was read without a gap: later ranges are read again."""
-    ranges: list[_Range] = []
-    for each in read:
-        if each is None:
-            break
-        ranges.append(each)
-    return ranges
-
-
-async def _at_once(act: Callable[..., Awaitable[None]], arguments: Sequence[tuple[object, ...]]) -> None:
-    """Run `act` for each; if several fail, one of their errors is raised."""
-    if len(arguments) == 1:  # as at the chain's head, all the time
-        await act(*arguments[0])
-        return
-    failures: list[Exception] = []
-
-    async def run(each: tuple[object, ...]) -> None:
-        try:
-            await act(*each)
-        except Exception as error:  # noqa: BLE001 - raised below, as itself instead of in a group
-            failures.append(error)
-
-    async with trio.open_nursery() as nursery:
-        for each in arguments:
-            nursery.start_soon(run, each)
-    if failures:
-        raise failures[0]
 
 
 @asynccontextmanager

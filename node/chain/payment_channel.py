@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from node.chain.abi import load_artifact
 from node.chain.chain import Block, Chain
+from node.chain.channel_events import ChannelOpened
 from node.chain.contract import Contract, Sender, Sent
-from node.chain.events import ChannelOpened
 from protocol.channel.objects import ChannelKey, ChannelRules, Close, Voucher, channel_id
 from protocol.dispute.objects import Verdict
 from protocol.identity import Address, Digest, format_address

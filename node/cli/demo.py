@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from node.api.views import PartDelivered, TaskDetail, TaskEvent, WinnerChosen
-from node.chain.chain import open_chain
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.cli.output import dollars
 from node.cli.stage import Stage, StoryFailed, balance_books, buy, settle, wait_for_providers

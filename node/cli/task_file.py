@@ -3,26 +3,22 @@
 Paths are relative to the file. A part's `args` and `files` are added behind the task's, its `stdin` replaces it.
 """
 
-import difflib
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
 from node.cli.failures import UsageMistake
 from node.cli.policy import PolicySpec, parse_policy
-from node.config.lines import KeyPath, find_lines, nearest_line
+from node.cli.toml_table import MAX_TEXT, Table
+from node.config.lines import find_lines
 from protocol.errors import ProtocolError
 from protocol.identity import ZERO_DIGEST, Address, Digest, parse_address
 from protocol.task.manifest import MAX_ARGS, MAX_FILES, MAX_FUEL, MAX_MEMORY_MIB, MAX_PARTS, Limits
 from protocol.units import Amount, UnixTime, parse_amount
 
 FILE_NAME: Final = "task.toml"
-NPM: Final = "npm:"
 FORMATS: Final = ("second-price", "first-price", "open")
-MAX_TEXT: Final = 256
-MAX_ARG: Final = 4096
 MAX_ETA_S: Final = 2**32 - 1
 _UINT32: Final = 2**32 - 1
 _UINT64: Final = 2**64 - 1
@@ -119,139 +115,14 @@ def load_task_file(path: Path) -> TaskFile:
     except ValueError as error:  # not UTF-8, or not TOML; tomllib names the line
         raise InvalidTaskFile(path, (f"not valid TOML: {error}",)) from error
     mistakes: list[str] = []
-    root = _Table(document, (), find_lines(text), path.resolve().parent, mistakes)
+    root = Table(document, (), find_lines(text), path.resolve().parent, mistakes)
     task = _read_task(path, root)
     if mistakes or task is None:
         raise InvalidTaskFile(path, tuple(mistakes))
     return task
 
 
-class _Table:
-    """One table of the file: takes out what is known, complains about the rest."""
-
-    def __init__(
-        self, values: Mapping[str, Any], at: KeyPath, lines: Mapping[KeyPath, int], folder: Path, mistakes: list[str]
-    ) -> None:
-        self._values, self._at, self._lines = dict(values), at, lines
-        self._known: list[str] = []
-        self.folder, self.mistakes = folder, mistakes
-
-    def complain(self, key: str, problem: str) -> None:
-        names = tuple(name for name in (*self._at, key) if not name.startswith("["))
-        line = nearest_line(self._lines, names)
-        dotted = ".".join((*self._at, key)).replace(".[", "[")
-        self.mistakes.append(f"line {line}: {dotted}: {problem}" if line else f"{dotted}: {problem}")
-
-    def take(self, key: str) -> Any:
-        self._known.append(key)
-        return self._values.pop(key, None)
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def require(self, key: str, what: str) -> Any:
-        value = self.take(key)
-        if value is None:
-            self.complain(key, f"is missing; {what}")
-        return value
-
-    def text(self, key: str, default: str | None = None, *, most: int = MAX_TEXT) -> str:
-        value = self.take(key) if default is not None else self.require(key, "write a text in quotes")
-        if value is None:
-            return default or ""
-        return self._checked_text(key, value, most)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.take(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self.complain(key, 'write a list of texts, such as ["--top", "20"]')
-            return ()
-        return tuple(self._checked_text(key, each, MAX_ARG) for each in cast("list[Any]", value))
-
-    def integer(self, key: str, least: int, most: int, default: int | None = None) -> int:
-        value = self.take(key) if default is not None else self.require(key, "write a whole number")
-        if value is None:
-            return default or 0
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.complain(key, f"{value!r} is not a whole number from {least} to {most}")
-            return least
-        return value
-
-    def seconds(self, key: str) -> float | None:
-        value = self.take(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= 86_400:
-            self.complain(key, f"{value!r} is not a number of seconds from 0.1 to 86400")
-            return None
-        return float(value)
-
-    def file(self, key: str) -> Path | None:
-        value = self.take(key)
-        return None if value is None else self.resolve(key, value)
-
-    def resolve(self, key: str, value: object) -> Path:
-        """Return the file that `value` names, which must be there."""
-        if not isinstance(value, str) or not value:
-            self.complain(key, "write the path of a file in quotes")
-            return self.folder
-        path = self._find_package_file(key, value) if value.startswith(NPM) else self.folder / value
-        if path is None:
-            return self.folder
-        if not path.is_file():
-            self.complain(key, f"there is no file {path}")
-        return path
-
-    def table(self, key: str) -> "_Table":
-        value = self.take(key)
-        if value is not None and not isinstance(value, dict):
-            self.complain(key, f"write a table: [{key}], and its keys below")
-        values = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-        return _Table(values, (*self._at, key), self._lines, self.folder, self.mistakes)
-
-    def tables(self, key: str, most: int) -> list["_Table"]:
-        value = self.take(key)
-        if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(each, dict) for each in cast("list[Any]", value)):
-            self.complain(key, "write a list of tables")
-            return []
-        items = cast("list[dict[str, Any]]", value)
-        if len(items) > most:
-            self.complain(key, f"there are {len(items)}, at most {most} are allowed")
-        return [
-            _Table(each, (*self._at, key, f"[{index}]"), self._lines, self.folder, self.mistakes)
-            for index, each in enumerate(items[:most])
-        ]
-
-    def finish(self) -> None:
-        """Complain about every key that nobody took."""
-        for key in self._values:
-            close = difflib.get_close_matches(key, self._known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(self._known))}"
-            self.complain(key, f"there is no such key; {hint}")
-
-    def _checked_text(self, key: str, value: object, most: int) -> str:
-        if not isinstance(value, str):
-            self.complain(key, f"{value!r} is no text; write it in quotes")
-            return ""
-        if len(value.encode()) > most:
-            self.complain(key, f"has more than {most} bytes")
-        return value
-
-    def _find_package_file(self, key: str, reference: str) -> Path | None:
-        relative = reference.removeprefix(NPM)
-        starts = (self.folder, *self.folder.parents, Path.cwd(), *Path.cwd().parents)
-        for start in starts:
-            if (start / "node_modules").is_dir():
-                return start / "node_modules" / relative
-        self.complain(key, f"no folder node_modules for {relative}; run npm install beside the task or above it")
-        return None
-
-
-def _read_task(path: Path, root: _Table) -> TaskFile | None:
+def _read_task(path: Path, root: Table) -> TaskFile | None:
     name = root.text("name")
     if not name and not root.mistakes:
         root.complain("name", "must not be empty")
@@ -286,7 +157,7 @@ def _read_task(path: Path, root: _Table) -> TaskFile | None:
     return task
 
 
-def _read_limits(table: _Table) -> Limits:
+def _read_limits(table: Table) -> Limits:
     limits = Limits(
         fuel=table.integer("fuel", 1, _UINT64),
         memory_mib=table.integer("memory_mib", 1, 4096),
@@ -297,7 +168,7 @@ def _read_limits(table: _Table) -> Limits:
     return limits
 
 
-def _read_test(root: _Table) -> JudgeSpec | None:
+def _read_test(root: Table) -> JudgeSpec | None:
     if not root.has("test"):
         root.take("test")
         return None
@@ -311,7 +182,7 @@ def _read_test(root: _Table) -> JudgeSpec | None:
     return test
 
 
-def _read_env(root: _Table) -> tuple[tuple[str, str], ...]:
+def _read_env(root: Table) -> tuple[tuple[str, str], ...]:
     value = root.take("env")
     if value is None:
         return ()
@@ -327,14 +198,14 @@ def _read_env(root: _Table) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(pairs.items()))
 
 
-def _read_output(root: _Table) -> str:
+def _read_output(root: Table) -> str:
     name = root.text("output", "output")
     if not name or "/" in name or name in (".", ".."):
         root.complain("output", f"{name!r} is no plain file name")
     return name
 
 
-def _read_seed(root: _Table) -> Digest:
+def _read_seed(root: Table) -> Digest:
     value = root.take("seed")
     if value is None:
         return ZERO_DIGEST
@@ -348,7 +219,7 @@ def _read_seed(root: _Table) -> Digest:
     return Digest(seed)
 
 
-def _read_files(table: _Table) -> tuple[GuestFile, ...]:
+def _read_files(table: Table) -> tuple[GuestFile, ...]:
     files: list[GuestFile] = []
     for entry in table.tables("files", MAX_FILES):
         path = entry.text("path")
@@ -361,13 +232,13 @@ def _read_files(table: _Table) -> tuple[GuestFile, ...]:
     return tuple(files)
 
 
-def _read_part(table: _Table) -> PartSpec:
+def _read_part(table: Table) -> PartSpec:
     part = PartSpec(args=table.texts("args"), stdin=table.file("stdin"), files=_read_files(table))
     table.finish()
     return part
 
 
-def _read_offer(table: _Table) -> OfferSpec:
+def _read_offer(table: Table) -> OfferSpec:
     offer = OfferSpec(
         budget=_read_budget(table),
         max_eta_s=table.integer("max_eta_s", 1, MAX_ETA_S, 0) or None,
@@ -382,7 +253,7 @@ def _read_offer(table: _Table) -> OfferSpec:
     return offer
 
 
-def _read_budget(table: _Table) -> Amount | None:
+def _read_budget(table: Table) -> Amount | None:
     value = table.take("budget")
     if value is None:
         return None
@@ -396,14 +267,14 @@ def _read_budget(table: _Table) -> Amount | None:
     return None
 
 
-def _read_format(table: _Table) -> str | None:
+def _read_format(table: Table) -> str | None:
     value = table.take("format")
     if value is not None and value not in FORMATS:
         table.complain("format", f"{value!r} is none of {', '.join(FORMATS)}")
     return value
 
 
-def _read_weights(table: _Table) -> tuple[int, int, int] | None:
+def _read_weights(table: Table) -> tuple[int, int, int] | None:
     value = table.take("weights")
     if value is None:
         return None
@@ -415,7 +286,7 @@ def _read_weights(table: _Table) -> tuple[int, int, int] | None:
     return (weights[0], weights[1], weights[2])
 
 
-def _read_verify(table: _Table) -> PolicySpec | None:
+def _read_verify(table: Table) -> PolicySpec | None:
     value = table.take("verify")
     if value is None:
         return None
@@ -426,7 +297,7 @@ def _read_verify(table: _Table) -> PolicySpec | None:
         return None
 
 
-def _read_hire(table: _Table) -> Address | None:
+def _read_hire(table: Table) -> Address | None:
     value = table.take("hire")
     if value is None:
         return None

@@ -10,8 +10,8 @@ from rich.console import Console
 from node.api.client import open_client
 from node.api.facade import NodeFacade
 from node.api.views import DisputeView, TaskEvent, WinnerChosen
-from node.chain.chain import open_chain
 from node.chain.local import LocalTerms
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.cli.output import dollars
 from node.cli.stage import Stage, StoryFailed, balance_books, buy, settle, wait_for_providers

@@ -27,8 +27,10 @@ COUNTED: Final = {
     11: "data_segments",
 }
 TABLE: Final = 4
+MEMORY: Final = 5
 ELEMENTS: Final = 9
 CODE: Final = 10
+PAGE_BYTES: Final = 65_536
 
 
 @dataclass(slots=True)
@@ -102,6 +104,25 @@ def scan_module(data: memoryview, engine: EngineDescription) -> None:
             raise InvalidModule("the element section is larger than all tables can be")
         elif kind == CODE:
             _check_code(section, cap)
+
+
+def first_memory_bytes(data: memoryview) -> int:
+    """Return how much linear memory a module has at its start, in bytes.
+
+    Args:
+        data: A module that `scan_module` took.
+
+    Raises:
+        InvalidModule: It is damaged.
+    """
+    reader = _Reader(data, 8, len(data))
+    while reader.at < reader.end:
+        kind = reader.byte()
+        section = reader.part(reader.u32())
+        if kind == MEMORY and section.u32() > 0:
+            section.byte()  # whether there is a most
+            return section.u32() * PAGE_BYTES
+    return 0
 
 
 def _looks_like_text(data: memoryview) -> bool:

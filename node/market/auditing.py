@@ -18,8 +18,8 @@ from protocol.task.manifest import Blob
 from protocol.task.messages import REASON_MAX
 from protocol.task.objects import Receipt
 from protocol.task.outcome import Outcome, describe, is_judged
-from protocol.task.purchase import Auditing
 from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
+from protocol.task.purchase_states import Auditing
 from protocol.task.receipt import Terms
 from protocol.task.testing import judge_by_test, may_be_provoked
 from protocol.task.verification import ByTest

@@ -22,7 +22,7 @@ from protocol.market.objects import Offer
 from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.signed import Signed
 from protocol.task.manifest import Manifest
-from protocol.task.purchase import Case
+from protocol.task.purchase_states import Case
 from protocol.wire.codec import tagged
 
 log = structlog.stdlib.get_logger(__name__)

@@ -345,7 +345,10 @@ class DeliveryRun:
             return f"{describe(run.outcome)}; under a test nothing is due for that"
         terms, output = self.context.terms, Blob(digest=run.output, size=run.output_bytes)
         test = await run_test(self._room.sandbox, terms, part, output)
-        return "" if is_success(test.outcome) else f"its output fails the test: {describe(test.outcome)}"
+        if is_success(test.outcome):
+            return ""
+        ended = "its output fails the test" if is_judged(test.outcome) else "the test of its output can't be judged"
+        return f"{ended}: {describe(test.outcome)}"
 
     async def _make_receipt(self, part: int, paid: Amount, run: PartRun) -> Receipt:
         terms, award = self.context.terms, self._award

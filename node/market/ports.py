@@ -14,8 +14,8 @@ from protocol.task.audit import Rerun
 from protocol.task.manifest import Blob, Manifest
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt, Start
-from protocol.task.purchase import Auditing, Case
 from protocol.task.purchase_events import AuditPassed, AuditRefuted, ReceiptContested
+from protocol.task.purchase_states import Auditing, Case
 from protocol.task.receipt import Terms
 from protocol.units import Amount, UnixTime
 

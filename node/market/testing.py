@@ -3,12 +3,21 @@
 from collections.abc import Callable
 
 from node.market.ports import PartRun, Sandbox
+from protocol.errors import ProtocolError
 from protocol.task.audit import Rerun, make_rerun
 from protocol.task.manifest import Blob, Manifest
 from protocol.task.pricing import Usage
 from protocol.task.receipt import Terms
 from protocol.task.testing import derive_test, sample_test
 from protocol.task.verification import ByTest, Verification
+
+
+class InvalidTest(ProtocolError):
+    """A test that can't be run under this engine or on this node: its requester's to mend (TM8)."""
+
+    advice = (
+        "Mend the table [test] of the task file, or the module that it names; docs/guide/buying.md says what it gets."
+    )
 
 
 def _watched_by_nobody(_fuel: int, _bytes_out: int) -> None:
@@ -19,11 +28,17 @@ async def prepare_test(sandbox: Sandbox, manifest: Manifest, policy: Verificatio
     """Compile the test that the policy names, or find it in the cache; return at once if it names none.
 
     Raises:
-        InvalidModule: It can't run under this engine.
+        InvalidTest: It is no module that the engine runs, or asks for more than this node gives; it says which.
         InvalidVerification: It can't be put together with the part's files.
+        TransientError: This machine can't compile it now.
     """
-    if isinstance(policy, ByTest):
-        await sandbox.prepare(sample_test(manifest, policy))
+    if not isinstance(policy, ByTest):
+        return
+    sample = sample_test(manifest, policy)
+    try:
+        await sandbox.prepare(sample)
+    except ProtocolError as error:
+        raise InvalidTest(f"the test can't be run: {error}") from error
 
 
 async def run_test(

@@ -214,10 +214,13 @@ def has_the_compiler() -> bool:
 
 
 @pytest.mark.skipif(not has_the_compiler(), reason="needs Debian 12's clang, lld, wasi-libc and libstb-dev")
-@pytest.mark.parametrize("name", OWN)
-def test_the_committed_module_is_what_its_sources_build(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*OWN, "factors"])
+def test_the_committed_modules_are_what_their_sources_build(name: str, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES / name, tmp_path / name)
-    module = tmp_path / name / f"{name.replace('-', '_')}.wasm"
-    module.unlink()
+    committed = sorted((EXAMPLES / name).glob("*.wasm"))
+    assert committed
+    for module in committed:
+        (tmp_path / name / module.name).unlink()
     subprocess.run(["sh", str(tmp_path / name / "build")], check=True)
-    assert module.read_bytes() == (EXAMPLES / name / module.name).read_bytes()
+    for module in committed:
+        assert (tmp_path / name / module.name).read_bytes() == module.read_bytes(), module.name

@@ -12,7 +12,8 @@ import wasmtime
 from examples.run_local import PREVIEW1, ROOT, Run, Task, read_task, run_part, run_task
 
 EXAMPLES = ROOT / "examples"
-NAMES = ("word-statistics", "image-filter", "monte-carlo", "python-script", "sqlite-query")
+NAMES = ("word-statistics", "image-filter", "monte-carlo", "python-script", "sqlite-query", "factors")
+BY_LUCK = ("factors",)  # what these use hangs on a draw: test_examples_factors.py looks at many
 OWN = ("word-statistics", "image-filter", "monte-carlo")
 Finished = tuple[Task, list[tuple[Path, Run]]]
 
@@ -52,7 +53,8 @@ def test_each_task_ends_well_within_its_limits(finished: Finished) -> None:
     task, results = finished
     for _, run in results:
         assert run.exit_code == 0, run.log
-        assert 0 < run.fuel * 2 <= task.limits.fuel <= run.fuel * 4
+        assert 0 < run.fuel * 2 <= task.limits.fuel
+        assert task.limits.fuel <= run.fuel * 4 or task.name in BY_LUCK
         assert run.memory_bytes * 2 <= task.limits.memory_mib << 20
         assert 0 < len(run.output) * 2 <= task.limits.output_bytes
         assert len(run.log) * 2 <= task.limits.log_bytes
@@ -107,6 +109,20 @@ def test_prices_with_a_wrong_digit_or_a_missing_part_fail_their_check(
     checked = check(task.name, wrong, *paths[1:])
     assert checked.returncode == 1
     assert "WRONG" in checked.stdout
+
+
+def test_a_factor_that_is_wrong_missing_or_another_parts_fails_its_check(
+    run_example: Callable[[str], Finished], tmp_path: Path
+) -> None:
+    task, results = run_example("factors")
+    first, second = (path for path, _ in results)
+    wrong = tmp_path / first.name
+    wrong.write_bytes(changed(first.read_bytes()))
+    assert check(task.name, first).returncode == 1
+    assert check(task.name, second, first).returncode == 1
+    checked = check(task.name, wrong, second)
+    assert checked.returncode == 1
+    assert "WRONG for 1000000016000000063: not a factor" in checked.stdout
 
 
 @pytest.mark.parametrize("name", ["image-filter", "python-script"])

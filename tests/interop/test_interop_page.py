@@ -5,7 +5,7 @@ import re
 import pytest
 
 from node.networking.frames import MAX_FRAME_BYTES
-from node.networking.libp2p import connection, gossip, negotiation, router, switch, yamux
+from node.networking.libp2p import connection, gossip, negotiation, pubsub_parts, router, switch, yamux
 from node.networking.limits import BAN_S, STRIKES, STRIKES_FORGIVEN_PER_S, Rate
 from node.networking.relay.circuit import IDLE_S
 from node.networking.settings import NetworkSettings, RelayLimits
@@ -153,7 +153,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
 
 def test_the_limits_of_gossip_in_the_text_are_those_of_the_code() -> None:
     section = TEXT.split("## 3.")[1].split("## 4.")[0]
-    assert gossip.MAX_RPC_BYTES == 2**20
+    assert pubsub_parts.MAX_RPC_BYTES == 2**20
     assert (
         f"at most {gossip.MAX_SUBSCRIPTIONS_PER_RPC} subscriptions and {router.MAX_CONTROL_ENTRIES} grafts" in section
     )

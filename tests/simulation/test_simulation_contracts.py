@@ -9,8 +9,8 @@ from typing import Final, TypeAlias, TypeVar
 import pytest
 
 from node.app.contract_chain import channel_fact, escrow_fact
+from node.chain.channel_events import ChannelOpened
 from node.chain.contract import Sent
-from node.chain.events import ChannelOpened
 from node.chain.gateway import Gateway, open_gateway
 from node.chain.payment_channel import NO_SIGNATURE
 from protocol.channel.objects import ChannelKey, Close, Voucher, channel_id

@@ -24,8 +24,10 @@ import trio
 
 from node.api.client import open_client
 from node.api.facade import NodeFacade
-from node.chain.chain import open_chain
-from node.chain.events import AwardClosed, ChannelClaimed, ChannelClosed, decode_log
+from node.chain.channel_events import ChannelClaimed, ChannelClosed
+from node.chain.escrow_events import AwardClosed
+from node.chain.events import decode_log
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.devnet.layout import NodePlace
 from protocol.identity import Digest, format_address

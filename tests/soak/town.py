@@ -11,10 +11,10 @@ import trio
 from node.api.client import open_client
 from node.api.errors import ConnectionLost, NodeNotRunning
 from node.chain.anvil import open_anvil
-from node.chain.chain import open_chain
 from node.chain.deployment import Deployment
 from node.chain.errors import AnvilFailed
 from node.chain.local import LocalTerms, deploy_local, fund
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.chain.rpc import open_rpc
 from node.devnet.balances import Snapshot, find_discrepancies, take_snapshot

@@ -20,8 +20,8 @@ from node.api.client import open_client
 from node.api.errors import RemoteRefusal
 from node.api.facade import NodeFacade
 from node.api.views import ChannelView, TaskDetail, TaskEvent, TaskView
-from node.chain.chain import open_chain
 from node.chain.local import POOL, LocalTerms, fund
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.cli.order import make_order, prepare, upload
 from node.cli.task_file import OfferSpec, load_task_file

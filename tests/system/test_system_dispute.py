@@ -13,9 +13,10 @@ from pathlib import Path
 import trio
 
 from node.chain.abi import load_artifact
-from node.chain.chain import Chain, open_chain
+from node.chain.chain import Chain
 from node.chain.court import Court
 from node.chain.local import LocalTerms, fund
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.chain.rpc import hexed, quantity
 from node.devnet.balances import Snapshot

@@ -5,7 +5,7 @@ from pathlib import Path
 from node.api.client import open_client
 from node.api.facade import NodeFacade
 from node.api.views import WatchReport
-from node.chain.chain import open_chain
+from node.chain.opening import open_chain
 from node.chain.payment_channel import ChannelState, PaymentChannel
 from node.chain.profile import LOCAL
 from node.devnet.layout import NodePlace

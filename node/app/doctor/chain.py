@@ -11,9 +11,10 @@ from node.app.doctor.finding import Finding, Patient, broken, ok, warning
 from node.app.doors.status import LOW_GAS_WEI
 from node.app.identity import LIFETIME_S
 from node.app.terms import chain_profile
-from node.chain.chain import Block, Chain, open_chain
+from node.chain.chain import Block, Chain
 from node.chain.deployment import Deployment, load_deployment
 from node.chain.errors import ChainTimeout, ChainUnreachable
+from node.chain.opening import open_chain
 from node.chain.token import Token
 from node.operations.clock import SystemClock
 from node.wallet import key_files

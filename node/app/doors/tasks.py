@@ -11,6 +11,7 @@ import trio
 from node.api import views
 from node.app.doors.disputes import dispute_view
 from node.app.doors.names import FORMATS, own_format_name, rail_of
+from node.app.doors.order_checks import check_caps, check_modules, find_blobs, most_of
 from node.app.doors.task_history import TaskHistory, warn_of
 from node.app.node import Node
 from node.app.selling import rates_of
@@ -18,7 +19,6 @@ from node.config.trade import RequesterSettings
 from node.market import purchase_run
 from node.market.provider_desk import PartProgress
 from node.market.task_table import TaskRow, find_task, list_tasks
-from node.market.testing import prepare_test
 from node.market.wish import Wish
 from node.operations.logs import logging_task
 from node.storage.machine_log import load_machine
@@ -31,7 +31,7 @@ from protocol.task import purchase
 from protocol.task.manifest import MANIFEST_MAX_BYTES, Blob, Manifest
 from protocol.task.pricing import Rates, price_at_limits
 from protocol.task.testing import price_of_tests
-from protocol.task.verification import Audit, ByTest, Copies, Trust, Verification, blobs_of, describe_policy
+from protocol.task.verification import Audit, ByTest, Copies, Trust, Verification, describe_policy
 from protocol.units import WHOLE, Amount, BasisPoints, Seconds, UnixTime, format_amount
 from protocol.wire.codec import decode
 
@@ -47,14 +47,6 @@ _CAP_NAMES: Final = {Cap.TASK: "per_task", Cap.HOUR: "per_hour", Cap.DAY: "per_d
 
 class NoSuchTask(ProtocolError):
     """No task has that id, or several begin with it."""
-
-
-class BlobsMissing(ProtocolError):
-    """A task whose module or inputs are not in the node's store."""
-
-
-class CopiesAboveCap(ProtocolError):
-    """More copies than the spending caps leave money for."""
 
 
 class TaskDoors:
@@ -114,7 +106,7 @@ class TaskDoors:
             format=own_format_name(wish.format) if wish.hire is None else "second-price",
             budget=wish.budget,
             estimate=estimate,
-            cap=_most(offer),
+            cap=most_of(offer),
             copies=offer.copies,
             rail=rail,
             rail_reason=reason,
@@ -130,20 +122,12 @@ class TaskDoors:
     async def task_submit(self, order: views.TaskOrder) -> views.TaskView:
         """See `NodeFacade`."""
         node, wish = self._node, self._wish(order)
-        blobs = node.storage.blobs
-        needed = (*wish.manifest.blobs(), *blobs_of(wish.verification))
-        missing = [blob.digest.hex()[:16] for blob in needed if not await blobs.has(blob.digest)]
-        if missing:
-            raise BlobsMissing(
-                f"the node's store lacks {', '.join(missing)}", advice="use `stoa task submit`, which sends them first"
-            )
-        self._check_cap(node.requester.draft(wish))
-        # A module that no sandbox takes would only find out at the providers, one after the other.
-        await node.sandbox.prepare(wish.manifest)
-        await prepare_test(node.sandbox, wish.manifest, wish.verification)
+        needed = await find_blobs(node, wish)
+        check_caps(node, node.requester.draft(wish))
+        await check_modules(node, wish)
         keep = UnixTime(node.clock.now() + node.settings.storage.keep_results_h * 3600 + wish.standby_for_s)
         for blob in needed:
-            await blobs.keep(blob.digest, keep)
+            await node.storage.blobs.keep(blob.digest, keep)
         offer_id = await node.requester.submit(wish)
         if warning := warn_of(wish.verification, node.requester.tasks[offer_id].purchase.context.offer.value):
             with logging_task(offer_id):
@@ -272,19 +256,6 @@ class TaskDoors:
             hire=order.hire,
         )
 
-    def _check_cap(self, offer: Offer) -> None:
-        """Refuse copies whose prices together can't be promised: some would be left out, and fewer be compared."""
-        if offer.copies == 1:
-            return  # the price may turn out lower than the budget
-        left = self._node.signer.remaining()
-        for cap, name in ((Cap.TASK, "task"), (Cap.HOUR, "hour"), (Cap.DAY, "day")):
-            if cap in left and _most(offer) > left[cap]:
-                raise CopiesAboveCap(
-                    f"{offer.copies} copies may cost {format_amount(_most(offer))} together; the spending cap per"
-                    f" {name} leaves {format_amount(left[cap])}",
-                    advice="lower --budget, which is for one copy, ask for fewer copies, or raise wallet.caps",
-                )
-
     def _keep_upload(self) -> UnixTime:
         return UnixTime(self._node.clock.now() + UPLOAD_KEPT_S)
 
@@ -346,11 +317,6 @@ def _price(rates: Rates, manifest: Manifest, policy: Verification) -> Amount:
     """Return what a seller with these rates asks at full limits, its own tests included (TM9)."""
     parts = len(manifest.parts)
     return Amount(price_at_limits(rates, manifest, 0, parts) + price_of_tests(rates, policy, parts))
-
-
-def _most(offer: Offer) -> Amount:
-    """Return the most that may be paid for a task: each copy costs its own price, and a dispute its fee."""
-    return Amount(offer.copies * (offer.budget + offer.dispute_fee))
 
 
 def cap_views(node: Node) -> tuple[views.CapView, ...]:

@@ -12,8 +12,9 @@ from node.app.tables import SCHEMA_PARTS, database_address
 from node.app.telemetry.witness import Witness
 from node.app.terms import chain_profile
 from node.app.trading import projections
-from node.chain.chain import Chain, open_chain_or_wait
+from node.chain.chain import Chain
 from node.chain.deployment import Deployment, load_deployment
+from node.chain.opening import open_chain_or_wait
 from node.config.settings import Settings
 from node.operations.clock import Clock
 from node.operations.randomness import RandomSource

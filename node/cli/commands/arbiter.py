@@ -1,18 +1,16 @@
 """`stoa arbiter`: tickets of an arbiter, and what they earn."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import ArbiterReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, show, table
-from node.cli.session import ask
+from node.cli.session import call
 
 app = new_app(
     "Arbiter: decide disputes, and be paid for it. Your tickets are drawn by chance; each has a stake behind it.\n\n"
@@ -29,11 +27,8 @@ def status(context: typer.Context) -> None:
     Example:
       stoa arbiter status
     """
-
-    async def work(client: NodeClient) -> ArbiterReport:
-        return await client.call(NodeFacade.arbiter_show)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.arbiter_show))
 
 
 @app.command("enlist", cls=StoaCommand)
@@ -48,11 +43,8 @@ def enlist(
     Example:
       stoa arbiter enlist 3
     """
-
-    async def work(client: NodeClient) -> ArbiterReport:
-        return await client.call(NodeFacade.arbiter_enlist, count=count)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.arbiter_enlist, count=count))
 
 
 @app.command("resign", cls=StoaCommand)
@@ -69,11 +61,8 @@ def resign(
     Example:
       stoa arbiter resign 2
     """
-
-    async def work(client: NodeClient) -> ArbiterReport:
-        return await client.call(NodeFacade.arbiter_resign, count=count)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.arbiter_resign, count=count))
 
 
 @app.command("collect", cls=StoaCommand)
@@ -83,15 +72,11 @@ def collect(context: typer.Context) -> None:
     Example:
       stoa arbiter collect
     """
-
-    async def work(client: NodeClient) -> ArbiterReport:
-        return await client.call(NodeFacade.arbiter_collect)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.arbiter_collect))
 
 
-def _answer(options: Options, work: Callable[[NodeClient], Awaitable[ArbiterReport]]) -> None:
-    report = ask(options, work)
+def _print(options: Options, report: ArbiterReport) -> None:
     show(options, report, lambda: _render(report))
 
 

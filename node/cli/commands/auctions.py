@@ -26,7 +26,7 @@ from node.cli.output import (
     show,
     table,
 )
-from node.cli.session import ask
+from node.cli.session import ask, call
 
 app = new_app("Auctions that your node held, took part in, or heard.")
 
@@ -43,11 +43,7 @@ def list_auctions(
       stoa auctions list
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[AuctionView, ...]:
-        return await client.call(NodeFacade.auction_list, limit=limit)
-
-    auctions = ask(options, work)
+    auctions = call(options, NodeFacade.auction_list, limit=limit)
     show(options, auctions, lambda: _render_list(auctions), hint=tuple[AuctionView, ...])
 
 
@@ -59,11 +55,7 @@ def show_auction(context: typer.Context, auction: AuctionId) -> None:
       stoa auctions show 3fa4
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> AuctionDetail:
-        return await client.call(NodeFacade.auction_show, auction=auction)
-
-    detail = ask(options, work)
+    detail = call(options, NodeFacade.auction_show, auction=auction)
     show(options, detail, lambda: _render_detail(detail))
 
 
@@ -122,11 +114,7 @@ def accuse(context: typer.Context, auction: AuctionId) -> None:
       stoa auctions accuse 3fa4
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[AccusationView, ...]:
-        return await client.call(NodeFacade.auction_accuse, auction=auction)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.auction_accuse, auction=auction)
     show(options, found, lambda: _render_accusations(found), hint=tuple[AccusationView, ...])
 
 

@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import ChannelView
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import call
 from node.cli.terms import read_address, read_amount
 
 app = new_app("Payment channels: money set aside for one provider, paid by signed vouchers without a transaction each.")
@@ -27,11 +26,7 @@ def list_channels(context: typer.Context) -> None:
       stoa channels list
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[ChannelView, ...]:
-        return await client.call(NodeFacade.channel_list)
-
-    channels = ask(options, work)
+    channels = call(options, NodeFacade.channel_list)
     show(options, channels, lambda: _render(channels), hint=tuple[ChannelView, ...])
 
 
@@ -48,11 +43,7 @@ def open_channel(
     """
     options = options_of(context)
     address, amount = read_address("PROVIDER", provider), read_amount("DEPOSIT", deposit)
-
-    async def work(client: NodeClient) -> ChannelView:
-        return await client.call(NodeFacade.channel_open, provider=address, deposit=amount)
-
-    channel = ask(options, work)
+    channel = call(options, NodeFacade.channel_open, provider=address, deposit=amount)
     show(options, channel, lambda: _render((channel,)))
 
 
@@ -69,11 +60,7 @@ def top_up(
     """
     options = options_of(context)
     added = read_amount("AMOUNT", amount)
-
-    async def work(client: NodeClient) -> ChannelView:
-        return await client.call(NodeFacade.channel_top_up, channel=channel, amount=added)
-
-    view = ask(options, work)
+    view = call(options, NodeFacade.channel_top_up, channel=channel, amount=added)
     show(options, view, lambda: _render((view,)))
 
 
@@ -85,11 +72,7 @@ def close(context: typer.Context, channel: ChannelId) -> None:
       stoa channels close 3fa4
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> ChannelView:
-        return await client.call(NodeFacade.channel_close, channel=channel)
-
-    view = ask(options, work)
+    view = call(options, NodeFacade.channel_close, channel=channel)
     show(options, view, lambda: _render((view,)))
 
 

@@ -6,13 +6,12 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import DisputeView
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import call
 
 app = new_app(
     "Disputes about your tasks and your work, before the network's court.\n\n"
@@ -29,11 +28,7 @@ def list_(context: typer.Context) -> None:
       stoa disputes list
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[DisputeView, ...]:
-        return await client.call(NodeFacade.dispute_list)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.dispute_list)
     show(options, found, lambda: _render(found), hint=tuple[DisputeView, ...])
 
 
@@ -48,26 +43,8 @@ def show_(
       stoa disputes show 7ac3
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> DisputeView:
-        return await client.call(NodeFacade.dispute_show, award=award)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.dispute_show, award=award)
     show(options, found, lambda: _render_one(found))
-
-
-def describe_dispute(found: DisputeView) -> str:
-    """Return one line about a case, for the task or the work that it is about."""
-    words = [f"Dispute over part {found.part}" if found.part is not None else "Dispute", found.state]
-    if found.round is not None:
-        words.append(f"round {found.round + 1}")
-    if found.finding:
-        words.append(found.finding)
-    if found.due is not None:
-        words.append(f"worth {dollars(found.due)} of {dollars(found.price)}")
-    if found.problem:
-        words.append(f"in the way: {found.problem}")
-    return f"{words[0]}: {', '.join(words[1:])} (stoa disputes show {found.award.hex()[:8]})"
 
 
 def _render(found: tuple[DisputeView, ...]) -> RenderableType:

@@ -8,14 +8,13 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import EarningsReport
 from node.cli.failures import UsageMistake
 from node.cli.lazy import StoaCommand
 from node.cli.options import options_of
 from node.cli.output import dollars, moment, short_address, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import call
 from protocol.units import UnixTime
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -38,11 +37,7 @@ def earnings(
     """
     options = options_of(context)
     since = _since(period)
-
-    async def work(client: NodeClient) -> EarningsReport:
-        return await client.call(NodeFacade.earnings_show, since=since, limit=limit)
-
-    report = ask(options, work)
+    report = call(options, NodeFacade.earnings_show, since=since, limit=limit)
     show(options, report, lambda: _render(report))
 
 

@@ -3,13 +3,12 @@
 import typer
 from rich.console import RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import EscrowView
 from node.cli.lazy import StoaCommand
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import call
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -22,11 +21,7 @@ def escrows(context: typer.Context) -> None:
       stoa escrows
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[EscrowView, ...]:
-        return await client.call(NodeFacade.escrow_list)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.escrow_list)
     show(options, found, lambda: _render(found), hint=tuple[EscrowView, ...])
 
 

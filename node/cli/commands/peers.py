@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import PeerView
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, show, table
-from node.cli.session import ask
+from node.cli.session import call
 
 app = new_app("Other nodes: who is there, who sells, at what price.")
 
@@ -24,11 +23,7 @@ def list_peers(context: typer.Context) -> None:
       stoa peers list
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[PeerView, ...]:
-        return await client.call(NodeFacade.peer_list)
-
-    peers = ask(options, work)
+    peers = call(options, NodeFacade.peer_list)
     show(options, peers, lambda: _render(peers), hint=tuple[PeerView, ...])
 
 
@@ -43,11 +38,7 @@ def connect(
       stoa peers connect /ip4/203.0.113.7/tcp/4600/p2p/12D3KooWExample
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> PeerView:
-        return await client.call(NodeFacade.peer_connect, address=address)
-
-    peer = ask(options, work)
+    peer = call(options, NodeFacade.peer_connect, address=address)
     show(options, peer, lambda: _render((peer,)))
 
 

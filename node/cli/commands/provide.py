@@ -14,7 +14,7 @@ from node.cli.failures import UsageMistake
 from node.cli.lazy import StoaCommand
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, facts, fuel, new_console, print_document, show, table
-from node.cli.session import ask
+from node.cli.session import ask, call
 from node.cli.terms import read_amount
 from node.cli.toml_edit import change_settings
 from protocol.units import Amount, format_amount
@@ -73,10 +73,7 @@ def provide(
 
 
 def _show(options: Options) -> None:
-    async def work(client: NodeClient) -> ProvideView:
-        return await client.call(NodeFacade.provide_show)
-
-    view = ask(options, work)
+    view = call(options, NodeFacade.provide_show)
     show(options, view, lambda: _render(view))
 
 

@@ -8,7 +8,6 @@ import trio
 import typer
 from rich.console import Group, RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.json_codec import from_json, to_json
 from node.api.views import AgentView, FeedbackView, ReputationReport, ScoreView, SheetView
@@ -16,7 +15,7 @@ from node.cli.failures import FoundWrong, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, facts, long_address, moment, print_document, short_id, show, table
-from node.cli.session import ask
+from node.cli.session import call
 from node.cli.setup import settings_of
 from node.cli.terms import read_address
 from protocol.errors import ProtocolError
@@ -43,11 +42,7 @@ def show_report(
       stoa reputation show
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> ReputationReport:
-        return await client.call(NodeFacade.reputation_show, limit=limit)
-
-    report = ask(options, work)
+    report = call(options, NodeFacade.reputation_show, limit=limit)
     show(options, report, lambda: _render(report))
 
 
@@ -61,11 +56,7 @@ def anchor(context: typer.Context) -> None:
       stoa reputation anchor
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> SheetView:
-        return await client.call(NodeFacade.reputation_anchor)
-
-    sheet = ask(options, work)
+    sheet = call(options, NodeFacade.reputation_anchor)
     show(options, sheet, lambda: _render_sheets((sheet,)))
 
 
@@ -87,11 +78,7 @@ def prove(
     options = options_of(context)
     about = read_address("SUBJECT", subject)
     whose = read_address("--of", publisher) if publisher is not None else None
-
-    async def work(client: NodeClient) -> ScoreView:
-        return await client.call(NodeFacade.reputation_prove, publisher=whose, subject=about, epoch=epoch)
-
-    score = ask(options, work)
+    score = call(options, NodeFacade.reputation_prove, publisher=whose, subject=about, epoch=epoch)
     if output is not None:
         output.write_text(json.dumps(to_json(score), indent=2) + "\n")
     show(options, score, lambda: _render_score(score))
@@ -142,11 +129,7 @@ def feedback(
       stoa reputation feedback
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> tuple[FeedbackView, ...]:
-        return await client.call(NodeFacade.feedback_list, limit=limit)
-
-    rows = ask(options, work)
+    rows = call(options, NodeFacade.feedback_list, limit=limit)
     show(options, rows, lambda: _render_feedback(rows), hint=tuple[FeedbackView, ...])
 
 
@@ -162,11 +145,7 @@ def agent(
       stoa reputation agent 0x52908400098527886E0F7030069857D2E4169EE7
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> AgentView:
-        return await client.call(NodeFacade.feedback_agent, agent=name)
-
-    found = ask(options, work)
+    found = call(options, NodeFacade.feedback_agent, agent=name)
     show(options, found, lambda: _render_agent(found))
 
 

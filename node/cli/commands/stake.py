@@ -1,18 +1,16 @@
 """`stoa stake`: what a provider puts at stake."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import StakeReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import call
 from node.cli.terms import read_amount
 
 app = new_app(
@@ -30,11 +28,8 @@ def status(context: typer.Context) -> None:
     Example:
       stoa stake status
     """
-
-    async def work(client: NodeClient) -> StakeReport:
-        return await client.call(NodeFacade.stake_show)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.stake_show))
 
 
 @app.command("add", cls=StoaCommand)
@@ -50,11 +45,8 @@ def add(
       stoa stake add 50.00
     """
     added = read_amount("AMOUNT", amount)
-
-    async def work(client: NodeClient) -> StakeReport:
-        return await client.call(NodeFacade.stake_add, amount=added)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.stake_add, amount=added))
 
 
 @app.command("withdraw", cls=StoaCommand)
@@ -70,11 +62,8 @@ def withdraw(
       stoa stake withdraw 20.00
     """
     wanted = read_amount("AMOUNT", amount)
-
-    async def work(client: NodeClient) -> StakeReport:
-        return await client.call(NodeFacade.stake_withdraw, amount=wanted)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.stake_withdraw, amount=wanted))
 
 
 @app.command("collect", cls=StoaCommand)
@@ -84,11 +73,8 @@ def collect(context: typer.Context) -> None:
     Example:
       stoa stake collect
     """
-
-    async def work(client: NodeClient) -> StakeReport:
-        return await client.call(NodeFacade.stake_collect)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.stake_collect))
 
 
 @app.command("free", cls=StoaCommand)
@@ -100,15 +86,11 @@ def free(context: typer.Context) -> None:
     Example:
       stoa stake free
     """
-
-    async def work(client: NodeClient) -> StakeReport:
-        return await client.call(NodeFacade.stake_free)
-
-    _answer(options_of(context), work)
+    options = options_of(context)
+    _print(options, call(options, NodeFacade.stake_free))
 
 
-def _answer(options: Options, work: Callable[[NodeClient], Awaitable[StakeReport]]) -> None:
-    report = ask(options, work)
+def _print(options: Options, report: StakeReport) -> None:
     show(options, report, lambda: _render(report))
 
 

@@ -6,13 +6,12 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import NodeStatus
 from node.cli.lazy import StoaCommand
 from node.cli.options import options_of
 from node.cli.output import dollars, facts, long_address, moment, native, show
-from node.cli.session import ask
+from node.cli.session import call
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -26,11 +25,7 @@ def status(context: typer.Context) -> None:
       stoa status --json | jq .warnings
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> NodeStatus:
-        return await client.call(NodeFacade.node_status)
-
-    answer = ask(options, work)
+    answer = call(options, NodeFacade.node_status)
     show(options, answer, lambda: _render(answer))
 
 

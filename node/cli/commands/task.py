@@ -4,39 +4,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Group, RenderableType
 from rich.text import Text
 
 from node.api.client import NodeClient
 from node.api.facade import NodeFacade
-from node.api.views import CancelQuote, TaskDetail, TaskFilter, TaskPlan, TaskView
-from node.cli.commands.disputes import describe_dispute
+from node.api.views import TaskDetail, TaskFilter, TaskView
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.following import follow, interruptible, submit_and_follow
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.order import PreparedTask, make_order, prepare
-from node.cli.output import (
-    dollars,
-    facts,
-    fuel,
-    long_address,
-    moment,
-    new_console,
-    print_document,
-    print_json,
-    short_address,
-    short_id,
-    show,
-    size,
-    state,
-    table,
-)
+from node.cli.output import dollars, new_console, print_document, print_json, show
 from node.cli.results import prepare_destination, read_logs, save_results
-from node.cli.session import ask
+from node.cli.session import ask, call
 from node.cli.task_file import OfferSpec, TaskFile, load_task_file
+from node.cli.task_pages import render_parts, render_plan, render_task, render_tasks
 from node.cli.terms import merge_offer
-from protocol.units import Amount, format_amount
 
 app = new_app("Buy computation: plan, submit and follow tasks.")
 
@@ -133,12 +116,8 @@ def list_tasks(
     """
     options = options_of(context)
     chosen: TaskFilter = "open" if open_only else "all"
-
-    async def work(client: NodeClient) -> tuple[TaskView, ...]:
-        return await client.call(NodeFacade.task_list, state=chosen, limit=limit)
-
-    tasks = ask(options, work)
-    show(options, tasks, lambda: _render_list(tasks), hint=tuple[TaskView, ...])
+    tasks = call(options, NodeFacade.task_list, state=chosen, limit=limit)
+    show(options, tasks, lambda: render_tasks(tasks), hint=tuple[TaskView, ...])
 
 
 @app.command("show", cls=StoaCommand)
@@ -150,7 +129,7 @@ def show_task(context: typer.Context, task: TaskId) -> None:
     """
     options = options_of(context)
     detail = _detail(options, task)
-    show(options, detail, lambda: _render_detail(detail))
+    show(options, detail, lambda: render_task(detail))
 
 
 @app.command(cls=StoaCommand)
@@ -182,11 +161,7 @@ def cancel(
       stoa task cancel 3fa4 --yes
     """
     options = options_of(context)
-
-    async def ask_price(client: NodeClient) -> CancelQuote:
-        return await client.call(NodeFacade.task_cancel_quote, task=task)
-
-    price = ask(options, ask_price)
+    price = call(options, NodeFacade.task_cancel_quote, task=task)
     if not options.json_output:
         new_console().print(
             f"Cancelling costs {dollars(price.cost)}: {price.explanation.rstrip('.')}. "
@@ -197,11 +172,7 @@ def cancel(
         return
     if not yes and not typer.confirm("Cancel the task?"):
         raise typer.Exit(ExitCode.DONE)
-
-    async def confirm(client: NodeClient) -> TaskView:
-        return await client.call(NodeFacade.task_cancel, task=task, cost=price.cost)
-
-    view = ask(options, confirm)
+    view = call(options, NodeFacade.task_cancel, task=task, cost=price.cost)
     show(options, view, lambda: Text("The task is cancelled."))
 
 
@@ -226,7 +197,7 @@ def result(
     options = options_of(context)
     if output is None:
         detail = _detail(options, task)
-        show(options, detail, lambda: _render_parts(detail))
+        show(options, detail, lambda: render_parts(detail))
         return
     destination = prepare_destination(output)
 
@@ -303,182 +274,9 @@ def _read(
 
 def _plan(options: Options, prepared: PreparedTask, offer: OfferSpec) -> None:
     order = make_order(prepared, offer)
-
-    async def work(client: NodeClient) -> TaskPlan:
-        return await client.call(NodeFacade.task_plan, order=order)
-
-    answer = ask(options, work)
-    show(options, answer, lambda: _render_plan(answer))
+    answer = call(options, NodeFacade.task_plan, order=order)
+    show(options, answer, lambda: render_plan(answer))
 
 
 def _detail(options: Options, task: str) -> TaskDetail:
-    async def work(client: NodeClient) -> TaskDetail:
-        return await client.call(NodeFacade.task_show, task=task)
-
-    return ask(options, work)
-
-
-def _render_plan(plan: TaskPlan) -> RenderableType:
-    parts = f"{plan.parts} parts" if plan.parts > 1 else "one part"
-    rail = {"channel": "over a payment channel", "escrow": "from the escrow contract", None: "not at all now"}[
-        plan.rail
-    ]
-    top_up = f"; {format_amount(plan.top_up)} is added to the channel first" if plan.top_up else ""
-    lines: list[RenderableType] = [
-        facts(
-            ("task", f"{plan.name}, {parts}"),
-            ("auction", f"{plan.format}, {plan.window_s:.1f} s for bids, delivery within {plan.max_eta_s} s"),
-            ("estimate", f"{dollars(plan.estimate)} at full limits, as the cheapest known seller asks"),
-            ("at most", f"{dollars(plan.cap)} (budget {_describe_budget(plan.budget, plan.copies)})"),
-            ("paid", f"{rail}: {plan.rail_reason}{top_up}"),
-            ("checked", plan.verification),
-            ("sellers", f"{plan.sellers} known nodes run this engine"),
-            ("caps left", ", ".join(f"{cap.name} {dollars(cap.left)}" for cap in plan.caps)),
-        )
-    ]
-    lines += [Text(f"Warning: {warning}", style="yellow") for warning in plan.warnings]
-    return Group(*lines)
-
-
-def _render_list(tasks: tuple[TaskView, ...]) -> RenderableType:
-    return table(
-        "",
-        "task",
-        "name",
-        "state",
-        "submitted",
-        ">parts",
-        ">budget",
-        ">spent",
-        "provider",
-        "paid by",
-        "reason",
-        rows=(
-            (
-                short_id(task.task),
-                task.name,
-                state(task.state),
-                moment(task.submitted_at),
-                f"{task.paid_parts}/{task.parts}",
-                dollars(task.budget),
-                dollars(task.spent),
-                short_address(task.provider),
-                task.rail or "-",
-                task.reason,
-            )
-            for task in tasks
-        ),
-        empty="No tasks. Submit one with: stoa task submit examples/word-statistics",
-    )
-
-
-def _render_detail(detail: TaskDetail) -> RenderableType:
-    task = detail.task
-    awards = table(
-        "\nAwards",
-        "award",
-        "provider",
-        ">attempt",
-        ">parts",
-        ">price",
-        "paid by",
-        "deliver by",
-        rows=(
-            (
-                short_id(award.award),
-                long_address(award.provider),
-                str(award.attempt),
-                f"{award.first_part}-{award.first_part + award.parts - 1}",
-                dollars(award.price),
-                award.rail,
-                moment(award.deliver_by),
-            )
-            for award in detail.awards
-        ),
-        empty="\nNo award yet.",
-    )
-    return Group(
-        facts(
-            ("task", task.task.hex()),
-            ("name", task.name),
-            ("state", Text.assemble(state(task.state), f"  {task.reason}" if task.reason else "")),
-            ("submitted", moment(task.submitted_at)),
-            ("parts", f"{task.paid_parts} of {task.parts} delivered and paid"),
-            ("money", f"{dollars(task.spent)} spent of {_describe_budget(task.budget, task.copies)}"),
-            ("checked", _describe_check(detail)),
-            ("module", detail.module.hex()),
-            ("limits", f"fuel {fuel(detail.fuel_limit)}, {detail.memory_limit_mib} MiB a part"),
-        ),
-        *((_render_copies(detail),) if detail.copies else ()),
-        awards,
-        _render_parts(detail),
-        *(
-            Text(f"Part {each.part} of {short_address(each.provider)} was refuted: {each.reason}", style="yellow")
-            for each in detail.refuted
-        ),
-        *(Text(describe_dispute(each), style="yellow") for each in detail.disputes),
-    )
-
-
-def _describe_budget(budget: Amount, copies: int) -> str:
-    return dollars(budget) + (f" for each of {copies} copies" if copies > 1 else "")
-
-
-def _render_copies(detail: TaskDetail) -> RenderableType:
-    return table(
-        "\nCopies",
-        "copy",
-        "provider",
-        "state",
-        "compared",
-        ">parts",
-        ">spent",
-        "reason",
-        rows=(
-            (
-                str(each.copy + 1),
-                short_address(each.provider),
-                state(each.state),
-                each.compared or "-",
-                f"{each.paid_parts}/{detail.task.parts}",
-                dollars(each.spent),
-                each.reason,
-            )
-            for each in detail.copies
-        ),
-        empty="",
-    )
-
-
-def _describe_check(detail: TaskDetail) -> str:
-    return f"{detail.verification} ({detail.warning})" if detail.warning else detail.verification
-
-
-def _render_parts(detail: TaskDetail) -> RenderableType:
-    return table(
-        "\nParts",
-        ">part",
-        "outcome",
-        ">fuel",
-        ">memory",
-        ">cost",
-        ">output",
-        "digest of the output",
-        "provider",
-        "checked",
-        rows=(
-            (
-                str(part.part),
-                part.outcome_text,
-                fuel(part.fuel),
-                f"{part.peak_mib} MiB",
-                dollars(part.cost),
-                size(part.output_bytes),
-                part.output.hex(),
-                short_address(part.provider),
-                part.audit or "-",
-            )
-            for part in detail.parts
-        ),
-        empty="\nNo part has been delivered yet.",
-    )
+    return call(options, NodeFacade.task_show, task=task)

@@ -7,14 +7,13 @@ import trio
 import typer
 from rich.console import Group, RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import WalletView
 from node.cli.failures import UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, facts, long_address, native, new_console, print_document, show, table
-from node.cli.session import ask
+from node.cli.session import call
 from node.cli.setup import ask_password, read_password, read_password_file, settings_of
 from node.wallet.keystore import export_keystore, import_keystore, import_private_key
 from protocol.identity import format_address
@@ -34,11 +33,7 @@ def show_wallet(context: typer.Context) -> None:
       stoa wallet show
     """
     options = options_of(context)
-
-    async def work(client: NodeClient) -> WalletView:
-        return await client.call(NodeFacade.wallet_show)
-
-    view = ask(options, work)
+    view = call(options, NodeFacade.wallet_show)
     show(options, view, lambda: _render(view))
 
 

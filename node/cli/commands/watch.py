@@ -6,13 +6,12 @@ from typing import Annotated, Final
 import typer
 from rich.console import Group, RenderableType
 
-from node.api.client import NodeClient
 from node.api.facade import NodeFacade
 from node.api.views import CoverView, WatchedView, WatchReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, short_address, short_id, show, size, state, table
-from node.cli.session import ask
+from node.cli.session import call
 from node.cli.terms import read_address
 from node.cli.toml_edit import change_settings
 from protocol.identity import Address, format_address
@@ -37,12 +36,8 @@ def list_watches(context: typer.Context) -> None:
     Example:
       stoa watch list
     """
-
-    async def work(client: NodeClient) -> WatchReport:
-        return await client.call(NodeFacade.watch_show)
-
     options = options_of(context)
-    _print(options, ask(options, work))
+    _print(options, call(options, NodeFacade.watch_show))
 
 
 @app.command("add", cls=StoaCommand)
@@ -55,12 +50,8 @@ def add(context: typer.Context, tower: Wallet) -> None:
       stoa watch add 0x52908400098527886E0F7030069857D2E4169EE7
     """
     address = read_address("TOWER", tower)
-
-    async def work(client: NodeClient) -> WatchReport:
-        return await client.call(NodeFacade.watch_add, tower=address)
-
     options = options_of(context)
-    report = ask(options, work)
+    report = call(options, NodeFacade.watch_add, tower=address)
     _keep(options, "towers", [each.wallet for each in report.towers])
     _print(options, report)
 
@@ -73,12 +64,8 @@ def remove(context: typer.Context, tower: Wallet) -> None:
       stoa watch remove 0x52908400098527886E0F7030069857D2E4169EE7
     """
     address = read_address("TOWER", tower)
-
-    async def work(client: NodeClient) -> WatchReport:
-        return await client.call(NodeFacade.watch_remove, tower=address)
-
     options = options_of(context)
-    report = ask(options, work)
+    report = call(options, NodeFacade.watch_remove, tower=address)
     _keep(options, "towers", [each.wallet for each in report.towers])
     _print(options, report)
 
@@ -94,12 +81,8 @@ def allow(context: typer.Context, client: Wallet) -> None:
       stoa watch allow 0x52908400098527886E0F7030069857D2E4169EE7
     """
     address = read_address("CLIENT", client)
-
-    async def work(node: NodeClient) -> WatchReport:
-        return await node.call(NodeFacade.watch_allow, client=address)
-
     options = options_of(context)
-    report = ask(options, work)
+    report = call(options, NodeFacade.watch_allow, client=address)
     _keep(options, "clients", [each.wallet for each in report.clients if each.allowed])
     _print(options, report)
 
@@ -112,12 +95,8 @@ def disallow(context: typer.Context, client: Wallet) -> None:
       stoa watch disallow 0x52908400098527886E0F7030069857D2E4169EE7
     """
     address = read_address("CLIENT", client)
-
-    async def work(node: NodeClient) -> WatchReport:
-        return await node.call(NodeFacade.watch_disallow, client=address)
-
     options = options_of(context)
-    report = ask(options, work)
+    report = call(options, NodeFacade.watch_disallow, client=address)
     _keep(options, "clients", [each.wallet for each in report.clients if each.allowed])
     _print(options, report)
 
@@ -132,12 +111,8 @@ def drop(
     Example:
       stoa watch drop 3fa4
     """
-
-    async def work(client: NodeClient) -> WatchReport:
-        return await client.call(NodeFacade.watch_drop, channel=channel)
-
     options = options_of(context)
-    _print(options, ask(options, work))
+    _print(options, call(options, NodeFacade.watch_drop, channel=channel))
 
 
 def _keep(options: Options, name: str, wallets: Sequence[Address]) -> None:

@@ -1,6 +1,6 @@
 """Gossip: py-libp2p's pubsub on our switch, with the faults of version 0.8.1 contained (docs/adr/0304).
 
-What is overridden, and why (provoked in tests/node/networking/test_networking_gossip_hostile.py):
+What is overridden here and in pubsub_parts.py, and why (provoked in test_networking_gossip_hostile.py):
 - the read loop: malformed protobuf, and an author whose id is the hash of a key that does not parse, end the host; each
   message became a task, so a peer could start any number; and bytes were read one by one;
 - `push_msg`: a validator that raises ends the host, messages were marked as seen after they were validated, so that
@@ -14,32 +14,26 @@ What is overridden, and why (provoked in tests/node/networking/test_networking_g
 """
 
 import random
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 from typing import Any, Final, cast
 
-import libp2p.pubsub.pubsub as stock
 import structlog
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.crypto.ed25519 import Ed25519PublicKey
-from libp2p.custom_types import StreamHandlerFn, TProtocol
-from libp2p.network.exceptions import SwarmException
-from libp2p.network.stream.exceptions import StreamClosed
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
-from node.networking.errors import MessageTooLarge, PeerUnreachable
+from node.networking.errors import MessageTooLarge
 from node.networking.libp2p.connection import ProtocolStream
 from node.networking.libp2p.history import HISTORY_S
+from node.networking.libp2p.pubsub_parts import MAX_RPC_BYTES, PubsubHost, PubsubStream, PubsubTasks
 from node.networking.libp2p.router import MESHSUB, Router
 from node.networking.libp2p.secure import Identity
 from node.networking.libp2p.switch import Switch
-from node.networking.libp2p.yamux import StreamReset
 from node.networking.limits import Buckets, Rate, TokenBucket
 from node.networking.settings import NetworkSettings
 from node.networking.turns import PER_CONTROL, PER_GOSSIP, PER_JUDGEMENT
@@ -49,131 +43,15 @@ from protocol.identity import PeerId
 from protocol.node_record import ED25519_ID_PREFIX, HOST_KEY_BYTES, peer_id_of
 
 log = structlog.get_logger(__name__)
-
-SEEN_S: Final = 120.0
-MAX_SEEN: Final = 100_000
-"""Two minutes at 800 new messages a second; above that the oldest go first. About 20 MB when full."""
-OUTBOUND_QUEUE: Final = 256
-"""Messages that wait for one peer. What a full queue drops is offered again later (owed.py)."""
-SEND_TIMEOUT_S: Final = 30.0
 REGREET_S: Final = 1.0
 """Well below the three seconds of messages that are said again to who is greeted again."""
 MAX_SUBSCRIPTIONS_PER_RPC: Final = 64
 MAX_SUBSCRIPTIONS_PER_PEER: Final = 64
-MAX_RPC_BYTES: Final = 1024 * 1024
-"""Several messages and control lists in one frame: what other implementations send at most, and the stock queue."""
 SEQUENCE_BYTES: Final = 8
 ED25519_SIGNATURE_BYTES: Final = 64
 
 TopicValidator = Callable[[PeerId, bytes], Verdict]
 TopicSink = Callable[[PeerId, bytes], None]
-
-
-class SeenMessages:
-    """Ids of messages of the last two minutes, bounded, on trio's clock and without a thread."""
-
-    def __init__(self, _ttl: int = 0, _sweep_interval: int = 0) -> None:
-        self._seen: OrderedDict[bytes, float] = OrderedDict()
-
-    def add(self, message_id: bytes) -> bool:
-        """Note an id; return whether it is new."""
-        now = trio.current_time()
-        while self._seen and (len(self._seen) >= MAX_SEEN or next(iter(self._seen.values())) < now - SEEN_S):
-            self._seen.popitem(last=False)
-        return self._seen.setdefault(message_id, now) == now
-
-    def has(self, message_id: bytes) -> bool:
-        """Whether the id was noted less than two minutes ago."""
-        seen_at = self._seen.get(message_id)
-        return seen_at is not None and seen_at >= trio.current_time() - SEEN_S
-
-
-# The stock constructors name these two classes and take neither them nor their sizes as arguments.
-stock.LastSeenCache = SeenMessages  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
-stock.RpcQueue = partial(RpcQueue, OUTBOUND_QUEUE, MAX_RPC_BYTES)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
-
-
-class _Tasks:
-    """What the stock service asks of its manager: tasks in a nursery of ours, none of which can end the others."""
-
-    is_running = True
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-
-    def run_task(self, function: Callable[..., Awaitable[Any]], *args: Any, **_options: Any) -> None:
-        async def contained() -> None:
-            try:
-                await function(*args)
-            except Exception:
-                # The edge of the library: its background work acts on what peers sent.
-                log.exception("network.gossip_task_crashed", task=getattr(function, "__name__", "?"))
-
-        self._nursery.start_soon(contained)
-
-
-class _Stream:
-    """A stream of ours with the errors of theirs."""
-
-    metric_send_channel = None
-
-    def __init__(self, stream: ProtocolStream) -> None:
-        self._stream = stream
-        self.peer_id = ID.from_base58(stream.peer)
-        self.connection_ended = stream.connection.ended
-
-    @property
-    def muxed_conn(self) -> "_Stream":
-        """The stock code asks this only for `peer_id`."""
-        return self
-
-    def get_protocol(self) -> TProtocol:
-        return TProtocol(self._stream.protocol)
-
-    async def write(self, data: bytes) -> None:
-        try:
-            with trio.fail_after(SEND_TIMEOUT_S):
-                await self._stream.write(data)
-        except (StreamReset, trio.TooSlowError) as error:
-            self._stream.reset()
-            raise StreamClosed from error
-        except trio.Cancelled:
-            self._stream.reset()  # half of a message may be queued
-            raise
-
-    async def reset(self) -> None:
-        self._stream.reset()
-
-
-class _Host:
-    """The few things that the stock pubsub asks of a host."""
-
-    def __init__(self, switch: Switch) -> None:
-        self._switch = switch
-
-    def get_id(self) -> ID:
-        return self._switch.identity.id
-
-    def get_private_key(self) -> Any:
-        return self._switch.identity.key_pair.private_key
-
-    def get_network(self) -> "_Host":
-        return self
-
-    def register_notifee(self, _notifee: object) -> None:
-        """The switch calls `Gossip` directly."""
-
-    def set_stream_handler(self, _protocol: TProtocol, _handler: StreamHandlerFn) -> None:
-        """`Gossip` registers its own."""
-
-    def get_connections(self, peer: ID) -> list[Any]:
-        return list(self._switch.connections.get(PeerId(peer.to_base58()), ()))
-
-    async def new_stream(self, peer: ID, protocols: list[TProtocol]) -> _Stream:
-        try:
-            return _Stream(await self._switch.open_stream(PeerId(peer.to_base58()), protocols))
-        except PeerUnreachable as error:
-            raise SwarmException(str(error)) from error
 
 
 class Gossip(Pubsub):
@@ -190,14 +68,14 @@ class Gossip(Pubsub):
     ) -> None:
         router = Router(rng)
         super().__init__(
-            cast("Any", _Host(switch)),
+            cast("Any", PubsubHost(switch)),
             router,
             strict_signing=True,
             max_subscriptions_per_rpc=MAX_SUBSCRIPTIONS_PER_RPC,
             max_subscriptions_per_peer=MAX_SUBSCRIPTIONS_PER_PEER,
         )
         self.counter = sequence_start
-        self._manager = cast("Any", _Tasks(nursery))
+        self._manager = cast("Any", PubsubTasks(nursery))
         self._switch = switch
         self._settings = settings
         self._identity: Identity = switch.identity
@@ -276,7 +154,7 @@ class Gossip(Pubsub):
             for topic in [topic for topic, members in self.peer_topics.items() if peer_id in members]:
                 await self.router.on_peer_subscribed(peer_id, topic)
 
-    async def _watch(self, peer_id: ID, stream: _Stream) -> None:
+    async def _watch(self, peer_id: ID, stream: PubsubStream) -> None:
         """Notice that the connection below the stream that we write on has ended."""
         await stream.connection_ended.wait()
         if cast("Any", self.peers.get(peer_id)) is stream:

@@ -27,11 +27,13 @@ from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed
 from protocol.task import purchase
 from protocol.task.manifest import Manifest
-from protocol.task.purchase import Case
+from protocol.task.purchase_states import Case
 from protocol.task.verification import Audit
 from protocol.units import WHOLE, Amount, BasisPoints, UnixTime
+from tests.node.market.fake_bank import DOMAIN
+from tests.node.market.fake_sandbox import output_of
 from tests.node.market.mallory_lab import Stage, finish, open_stage
-from tests.node.market.market_lab import DOMAIN, LabNode, make_wish, output_of
+from tests.node.market.market_lab import LabNode, make_wish
 
 COURT = Address(b"\xcc" * 20)
 LIE_AT = 1

@@ -19,7 +19,9 @@ from node.operations.tracing import Span
 from protocol.market.messages import OfferAnnouncement
 from protocol.task.verification import Audit
 from protocol.units import BasisPoints
-from tests.node.market.market_lab import DOMAIN, Bank, Hub, LabNode, make_wish, open_hub, open_node, wait_over
+from tests.node.market.fake_bank import DOMAIN, Bank
+from tests.node.market.fake_hub import Hub
+from tests.node.market.market_lab import LabNode, make_wish, open_hub, open_node, wait_over
 
 PURSE = 10_000_000
 

@@ -11,11 +11,10 @@ from node.app.rerunning import SandboxRunner
 from node.app.sandbox import WasmSandbox
 from node.cli.order import prepare
 from node.cli.task_file import load_task_file
-from node.execution.errors import InvalidModule
 from node.execution.pool import open_worker_pool
 from node.execution.settings import ExecutionSettings
 from node.market.ports import PartRun
-from node.market.testing import prepare_test, run_test
+from node.market.testing import InvalidTest, prepare_test, run_test
 from node.operations.clock import TrioClock
 from node.storage.storage import Storage, open_storage
 from protocol.identity import ContentDigest, Digest
@@ -40,6 +39,19 @@ CHATTY = command(
     (loop $again (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $again))
     """,
     imports=WRITE,
+)
+RECURSIVE = command("(call $deeper)", fields="(func $deeper (call $deeper) (call $deeper))")
+# Writes 16 bytes of chance and the time.
+FICKLE = command(
+    """
+    (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 24))
+    (drop (call $random (i32.const 16) (i32.const 16)))
+    (drop (call $time (i32.const 0) (i64.const 1) (i32.const 32)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    """,
+    imports=WRITE
+    + '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))'
+    + '(import "wasi_snapshot_preview1" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))',
 )
 
 
@@ -124,12 +136,37 @@ async def test_a_hostile_test_stays_within_its_limits(tmp_path: Path, module: by
         assert judge_by_test(receipt(), test).finding is Finding.DIFFERENT
 
 
+async def test_a_test_that_recurses_without_end_convicts_nobody(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        test = await (await bench.judged_by(RECURSIVE)).test(b"1000000007\n")
+        assert test.outcome == Outcome.STACK_OVERFLOW
+        assert judge_by_test(receipt(), test).finding is Finding.UNDECIDED
+
+
+async def test_a_test_that_asks_for_chance_and_time_is_told_the_same_whoever_runs_it(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        fickle = await bench.judged_by(FICKLE)
+        first = await fickle.test(b"1000000007\n")
+        assert first.outcome == Outcome.OK
+        assert await fickle.test(b"1000000007\n") == first, "what it drew and what time it was"
+        assert (await fickle.test(b"1000000009\n")).output != first.output, "the seed follows from the output"
+
+
+async def test_a_test_that_asks_for_more_than_a_node_gives_is_refused_before_anybody_begins(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        assert isinstance(bench.terms.policy, ByTest)
+        greedy = replace(bench.terms.policy, memory_mib=4096)
+        with pytest.raises(InvalidTest, match="asks for 4096 MiB, this node gives"):
+            await prepare_test(bench.sandbox, bench.terms.manifest, greedy)
+
+
 async def test_a_test_that_is_no_module_is_refused_before_anybody_begins_and_convicts_nobody(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         await prepare_test(bench.sandbox, bench.terms.manifest, bench.terms.policy)
         broken = await bench.judged_by(b"not a module")
-        with pytest.raises(InvalidModule):
+        with pytest.raises(InvalidTest, match="the test can't be run: not a WebAssembly module") as caught:
             await prepare_test(broken.sandbox, broken.terms.manifest, broken.terms.policy)
+        assert "[test]" in caught.value.advice
         output = await bench.put(b"7\n")
         found = await SandboxRunner(bench.sandbox, bench.storage.blobs).run_test(broken.terms, 0, output.digest)
         assert found.outcome == Outcome.INVALID_MODULE

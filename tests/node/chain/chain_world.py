@@ -9,10 +9,11 @@ import trio
 from eth_account import Account
 
 from node.chain.anvil import Anvil, open_anvil
-from node.chain.chain import Chain, open_chain
+from node.chain.chain import Chain
 from node.chain.deployment import Deployment
 from node.chain.gateway import abis_of
 from node.chain.local import DEFAULT_TERMS, LocalTerms, deploy_local, fund
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL, ChainProfile
 from node.chain.rpc import Json, Rpc, members
 from node.chain.transaction_book import TransactionRecord

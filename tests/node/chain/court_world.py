@@ -41,6 +41,8 @@ FEE = Amount(5 * ONE_TOKEN)
 LIABILITY = Amount(40 * ONE_TOKEN)
 RESOLVE = Seconds(240)
 TICKETS = 20
+SEATS = 5
+EACH = 1_000_000_000  # what every account of the world begins with
 
 
 @dataclass(kw_only=True)

@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from node.chain.anvil import open_anvil
-from node.chain.chain import CHECKED, open_chain_or_wait
 from node.chain.errors import ChainUnreachable, ContractMissing, WrongChain
 from node.chain.local import deploy_local
+from node.chain.opening import CHECKED, open_chain_or_wait
 from node.chain.profile import SEPOLIA
 from tests.node.chain.chain_world import PROFILE, World, eventually
 from tests.node.chain.test_chain_opening import free_port

@@ -12,7 +12,8 @@ from sqlalchemy import delete, update
 from node.chain.chain import Chain
 from node.chain.errors import RpcRefused
 from node.chain.event_check import RangeCheck, check_index, compute_return, records
-from node.chain.event_index import RANGES_AT_ONCE, BlocksReverted, EventIndex, IndexedEvent, open_event_index
+from node.chain.event_index import BlocksReverted, EventIndex, IndexedEvent, open_event_index
+from node.chain.event_ranges import RANGES_AT_ONCE
 from node.chain.event_store import CHAIN_SCHEMA, Checkpoint, SqlEventStore, chain_log
 from node.chain.local import DEPLOYER
 from node.chain.profile import ChainProfile

@@ -1,4 +1,4 @@
-"""The court through the gateway, on a real chain: whole cases, what is refused, and what is done once."""
+"""Whole cases through the gateway, on a real chain: what is judged, refused, taken back, and done once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,19 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.app.bench_desk import NoTickets, bench_desk
 from node.app.court_chain import ContractCaseFacts, ContractCourt, RoundAsked
-from node.arbitration.ports import CourtTerms, Mark, PastRound, Rewound, Told
+from node.arbitration.ports import Mark, PastRound, Rewound, Told
 from node.chain.abi import load_artifact
 from node.chain.bench import Randomness
-from node.chain.chain import Chain, TermsTooShort, open_chain
-from node.chain.deployment import load_deployment, save_deployment
-from node.chain.errors import ChainUnreachable, DeploymentInvalid, Reverted
+from node.chain.errors import Reverted
 from node.chain.gateway import open_gateway
-from node.chain.header import HeaderUnreadable, encode_header
-from node.chain.local import DEFAULT_TERMS, POOL, deploy_local
+from node.chain.local import DEFAULT_TERMS, POOL
 from node.chain.reputation import LockState
-from node.chain.rpc import members, open_rpc
 from node.wallet.errors import UndeclaredSpend
 from protocol.channel.objects import channel_id
 from protocol.dispute.bond import bond_account, bond_of, bond_spend
@@ -34,19 +29,17 @@ from protocol.dispute.case import (
     VoteSealed,
 )
 from protocol.dispute.objects import Finding, Vote
-from protocol.errors import ConfigError
-from protocol.identity import ZERO_ADDRESS, Address, Digest
+from protocol.identity import Address, Digest
 from protocol.signing.eip712 import digest
-from protocol.signing.keccak import keccak256
 from protocol.spending import SpendingCapExceeded, SpendingCaps
-from protocol.task.engine import ENGINE_DIGEST
-from protocol.units import MAX_AMOUNT, Amount, Seconds
-from tests.node.chain.chain_world import PROFILE, World, open_world
+from protocol.units import MAX_AMOUNT, Amount
+from tests.node.chain.chain_world import World, open_world
 from tests.node.chain.court_world import (
     ENGINE,
     FEE,
     LIABILITY,
     PRICE,
+    SEATS,
     TICKETS,
     a_receipt,
     a_vote,
@@ -65,10 +58,6 @@ from tests.node.chain.court_world import (
     side,
     told,
 )
-
-EACH = 1_000_000_000
-SEATS = 5
-NOBODY = 1  # a port on which nothing listens
 
 
 async def money(world: World) -> dict[str, int]:
@@ -325,158 +314,6 @@ async def test_bonds_count_against_the_caps_and_nothing_else_moves_money_to_the_
     assert [bond_of(FEE, number) for number in range(3)] == [FEE, FEE // 5 * 11, FEE // 5 * 23]
 
 
-async def test_tickets_are_bought_given_up_and_paid_back_after_the_cooldown(tmp_path: Path) -> None:
-    async with (
-        open_world(court=True) as world,
-        indexing(world, tmp_path) as index,
-        side(world, index, 2) as arbiter,
-    ):
-        bench = bench_of(arbiter)
-        await enlist(world, arbiter, 3)
-        await enlist(world, arbiter, 3)  # the same order
-        assert await bench.places_of(ENGINE) == 3
-        ticket = await bench.ticket_of(ENGINE, 1)
-        assert (ticket.owner, ticket.counts) == (world.address(2), True)
-        stake = await bench.seat_stake()
-        await bench.resign(ENGINE, [0, 2])
-        assert not (await bench.ticket_of(ENGINE, 2)).counts
-        with pytest.raises(Reverted) as caught:
-            await bench.collect()
-        assert caught.value.error == "NothingToCollect"
-        account = await bench.account_of(world.address(2))
-        assert (account.tickets, account.leaving, account.balance) == (1, 2, 3 * stake)
-        assert account.collectable(stake, account.ready_at) == 0
-        assert account.collectable(stake, account.ready_at + 1) == 2 * stake
-        await world.wait_until(account.ready_at)
-        await bench.collect()
-        assert (await bench.account_of(world.address(2))).balance == stake
-        assert await world.chain.token_balance(world.address(2)) == EACH - stake
-
-
-async def test_an_operator_buys_gives_up_and_collects_at_the_desk(tmp_path: Path) -> None:
-    async with (
-        open_world(court=True) as world,
-        indexing(world, tmp_path) as index,
-        side(world, index, 0) as requester,
-        side(world, index, 1) as provider,
-        side(world, index, 2) as arbiter,
-    ):
-        desk = bench_desk(world.chain, index, arbiter.gateway, world.address(2), timeout_s=60.0)
-        assert desk is not None
-        for count in (0, 101):
-            with pytest.raises(NoTickets, match="can't be bought"):
-                await desk.enlist(count, order="none")
-        stake = DEFAULT_TERMS.seat_stake
-        await arbiter.gateway.token.transfer(world.address(0), Amount(EACH - 9 * stake), key="away")
-        with pytest.raises(NoTickets, match="the wallet has"):
-            await desk.enlist(10, order="too dear")
-        await enlist(world, arbiter, 1)  # for another engine
-        other = bench_desk(world.chain, index, requester.gateway, world.address(0), timeout_s=60.0)
-        assert other is not None
-        await other.enlist(2, order="first")
-        await other.resign(None)
-        await desk.enlist(3, order="first")
-        await desk.enlist(3, order="first")  # the same order
-        await desk.enlist(4, order="second")
-        assert await desk.tickets() == tuple(range(2, 9))
-        with pytest.raises(NoTickets, match="this wallet has 7"):
-            await desk.resign(8)
-        await desk.resign(2)
-        assert await desk.tickets() == tuple(range(2, 7))
-        figures = await desk.figures()
-        assert (figures.seat_stake, figures.cases) == (stake, 0)
-        assert (figures.account.tickets, figures.account.leaving) == (6, 2)
-        with pytest.raises(Reverted) as caught:
-            await desk.resign(None)
-        assert caught.value.error == "AlreadyLeaving"
-        await world.wait_until(figures.account.ready_at)
-        await desk.collect()
-        assert (await desk.figures()).account.balance == 6 * stake
-
-        offer = replace(await an_offer(world), engine=ENGINE_DIGEST)
-        award = await claimed(world, requester, provider, offer)
-        await requester.court.open_on_escrow(award, offer)
-        await world.mine(3)
-        await index.wait_for(await requester.court.draw(digest(world.deployment.market_domain, award)))
-        figures = await desk.figures()
-        assert (figures.cases, figures.account.seats_at(figures.now)) == (1, SEATS)
-        await desk.resign(None)
-        assert await desk.tickets() == ()
-        account = (await desk.figures()).account
-        assert account.collectable(stake, account.ready_at + 1) == stake  # five serve yet
-        assert account.collectable(stake, account.serving_until + 1) == 5 * stake
-
-
-async def test_the_courts_terms_are_remembered_for_a_start_without_the_chain(tmp_path: Path) -> None:
-    notes = Notes()
-    async with open_world(court=True) as world, indexing(world, tmp_path) as index:
-
-        def court_on(chain: Chain) -> ContractCourt:
-            gateway = open_gateway(chain)
-            assert gateway.court is not None
-            return ContractCourt(chain, index, gateway.token, gateway.court, world.address(0), notes)
-
-        terms = await court_on(world.chain).terms()
-        seat_stake = DEFAULT_TERMS.seat_stake
-        assert terms == CourtTerms(
-            seat_stake=seat_stake,
-            least_fee=DEFAULT_TERMS.least_fee,
-            greatest_fee=Amount(seat_stake * 5 // 4),
-            min_resolve_within=DEFAULT_TERMS.min_resolve_within,
-            max_time=DEFAULT_TERMS.max_time,
-        )
-        async with open_rpc(f"http://127.0.0.1:{NOBODY}") as rpc:
-            away = court_on(Chain(rpc, PROFILE, world.deployment))
-            assert await away.terms() == terms
-            notes.known.clear()
-            with pytest.raises(ChainUnreachable):
-                await away.terms()
-
-
-async def test_a_deployment_names_a_court_and_its_bench_or_neither(tmp_path: Path) -> None:
-    path = tmp_path / "deployments.json"
-    async with open_world(court=True) as world:
-        deployment = world.deployment
-        assert deployment.arbiter == deployment.court != ZERO_ADDRESS
-        save_deployment(path, deployment)
-        assert load_deployment(path) == deployment
-        path.write_text(path.read_text().replace('"arbiter"', '"of_another_time"'))
-        assert load_deployment(path) == deployment  # where there is a court, it is the arbiter
-        for wrong in (
-            replace(deployment, bench=ZERO_ADDRESS),
-            replace(deployment, bench=deployment.court),
-            replace(deployment, court=deployment.escrow),
-            replace(deployment, reputation=ZERO_ADDRESS),
-        ):
-            save_deployment(path, wrong)
-            with pytest.raises(DeploymentInvalid):
-                load_deployment(path)
-
-        other = await deploy_local(world.anvil.url, court=True)
-        for mixed in (replace(deployment, court=other.court), replace(deployment, bench=other.bench)):
-            with pytest.raises(ConfigError, match="belongs to another"):
-                async with open_chain(PROFILE, world.anvil.url, mixed):
-                    pass
-        async with open_chain(PROFILE, world.anvil.url, other):
-            pass
-        with pytest.raises(TermsTooShort, match="minResolveWithin"):
-            async with open_chain(replace(PROFILE, min_case=Seconds(25)), world.anvil.url, other):
-                pass
-
-
-async def test_a_header_that_does_not_make_its_hash_is_not_sent(world: World) -> None:
-    await world.mine(2)
-    number = (await world.chain.head()).number
-    fields = members(await world.rpc.call("eth_getBlockByNumber", hex(number), False))
-    header = encode_header(fields)
-    assert keccak256(header) == (await world.chain.block(number)).hash
-    assert await world.chain.find_header(number) == header
-    assert await world.chain.find_header(number + 10) is None
-    for name, value in (("gasUsed", "0x1234567"), ("mixHash", "0x" + "11" * 32), ("requestsHash", None)):
-        with pytest.raises(HeaderUnreadable, match=f"block {number}"):
-            encode_header({**fields, name: value})
-
-
 async def _vote_on_the_chain(
     court: ContractCourt, facts: ContractCaseFacts, award_id: Digest, committee: Sequence[Address], vote: Vote
 ) -> None:
@@ -493,20 +330,6 @@ async def _vote_on_the_chain(
     for seat in range(3):
         assert await told(facts, VoteOpened) == VoteOpened(award=award_id, round=0, seat=seat, vote=vote)
     assert await told(facts, RoundDecided) == RoundDecided(award=award_id, round=0, seats=0b111, vote=vote)
-
-
-class Notes:
-    """What a node remembers over restarts."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, bytes] = {}
-
-    async def get(self, name: str) -> bytes | None:
-        return self.known.get(name)
-
-    async def set(self, name: str, value: bytes | None) -> None:
-        assert value is not None
-        self.known[name] = value
 
 
 async def _marked(facts: ContractCaseFacts, *, at_least: int) -> Mark:

@@ -11,6 +11,7 @@ import trio
 
 from node.chain.abi import load_artifact
 from node.chain.chain import Block, Chain, RawLog
+from node.chain.channel_events import ChannelOpened, ToppedUp
 from node.chain.errors import ChainUnreachable, ProtocolMismatch
 from node.chain.event_index import (
     BlockConfirmed,
@@ -23,7 +24,7 @@ from node.chain.event_index import (
     open_event_index,
 )
 from node.chain.event_store import BEGINNING, CHAIN_SCHEMA, SqlEventStore
-from node.chain.events import EVENTS, ChannelOpened, ToppedUp, snake
+from node.chain.events import EVENTS, snake
 from node.chain.gateway import Gateway, open_gateway
 from node.chain.profile import SEPOLIA, ChainProfile
 from node.operations.clock import SystemClock

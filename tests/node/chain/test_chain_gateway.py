@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from node.chain.channel_events import ChannelClaimed, ChannelClosed, ClaimSkipped
 from node.chain.contract import Sent
 from node.chain.errors import Reverted
 from node.chain.escrow import EscrowState
-from node.chain.events import AwardClosed, AwardFunded, AwardReleaseSkipped, ChannelClaimed, ChannelClosed, ClaimSkipped
+from node.chain.escrow_events import AwardClosed, AwardFunded, AwardReleaseSkipped
 from node.chain.gateway import Gateway, open_gateway
 from node.chain.payment_channel import NO_SIGNATURE
 from node.chain.transaction_book import TransactionConfirmed, TransactionSigned

@@ -13,7 +13,7 @@ import trio
 from node.chain import trio_provider
 from node.chain.abi import load_artifact
 from node.chain.anvil import PortTaken, find_anvil, open_anvil
-from node.chain.chain import TermsTooShort, open_chain
+from node.chain.chain_check import TermsTooShort
 from node.chain.deployment import Deployment, load_deployment, save_deployment
 from node.chain.errors import (
     AnvilFailed,
@@ -28,6 +28,7 @@ from node.chain.errors import (
     WrongChain,
 )
 from node.chain.local import LocalTerms, deploy_local, fund
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL, PROFILES, SEPOLIA, profile_named
 from node.chain.rpc import open_rpc
 from protocol.errors import ConfigError

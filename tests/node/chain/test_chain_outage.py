@@ -7,10 +7,11 @@ import trio
 
 from node.chain.abi import load_artifact
 from node.chain.anvil import open_anvil
-from node.chain.chain import Receipt, open_chain
+from node.chain.chain import Receipt
 from node.chain.errors import AnvilFailed
 from node.chain.gateway import abis_of
 from node.chain.local import deploy_local, fund
+from node.chain.opening import open_chain
 from node.chain.rpc import open_rpc
 from node.chain.transaction_book import TransactionSigned
 from node.chain.transaction_request import Request

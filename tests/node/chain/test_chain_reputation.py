@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from node.chain.abi import load_artifact
-from node.chain.chain import open_chain
 from node.chain.deployment import load_deployment, save_deployment
 from node.chain.errors import DeploymentInvalid, Reverted
-from node.chain.events import BonusDeposited, BonusPaid, LiabilityFreed, LiabilityLocked, Staked, decode_log
+from node.chain.events import decode_log
 from node.chain.gateway import Gateway, open_gateway
 from node.chain.local import POOL, deploy_local
+from node.chain.opening import open_chain
 from node.chain.reputation import LockState, Reputation, StakeAccount, StakeLock
+from node.chain.stake_events import BonusDeposited, BonusPaid, LiabilityFreed, LiabilityLocked, Staked
 from node.wallet.errors import UndeclaredSpend
 from protocol.errors import ConfigError
 from protocol.identity import ZERO_ADDRESS, ZERO_DIGEST, Address, ContentDigest, Digest

@@ -13,8 +13,9 @@ from node.app.score_tools import is_anchored
 from node.chain.chain import Chain
 from node.chain.deployment import save_deployment
 from node.chain.errors import ChainUnreachable
-from node.chain.events import ScoresAnchored, decode_log
+from node.chain.events import decode_log
 from node.chain.gateway import open_gateway
+from node.chain.stake_events import ScoresAnchored
 from node.config.settings import Settings
 from node.operations.clock import SystemClock
 from node.reputation.anchoring import (

@@ -8,8 +8,8 @@ import trio
 
 from node.chain.abi import load_artifact
 from node.chain.chain import Receipt
+from node.chain.channel_events import ChannelOpened
 from node.chain.errors import Reverted
-from node.chain.events import ChannelOpened
 from node.chain.gateway import open_gateway
 from node.chain.profile import GWEI
 from node.chain.rpc import Json, hexed

@@ -72,3 +72,14 @@ def write_task(folder: Path, text: str | None = None, *, parts: int = 1) -> Path
     path = folder / "task.toml"
     path.write_text(text if text is not None else head + LIMITS + more + OFFER)
     return path
+
+
+def submitted(place: Place, folder: Path) -> str:
+    """Submit a task, and return its id."""
+    task: str = place.json("task", "submit", str(write_task(folder)), "--detach")["task"]
+    return task
+
+
+def lines_of(text: str) -> list[Any]:
+    """Read JSON, an object a line."""
+    return [json.loads(line) for line in text.splitlines()]

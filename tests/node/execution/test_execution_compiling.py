@@ -1,5 +1,6 @@
 """What is no module is refused with its reason, before or by the compiler."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from node.execution.compiling import compile_module
 from node.execution.engine import build_engine
 from node.execution.errors import InvalidModule
 from node.execution.messages import CompiledMessage, CompileMessage, DamagedMessage, RefusedMessage
-from node.execution.module_scan import scan_module
+from node.execution.module_scan import first_memory_bytes, scan_module
 from protocol.task.engine import WASMTIME_50_0_1, cap_of
 from tests.node.execution.execution_lab import Lab, command, digest, wat
 
@@ -114,6 +115,26 @@ def test_no_damage_makes_the_scan_do_anything_but_accept_or_refuse(at: int, byte
             scan_module(memoryview(module), WASMTIME_50_0_1)
         except InvalidModule:
             continue
+
+
+@pytest.mark.parametrize("pages", [0, 1, 127, 128, 65_536])
+def test_the_memory_at_the_start_is_read_from_the_binary(pages: int) -> None:
+    for limits in (f"{pages}", f"{pages} 65536"):
+        assert first_memory_bytes(memoryview(command("nop", pages=limits))) == pages * 65_536
+
+
+def test_a_module_without_memory_begins_with_none() -> None:
+    assert first_memory_bytes(memoryview(wat('(module (func (export "_start")))'))) == 0
+    assert first_memory_bytes(memoryview(HEADER + section(5, b"\0"))) == 0
+
+
+@settings(deadline=None)
+@given(at=st.integers(8, len(GOOD) - 1), byte=st.integers(0, 255), cut=st.integers(8, len(GOOD)))
+def test_damage_on_the_disk_is_told_and_breaks_nothing(at: int, byte: int, cut: int) -> None:
+    damaged = bytearray(GOOD)
+    damaged[at] = byte
+    with suppress(InvalidModule):
+        assert first_memory_bytes(memoryview(damaged)[:cut]) >= 0
 
 
 def test_the_scan_accepts_what_it_must(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The pool: what dies dies alone, what is cached is checked, and equal jobs end equally in any process."""
+"""The pool: what dies dies alone, and equal jobs end equally."""
 
 import itertools
 import os
@@ -6,9 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,93 +15,23 @@ from blake3 import blake3
 
 from node.execution import pool as pool_module
 from node.execution.errors import CompileLimit, InvalidJob, InvalidModule, WorkerUnavailable
-from node.execution.job import Job, Limits, PreparedModule, Progress, RunResult, check_job
-from node.execution.pool import WorkerPool, open_worker_pool
+from node.execution.job import Job, PreparedModule, Progress, RunResult, check_job
 from node.execution.processes import NICE
 from node.execution.settings import ExecutionSettings
-from protocol.identity import ContentDigest
 from protocol.task.outcome import Outcome
-from protocol.units import UnixTime
-from tests.node.execution.execution_lab import COUNT_TO_A_MILLION, command, digest
-from tests.node.execution.test_execution_compiling import functions_with_locals, leb, section
-
-LIMITS = Limits(fuel=10**9, memory_mib=16, output_bytes=1 << 20, log_bytes=1 << 20, cpu_s=20, wall_s=30)
-FOR_EVER = replace(LIMITS, fuel=2**62)
-ENDLESS = command("(loop $again (br $again))")
-SHORT = command(COUNT_TO_A_MILLION)
-READ_AND_WRITE = """
-    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
-"""
-# Copies its input to its output, followed by eight random bytes; "log" goes to standard error.
-COPY = command(
-    """
-    (i32.store (i32.const 0) (i32.const 1024))
-    (loop $again
-        (i32.store (i32.const 4) (i32.const 32768))
-        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
-        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-        (br_if $again (i32.load (i32.const 4))))
-    (i32.store (i32.const 4) (i32.const 8))
-    (drop (call $random (i32.const 1024) (i32.const 8)))
-    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-    (i32.store (i32.const 1024) (i32.const 0x676f6c)) (i32.store (i32.const 4) (i32.const 3))
-    (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
-    """,
-    imports=READ_AND_WRITE,
+from tests.node.execution.execution_lab import command, digest
+from tests.node.execution.pool_lab import (
+    COPY,
+    ENDLESS,
+    FOR_EVER,
+    LIMITS,
+    READ_AND_WRITE,
+    SHORT,
+    Bench,
+    open_bench,
+    workers_of_this_process,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """An open pool and the folders it works in."""
-
-    pool: WorkerPool
-    folder: Path
-
-    async def prepare(self, module: bytes) -> PreparedModule:
-        source = self.folder / f"{digest(module).hex()[:16]}.wasm"
-        source.write_bytes(module)
-        return await self.pool.prepare(source, digest(module))
-
-    async def run(
-        self,
-        module: bytes,
-        limits: Limits = LIMITS,
-        *,
-        stdin: Path | None = None,
-        seed: bytes = bytes(32),
-        clock: int = 0,
-    ) -> RunResult:
-        prepared = await self.prepare(module)
-        return await self.pool.run(Job(module=prepared, limits=limits, stdin=stdin, seed=seed, clock=UnixTime(clock)))
-
-    @property
-    def artifact(self) -> Path:
-        return next(path for path in (self.folder / "cache").iterdir() if path.suffix not in (".seal", ".tmp", ""))
-
-
-@asynccontextmanager
-async def open_bench(folder: Path, settings: ExecutionSettings | None = None) -> AsyncGenerator[Bench, None]:
-    settings = settings or ExecutionSettings(max_memory_mib=64)
-    async with open_worker_pool(settings, cache_dir=folder / "cache", work_dir=folder / "work") as pool:
-        yield Bench(pool=pool, folder=folder)
-
-
-def workers_of_this_process() -> list[int]:
-    """Return the children that are workers, or have ended and were not waited for; not a database of other tests."""
-    threads = Path("/proc/self/task").iterdir()
-    children = {pid for thread in threads for pid in (thread / "children").read_text().split()}
-    return sorted(int(pid) for pid in children if _is_worker(Path(f"/proc/{pid}/cmdline")))
-
-
-def _is_worker(command_line: Path) -> bool:
-    try:
-        line = command_line.read_bytes()
-    except FileNotFoundError:  # waited for just now
-        return False
-    return not line or b"worker_main" in line
+from tests.node.execution.test_execution_compiling import functions_with_locals, leb, section
 
 
 def judged(result: RunResult) -> tuple[object, ...]:
@@ -158,59 +86,6 @@ async def test_who_sells_computation_comes_first_itself(tmp_path: Path) -> None:
     assert levels == {min(19, own + NICE)}
     assert len(sessions) == 1, "between sessions the scheduler takes no account of niceness"
     assert os.getpgid(0) not in signalled_together
-
-
-async def test_a_compiled_module_is_kept_for_the_next_process(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
-        assert (await bench.prepare(SHORT)).compile_cpu_s > 0
-        assert (await bench.prepare(SHORT)).compile_cpu_s == 0
-    async with open_bench(tmp_path) as bench:
-        assert (await bench.prepare(SHORT)).compile_cpu_s == 0
-
-
-@pytest.mark.parametrize("at", [0, 100, -1])
-async def test_a_flipped_byte_in_a_compiled_module_is_noticed_and_it_is_compiled_anew(tmp_path: Path, at: int) -> None:
-    async with open_bench(tmp_path) as bench:
-        await bench.prepare(SHORT)
-        sound = bench.artifact.read_bytes()
-        damaged = bytearray(sound)
-        damaged[at] ^= 1
-        bench.artifact.write_bytes(damaged)
-        assert (await bench.run(SHORT)).outcome == Outcome.OK
-        assert bench.artifact.read_bytes() == sound
-
-
-async def test_an_artifact_that_this_node_did_not_write_is_not_run(tmp_path: Path) -> None:
-    async with open_bench(tmp_path / "theirs") as theirs:
-        await theirs.prepare(SHORT)
-        foreign = theirs.artifact
-    async with open_bench(tmp_path / "ours") as ours:
-        await ours.prepare(SHORT)
-        seal = ours.artifact.with_name(ours.artifact.name + ".seal")
-        seal.write_bytes(foreign.with_name(foreign.name + ".seal").read_bytes())
-        assert (await ours.prepare(SHORT)).compile_cpu_s > 0
-
-
-async def test_two_artifacts_that_changed_places_are_not_run(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
-        await bench.prepare(SHORT)
-        first = bench.artifact
-        await bench.prepare(ENDLESS)
-        (second,) = (p for p in (tmp_path / "cache").iterdir() if p.suffix not in (".seal", "") and p != first)
-        for suffix in ("", ".seal"):
-            a, b = (path.with_name(path.name + suffix) for path in (first, second))
-            held = a.read_bytes()
-            a.write_bytes(b.read_bytes())
-            b.write_bytes(held)
-        assert (await bench.run(SHORT)).outcome == Outcome.OK
-
-
-async def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, ExecutionSettings(max_memory_mib=64, cache_bytes=1)) as bench:
-        await bench.prepare(SHORT)
-        await bench.prepare(ENDLESS)
-        assert (await bench.prepare(ENDLESS)).compile_cpu_s == 0
-        assert (await bench.prepare(SHORT)).compile_cpu_s > 0
 
 
 async def test_a_worker_killed_in_the_middle_of_a_run_is_a_host_failure_and_the_next_run_works(tmp_path: Path) -> None:
@@ -473,10 +348,3 @@ async def test_progress_never_goes_backwards_and_stays_below_the_result(tmp_path
         assert len(seen) >= 3
         assert seen == sorted(seen)
         assert seen[-1] <= result.fuel
-
-
-async def test_the_digest_of_another_module_is_not_in_the_cache(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
-        module = replace(await bench.prepare(SHORT), digest=ContentDigest(bytes(32)))
-        with pytest.raises(InvalidJob):
-            await bench.pool.run(Job(module=module, limits=LIMITS))

@@ -25,19 +25,10 @@ from protocol.task import delivery, purchase
 from protocol.task.pricing import highest_part_price
 from protocol.wire.codec import decode, decode_as, encode
 from protocol.wire.topics import topic_name
-from tests.node.market.market_lab import (
-    DOMAIN,
-    ENGINE,
-    Bank,
-    FakePayerRails,
-    Hub,
-    LabNode,
-    make_wish,
-    open_hub,
-    open_node,
-    output_of,
-    wait_over,
-)
+from tests.node.market.fake_bank import DOMAIN, Bank, FakePayerRails
+from tests.node.market.fake_hub import Hub
+from tests.node.market.fake_sandbox import ENGINE, output_of
+from tests.node.market.market_lab import LabNode, make_wish, open_hub, open_node, wait_over
 
 T = TypeVar("T")
 PURSE = 10_000_000

@@ -39,6 +39,8 @@ from protocol.task.outcome import Outcome
 from protocol.task.verification import Audit, Trust, Verification, adapt_rate, is_audited, seal
 from protocol.units import WHOLE, BasisPoints
 from protocol.wire.codec import encode
+from tests.node.market.fake_bank import DOMAIN
+from tests.node.market.fake_sandbox import FakeSandbox, output_of
 from tests.node.market.mallory_lab import (
     Stage,
     bend,
@@ -52,7 +54,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import DOMAIN, FakeSandbox, LabNode, make_wish, output_of
+from tests.node.market.market_lab import LabNode, make_wish
 
 ALWAYS = Audit(rate=BasisPoints(WHOLE))
 PARTS = 3

@@ -25,6 +25,8 @@ from protocol.task import purchase
 from protocol.task.audit import Finding
 from protocol.task.messages import RECEIPT_METHOD
 from protocol.task.verification import Copies
+from tests.node.market.fake_bank import DOMAIN
+from tests.node.market.fake_sandbox import output_of
 from tests.node.market.mallory_lab import (
     PURSE,
     Stage,
@@ -38,7 +40,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import DOMAIN, LabNode, make_wish, output_of
+from tests.node.market.market_lab import LabNode, make_wish
 
 PRICES = (100_000, 105_000, 110_000)
 

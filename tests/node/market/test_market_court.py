@@ -17,7 +17,8 @@ from node.config.settings import Settings
 from protocol.errors import ConfigError
 from protocol.identity import ZERO_ADDRESS, Address
 from protocol.units import Amount, BasisPoints
-from tests.node.market.market_lab import Bank, make_wish, market_terms, open_hub, open_node
+from tests.node.market.fake_bank import Bank
+from tests.node.market.market_lab import make_wish, market_terms, open_hub, open_node
 
 FEE = Amount(250_000)
 COURT = CourtTerms(

@@ -16,8 +16,10 @@ from protocol.market.messages import OfferAnnouncement
 from protocol.market.objects import AuctionFormat
 from protocol.signing.keccak import keccak256
 from protocol.units import UnixTime
+from tests.node.market.fake_bank import FakePayerRails
+from tests.node.market.fake_hub import EPOCH
 from tests.node.market.mallory_lab import PURSE, check_books, finish, open_stage, run_for_a_while, wait_idle, wait_until
-from tests.node.market.market_lab import EPOCH, FakePayerRails, LabNode, make_wish
+from tests.node.market.market_lab import LabNode, make_wish
 
 PRICES = (100_000, 120_000)
 

@@ -35,6 +35,7 @@ from protocol.task.messages import (
 from protocol.task.objects import Acceptance
 from protocol.units import Amount
 from protocol.wire.codec import encode
+from tests.node.market.fake_bank import DOMAIN, FakePayerRails
 from tests.node.market.mallory_lab import (
     PURSE,
     LabNode,
@@ -51,7 +52,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import DOMAIN, FakePayerRails, make_wish
+from tests.node.market.market_lab import make_wish
 
 PARTS = 3
 

@@ -11,6 +11,7 @@ from protocol.identity import Digest
 from protocol.market.auction_states import Collecting, Decided, Revealing
 from protocol.market.bidding_states import Committed, Lost, Revealed, Won
 from protocol.task import delivery, purchase
+from tests.node.market.fake_bank import FakePayeeRails
 from tests.node.market.mallory_lab import (
     PURSE,
     LabNode,
@@ -22,7 +23,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import FakePayeeRails, make_wish
+from tests.node.market.market_lab import make_wish
 
 Moment = Callable[[LabNode], bool]
 

@@ -32,6 +32,7 @@ from protocol.task.messages import (
 from protocol.task.objects import Acceptance, Receipt, Start
 from protocol.units import Amount, UnixTime
 from protocol.wire.codec import encode
+from tests.node.market.fake_hub import EPOCH
 from tests.node.market.mallory_lab import (
     award_in_force,
     check_books,
@@ -45,7 +46,7 @@ from tests.node.market.mallory_lab import (
     wait_idle,
     wait_until,
 )
-from tests.node.market.market_lab import EPOCH, make_wish
+from tests.node.market.market_lab import make_wish
 
 EMPTY = ContentDigest(bytes(32))
 

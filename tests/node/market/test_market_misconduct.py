@@ -17,8 +17,9 @@ from protocol.reputation.strikes import COUNTED, FORGOTTEN_AFTER, HALF_LIFE
 from protocol.signing.ecdsa import address_of
 from protocol.signing.signed import sign_struct
 from protocol.units import UnixTime
+from tests.node.market.fake_bank import DOMAIN, Bank
 from tests.node.market.mallory_lab import finish, lose, open_stage, trade_honestly
-from tests.node.market.market_lab import DOMAIN, Bank, make_wish, open_hub, open_node, wait_over
+from tests.node.market.market_lab import make_wish, open_hub, open_node, wait_over
 
 CHEAT = (7).to_bytes(32)
 CULPRIT = address_of(CHEAT)

@@ -15,7 +15,8 @@ from protocol.task.manifest import Blob, Limits, Manifest, Part
 from protocol.task.pricing import price_at_limits
 from protocol.task.verification import Audit, Trust, Verification
 from protocol.units import Amount, BasisPoints, UnixTime
-from tests.node.market.market_lab import ENGINE, selling
+from tests.node.market.fake_sandbox import ENGINE
+from tests.node.market.market_lab import selling
 
 MIB = 2**20
 TERMS = selling(100_000)

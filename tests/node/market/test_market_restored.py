@@ -9,7 +9,8 @@ from trio.testing import MockClock
 from node.market.provider import LONGEST_WINDOW_S
 from node.market.task_table import TaskRow, list_tasks
 from node.storage.restoration import Restored, entry_of
-from tests.node.market.market_lab import Bank, LabNode, make_wish, open_hub, open_node, wait_over
+from tests.node.market.fake_bank import Bank
+from tests.node.market.market_lab import LabNode, make_wish, open_hub, open_node, wait_over
 
 PURSE = 10_000_000
 

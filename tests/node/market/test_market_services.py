@@ -18,17 +18,10 @@ from protocol.market import observer
 from protocol.market.transcript import verify_transcript
 from protocol.task.messages import START_METHOD
 from protocol.units import UnixTime
-from tests.node.market.market_lab import (
-    DOMAIN,
-    Bank,
-    Hub,
-    LabNode,
-    make_wish,
-    open_hub,
-    open_node,
-    output_of,
-    wait_over,
-)
+from tests.node.market.fake_bank import DOMAIN, Bank
+from tests.node.market.fake_hub import Hub
+from tests.node.market.fake_sandbox import output_of
+from tests.node.market.market_lab import LabNode, make_wish, open_hub, open_node, wait_over
 
 PURSE = 10_000_000
 

@@ -14,18 +14,9 @@ from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.stake.terms import BackingRefused
 from protocol.units import Amount
-from tests.node.market.market_lab import (
-    Bank,
-    FakePayerRails,
-    FakeStakes,
-    Hub,
-    LabNode,
-    make_wish,
-    market_terms,
-    open_hub,
-    open_node,
-    wait_over,
-)
+from tests.node.market.fake_bank import Bank, FakePayerRails, FakeStakes
+from tests.node.market.fake_hub import Hub
+from tests.node.market.market_lab import LabNode, make_wish, market_terms, open_hub, open_node, wait_over
 from tests.node.market.test_market_services import PURSE, task_row
 
 BOND, LEAST = Amount(40), Amount(100)

@@ -19,14 +19,10 @@ from protocol.task.manifest import Blob
 from protocol.task.outcome import Outcome
 from protocol.task.verification import ByTest
 from protocol.units import Amount, UnixTime
-from tests.node.market.mallory_lab import (
-    Stage,
-    check_books,
-    finish,
-    open_stage,
-    wait_idle,
-)
-from tests.node.market.market_lab import EPOCH, FakeSandbox, LabNode, make_wish
+from tests.node.market.fake_hub import EPOCH
+from tests.node.market.fake_sandbox import FakeSandbox
+from tests.node.market.mallory_lab import Stage, check_books, finish, open_stage, wait_idle
+from tests.node.market.market_lab import LabNode, make_wish
 from tests.node.market.test_market_audits import events_of
 
 PARTS = 3
@@ -175,6 +171,19 @@ async def test_a_provider_whose_output_fails_signs_nothing_and_a_standby_does_th
         (failed,) = events_of(stage, offer_id, purchase.ProviderFailed)
         assert "its output fails the test" in failed.reason
         assert not events_of(stage, offer_id, purchase.AuditRefuted)
+
+
+async def test_a_test_that_says_nothing_is_no_reason_to_sign_and_the_requester_is_told_why(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_stage(tmp_path, prices=(100_000,)) as stage:
+        requester, provider = stage.honest
+        provider.sandbox.passes = lambda _output: int(Outcome.STACK_OVERFLOW)
+        offer_id = await buy(stage)
+        row = await finish(requester, offer_id)
+        assert (row.state, row.spent) == ("failed", Amount(0))
+        (failed,) = events_of(stage, offer_id, purchase.ProviderFailed)
+        assert "the test of its output can't be judged: stack overflow" in failed.reason
 
 
 async def test_a_run_that_fails_is_not_tested_and_not_signed_for(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import trio
 
-from node.chain.chain import open_chain
 from node.chain.deployment import load_deployment
+from node.chain.opening import open_chain
 from protocol.market.objects import Award
 from protocol.signing.ecdsa import address_of
 from protocol.signing.signed import Signed

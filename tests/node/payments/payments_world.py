@@ -15,12 +15,13 @@ from node.app.contract_chain import ContractChain
 from node.app.stake_chain import contract_stakes
 from node.app.watch_chain import ContractWatch
 from node.chain.anvil import open_anvil
-from node.chain.chain import Chain, open_chain
+from node.chain.chain import Chain
 from node.chain.deployment import Deployment
 from node.chain.event_index import EventIndex, open_event_index
 from node.chain.event_store import CHAIN_SCHEMA, SqlEventStore
 from node.chain.gateway import Gateway, abis_of, open_gateway
 from node.chain.local import LocalTerms, deploy_local, fund
+from node.chain.opening import open_chain
 from node.chain.profile import LOCAL
 from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor

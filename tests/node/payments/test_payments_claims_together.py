@@ -8,8 +8,9 @@ import trio
 
 from node.app.contract_chain import ContractChain
 from node.chain.chain import Block, Chain
+from node.chain.channel_events import ChannelClaimed
 from node.chain.event_index import EventIndex, EventStore
-from node.chain.events import ChannelClaimed, decode_log
+from node.chain.events import decode_log
 from node.chain.gateway import open_gateway
 from node.payments import claiming
 from protocol.channel.objects import ChannelKey, Voucher

@@ -72,6 +72,11 @@ def make_manifest(parts: int = 1) -> Manifest:
     )
 
 
+def at(seconds: int) -> UnixTime:
+    """Return the time so many seconds into the story."""
+    return UnixTime(NOW + seconds)
+
+
 def make_offer(**changes: Any) -> Offer:
     parts = changes.get("parts", 1)
     offer = Offer(

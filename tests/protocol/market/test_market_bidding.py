@@ -41,13 +41,12 @@ from protocol.market.transcript_errors import BidsMismatch, RollDiffers, WrongEt
 from protocol.signing.ecdsa import BadSignature
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import Signed, sign_struct
-from protocol.units import UnixTime
 from tests.protocol.market.market_world import (
     DOMAIN,
-    NOW,
     Plan,
     Requester,
     address,
+    at,
     checked,
     commit,
     key,
@@ -61,10 +60,6 @@ from tests.protocol.market.market_world import (
 BOB = Plan(price=100_000)
 CAROL = Plan(price=200_000)
 PLANS = {"bob": BOB, "carol": CAROL}
-
-
-def at(seconds: int) -> UnixTime:
-    return UnixTime(NOW + seconds)
 
 
 def bidder(offer: Offer, name: str = "bob") -> Committed:

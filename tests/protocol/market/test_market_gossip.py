@@ -72,6 +72,7 @@ from tests.protocol.market.market_world import (
     Requester,
     address,
     announcement,
+    at,
     commit,
     key,
     make_manifest,
@@ -84,10 +85,6 @@ from tests.protocol.market.market_world import (
 
 PLANS = {"bob": Plan(price=100_000), "carol": Plan(price=200_000)}
 ALICE = address("alice")
-
-
-def at(seconds: int) -> UnixTime:
-    return UnixTime(NOW + seconds)
 
 
 def seen(state: ObserverState, *events: Any) -> ObserverState:
