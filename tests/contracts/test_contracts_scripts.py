@@ -271,6 +271,7 @@ def test_inspect_case_tells_rounds_seats_votes_deadlines_and_money(
     text = told()
     assert "closed    the receipt is right" in text
     assert text.split("history")[1].split().count("VoteOpened") == 5
+    assert f"vote=(finding={int(Finding.UPHELD)}, part=3, outcome=0, output=0x" in text
     script("inspect-award", award_id.hex(), *there)
     assert "closed    the receipt is right" in capsys.readouterr().out
 
@@ -310,6 +311,9 @@ def test_the_guardian_pauses_resumes_and_hands_its_place_on(
     at_path, holder, heir = ("--deployment", str(path)), ("--account", "TEST::3"), ("--account", "TEST::4")
     with pytest.raises(click.ClickException, match="held by"):
         script("guardian", "pause", *at_path)
+    for nobody in ("TEST::99", "TEST::-1", "TEST::x", "TEST::"):
+        with pytest.raises(click.ClickException, match="is no test account; there are TEST::0 to TEST::9"):
+            script("guardian", "pause", "--account", nobody, *at_path)
     script("guardian", "pause", *holder, *at_path)
     assert desk.escrow.paused()
     assert desk.channels.paused()

@@ -44,6 +44,13 @@ stoa()
 exit
 """
 
+OPENING = """\
+me = accounts.test_accounts[0]
+token.approve(channels, dollars(10), sender=me)
+print('OPENED', channels.open(me, accounts.test_accounts[1], token, dollars(10), sender=me).events[0].channel.hex())
+exit
+"""
+
 
 @contextmanager
 def chain(*options: str) -> Generator[Web3]:
@@ -208,3 +215,31 @@ def test_the_console_opens_with_contracts_and_helpers(tmp_path: Path) -> None:
     assert "no court here has a case about this award" in told.stdout
     assert "tickets   0 at $100.00" in told.stdout
     assert "Traceback" not in told.stdout + told.stderr
+
+
+def test_on_a_chain_that_makes_a_block_a_second_a_script_waits_for_its_own(tmp_path: Path) -> None:
+    deployments = tmp_path / "local.json"
+    owner = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+    with chain("--block-time", "1") as web3:
+        environment = {"APE_FOUNDRY_HOST": uri(web3), "STOA_DEPLOYMENTS": str(deployments)}
+        made = ape("run", "deploy", "--guardian", owner, "--out", str(deployments), **environment)
+        assert made.returncode == 0, made.stdout + made.stderr
+        funded = ape("run", "fund", "account", owner, "--dollars", "100", **environment)
+        # Two transactions of one command, the second of which needs the first.
+        opened = ape("console", said=OPENING, **environment, IPYTHONDIR=str(tmp_path / "ipython"))
+        identity = re.search(r"OPENED (\w{64})", opened.stdout)
+        assert identity is not None, opened.stdout + opened.stderr
+        topped_up = ape("run", "fund", "channel", identity[1], "25", **environment)
+    assert f"{owner} has $100.00 and money for fees" in funded.stdout
+    assert "The deposit is $35.00 now" in topped_up.stdout, topped_up.stderr
+
+
+def test_a_chain_that_does_not_answer_is_not_replaced_by_one_of_apes_own(tmp_path: Path) -> None:
+    with chain() as web3:
+        environment = {"APE_FOUNDRY_HOST": uri(web3)}
+    path = tmp_path / "local.json"
+    answer = ape("run", "deploy", "--out", str(path), **environment)
+    assert answer.returncode == 1
+    assert f"no chain answers at {environment['APE_FOUNDRY_HOST']}" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not path.exists()
