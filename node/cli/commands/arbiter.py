@@ -1,7 +1,7 @@
 """`stoa arbiter`: tickets of an arbiter, and what they earn."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -12,7 +12,11 @@ from node.api.views import ArbiterReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, show, table
-from node.cli.session import ask
+from node.cli.session import TRANSACTION, ask
+
+_MOST: Final = 100
+"""Tickets that one transaction buys; the node says the same (`node.app.bench_desk`), which is slow to import."""
+_ALL: Final = 2**32 - 1
 
 app = new_app(
     "Arbiter: decide disputes, and be paid for it. Your tickets are drawn by chance; each has a stake behind it.\n\n"
@@ -39,7 +43,7 @@ def status(context: typer.Context) -> None:
 @app.command("enlist", cls=StoaCommand)
 def enlist(
     context: typer.Context,
-    count: Annotated[int, typer.Argument(help="How many tickets to buy.", min=1, show_default=False)],
+    count: Annotated[int, typer.Argument(help="How many tickets to buy.", min=1, max=_MOST, show_default=False)],
 ) -> None:
     """Buy tickets; one transaction, and one more the first time. Their stake stays yours.
 
@@ -52,14 +56,15 @@ def enlist(
     async def work(client: NodeClient) -> ArbiterReport:
         return await client.call(NodeFacade.arbiter_enlist, count=count)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
 @app.command("resign", cls=StoaCommand)
 def resign(
     context: typer.Context,
     count: Annotated[
-        int | None, typer.Argument(help="How many tickets to give up; all by default.", min=1, show_default=False)
+        int | None,
+        typer.Argument(help="How many tickets to give up; all by default.", min=1, max=_ALL, show_default=False),
     ] = None,
 ) -> None:
     """Give tickets up. They are drawn no more; their stake is yours to collect after the cooldown.
@@ -73,7 +78,7 @@ def resign(
     async def work(client: NodeClient) -> ArbiterReport:
         return await client.call(NodeFacade.arbiter_resign, count=count)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
 @app.command("collect", cls=StoaCommand)
@@ -87,11 +92,11 @@ def collect(context: typer.Context) -> None:
     async def work(client: NodeClient) -> ArbiterReport:
         return await client.call(NodeFacade.arbiter_collect)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
-def _answer(options: Options, work: Callable[[NodeClient], Awaitable[ArbiterReport]]) -> None:
-    report = ask(options, work)
+def _answer(options: Options, work: Callable[[NodeClient], Awaitable[ArbiterReport]], waiting: str = "") -> None:
+    report = ask(options, work, waiting=waiting)
     show(options, report, lambda: _render(report))
 
 

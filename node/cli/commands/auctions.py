@@ -26,7 +26,7 @@ from node.cli.output import (
     show,
     table,
 )
-from node.cli.session import ask
+from node.cli.session import TRANSACTION, ask
 
 app = new_app("Auctions that your node held, took part in, or heard.")
 
@@ -93,6 +93,8 @@ def verify(
     is_file = file.is_file()
     if is_file:
         verdict = judge_file(_read(file))
+    elif file.exists():
+        raise UsageMistake(f"{file} is no file", advice="Name an auction, or a file that --keep wrote.")
     else:
 
         async def work(client: NodeClient) -> AuctionVerdict:
@@ -126,7 +128,7 @@ def accuse(context: typer.Context, auction: AuctionId) -> None:
     async def work(client: NodeClient) -> tuple[AccusationView, ...]:
         return await client.call(NodeFacade.auction_accuse, auction=auction)
 
-    found = ask(options, work)
+    found = ask(options, work, waiting=TRANSACTION)
     show(options, found, lambda: _render_accusations(found), hint=tuple[AccusationView, ...])
 
 

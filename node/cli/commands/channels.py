@@ -1,6 +1,6 @@
 """`stoa channels`: payment channels."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import RenderableType
@@ -11,10 +11,12 @@ from node.api.views import ChannelView
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import TRANSACTION, ask
 from node.cli.terms import read_address, read_amount
 
 app = new_app("Payment channels: money set aside for one provider, paid by signed vouchers without a transaction each.")
+
+_CLOSING: Final = "Waiting for the other side to agree (payments.close_within_s), else leaving alone"
 
 ChannelId = Annotated[str, typer.Argument(help="The channel's id, or its first digits.", show_default=False)]
 
@@ -52,7 +54,7 @@ def open_channel(
     async def work(client: NodeClient) -> ChannelView:
         return await client.call(NodeFacade.channel_open, provider=address, deposit=amount)
 
-    channel = ask(options, work)
+    channel = ask(options, work, waiting=TRANSACTION)
     show(options, channel, lambda: _render((channel,)))
 
 
@@ -73,13 +75,16 @@ def top_up(
     async def work(client: NodeClient) -> ChannelView:
         return await client.call(NodeFacade.channel_top_up, channel=channel, amount=added)
 
-    view = ask(options, work)
+    view = ask(options, work, waiting=TRANSACTION)
     show(options, view, lambda: _render((view,)))
 
 
 @app.command(cls=StoaCommand)
 def close(context: typer.Context, channel: ChannelId) -> None:
     """Close a channel: at once if the other side agrees, else after its challenge period. The rest of it comes back.
+
+    The other side has payments.close_within_s to agree (2 minutes); without an answer the node leaves alone, and the
+    channel is "leaving" until its challenge is over. Ctrl-C before that: the channel stays open.
 
     Example:
       stoa channels close 3fa4
@@ -89,7 +94,7 @@ def close(context: typer.Context, channel: ChannelId) -> None:
     async def work(client: NodeClient) -> ChannelView:
         return await client.call(NodeFacade.channel_close, channel=channel)
 
-    view = ask(options, work)
+    view = ask(options, work, waiting=_CLOSING)
     show(options, view, lambda: _render((view,)))
 
 

@@ -16,7 +16,7 @@ from node.cli.failures import FoundWrong, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, facts, long_address, moment, print_document, short_id, show, table
-from node.cli.session import ask
+from node.cli.session import TRANSACTION, ask
 from node.cli.setup import settings_of
 from node.cli.terms import read_address
 from protocol.errors import ProtocolError
@@ -29,6 +29,7 @@ app = new_app(
     " its own."
 )
 _MAX_FILE: Final = 65_536
+_LAST_EPOCH: Final = 2**64 - 1
 
 
 @app.command("show", cls=StoaCommand)
@@ -65,7 +66,7 @@ def anchor(context: typer.Context) -> None:
     async def work(client: NodeClient) -> SheetView:
         return await client.call(NodeFacade.reputation_anchor)
 
-    sheet = ask(options, work)
+    sheet = ask(options, work, waiting=TRANSACTION)
     show(options, sheet, lambda: _render_sheets((sheet,)))
 
 
@@ -75,7 +76,7 @@ def prove(
     subject: Annotated[str, typer.Argument(help="Wallet that the score is about.", show_default=False)],
     *,
     publisher: Annotated[str | None, typer.Option("--of", help="Whose opinion; else your own.")] = None,
-    epoch: Annotated[int, typer.Option(min=0, help="Of which epoch; else the newest.")] = 0,
+    epoch: Annotated[int, typer.Option(min=0, max=_LAST_EPOCH, help="Of which epoch; else the newest.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the proof there, as JSON.")] = None,
 ) -> None:
     """Get an anchored opinion with its proof: your own, or another publisher's, which is asked and checked.
@@ -93,7 +94,7 @@ def prove(
 
     score = ask(options, work)
     if output is not None:
-        output.write_text(json.dumps(to_json(score), indent=2) + "\n")
+        _write_proof(output, score)
     show(options, score, lambda: _render_score(score))
 
 
@@ -170,6 +171,13 @@ def agent(
     show(options, found, lambda: _render_agent(found))
 
 
+def _write_proof(path: Path, score: ScoreView) -> None:
+    try:
+        path.write_text(json.dumps(to_json(score), indent=2) + "\n")
+    except OSError as error:
+        raise UsageMistake(f"can't write {path}: {error.strerror}", advice="Name another file with -o.") from error
+
+
 def _read_proof(path: Path) -> ScoreView:
     try:
         with path.open("rb") as file:
@@ -178,7 +186,7 @@ def _read_proof(path: Path) -> ScoreView:
             raise UsageMistake(f"{path} is longer than any proof")
         score = from_json(ScoreView, json.loads(data))
     except OSError as error:
-        raise UsageMistake(f"{path}: {error.strerror}") from error
+        raise UsageMistake(f"can't read {path}: {error.strerror}", advice="Name a file that holds a proof.") from error
     except (ValueError, RecursionError, ProtocolError) as error:
         raise UsageMistake(f"{path} is no proof: {error}", advice="Make one with: stoa reputation prove") from error
     if len(score.siblings) > MAX_SIBLINGS:

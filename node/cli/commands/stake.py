@@ -12,7 +12,7 @@ from node.api.views import StakeReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import ask
+from node.cli.session import TRANSACTION, ask
 from node.cli.terms import read_amount
 
 app = new_app(
@@ -54,7 +54,7 @@ def add(
     async def work(client: NodeClient) -> StakeReport:
         return await client.call(NodeFacade.stake_add, amount=added)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
 @app.command("withdraw", cls=StoaCommand)
@@ -74,7 +74,7 @@ def withdraw(
     async def work(client: NodeClient) -> StakeReport:
         return await client.call(NodeFacade.stake_withdraw, amount=wanted)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
 @app.command("collect", cls=StoaCommand)
@@ -88,7 +88,7 @@ def collect(context: typer.Context) -> None:
     async def work(client: NodeClient) -> StakeReport:
         return await client.call(NodeFacade.stake_collect)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
 @app.command("free", cls=StoaCommand)
@@ -104,11 +104,11 @@ def free(context: typer.Context) -> None:
     async def work(client: NodeClient) -> StakeReport:
         return await client.call(NodeFacade.stake_free)
 
-    _answer(options_of(context), work)
+    _answer(options_of(context), work, TRANSACTION)
 
 
-def _answer(options: Options, work: Callable[[NodeClient], Awaitable[StakeReport]]) -> None:
-    report = ask(options, work)
+def _answer(options: Options, work: Callable[[NodeClient], Awaitable[StakeReport]], waiting: str = "") -> None:
+    report = ask(options, work, waiting=waiting)
     show(options, report, lambda: _render(report))
 
 

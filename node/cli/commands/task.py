@@ -43,7 +43,7 @@ app = new_app("Buy computation: plan, submit and follow tasks.")
 TaskPath = Annotated[Path, typer.Argument(help="A task.toml, or the folder that has one.", show_default=False)]
 TaskId = Annotated[str, typer.Argument(help="The task's id, or its first digits.", show_default=False)]
 Budget = Annotated[str | None, typer.Option(help="Most to pay, in dollars: 0.40.")]
-MaxEta = Annotated[int | None, typer.Option(min=1, help="Longest time from start to delivery, seconds.")]
+MaxEta = Annotated[int | None, typer.Option(min=1, max=2**32 - 1, help="Longest time from start to delivery, seconds.")]
 Format = Annotated[
     Literal["second-price", "first-price", "open"] | None, typer.Option("--format", help="Kind of auction.")
 ]
