@@ -15,7 +15,7 @@ def check_chain(provider: Any) -> None:
             is deployed to it, or paid on it, would be gone with this command.
     """
     named = os.environ.get("APE_FOUNDRY_HOST")
-    if named and getattr(provider, "process", None) is not None:
+    if named and is_of_this_command(provider):
         raise click.ClickException(
             f"no chain answers at {named} (APE_FOUNDRY_HOST): start one with `stoa chain start` or `stoa devnet up`"
         )
@@ -27,6 +27,11 @@ def check_chain(provider: Any) -> None:
     asks = vars(kind).get("auto_mine")
     if isinstance(asks, property):
         setattr(kind, "auto_mine", property(lambda _: True, asks.fset))  # noqa: B010  a type that checkers can't see
+
+
+def is_of_this_command(provider: Any) -> bool:
+    """Say whether Ape has started the chain itself: it ends with the command."""
+    return getattr(provider, "process", None) is not None
 
 
 def _makes_blocks_by_time(provider: Any) -> bool:

@@ -17,6 +17,7 @@ from protocol.dispute.schedule import SEATS
 from protocol.identity import ZERO_ADDRESS, Address, format_address
 from protocol.signing.keccak import keccak256
 from protocol.units import ONE_TOKEN
+from scripts._blocks import is_of_this_command
 from scripts._create2 import DEFAULT_SALT
 from scripts._deployed import NOBODY, connected_profile, deployment_path
 from scripts._ground import Ground, ape, ape_ground, load_account
@@ -84,7 +85,12 @@ def cli(
     save_deployment(path, deployment_of(placed, terms, chain_id=profile.chain_id, arbiter=named, block=block))
     _tell(placed)
     click.echo(f"\nwritten to {path}")
-    click.echo("Next: name it in the node's configuration (chain.deployments), then: stoa run")
+    if is_of_this_command(ape.networks.provider):
+        click.echo(
+            "That chain was Ape's own and ends with this command; to deploy to yours, name it in APE_FOUNDRY_HOST."
+        )
+    else:
+        click.echo("Next: name it in the node's configuration (chain.deployments), then: stoa run")
 
 
 def _terms(profile: ChainProfile, given: dict[str, Any]) -> Terms:

@@ -82,7 +82,7 @@ def stoa(
 
     [bold]A first task[/], on a chain and nodes of your own machine:
 
-      stoa devnet
+      stoa devnet up
       stoa task submit examples/word-statistics -o out/
 
     [bold]Exit status:[/] 0 done, 1 checked and found wrong, 2 wrong usage, 3 node not running, 4 refused,

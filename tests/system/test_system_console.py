@@ -187,6 +187,13 @@ def test_a_deployment_is_estimated_by_doing_it() -> None:
     contracts = {"TestToken", "Guardian", "Escrow", "PaymentChannel", "Reputation", "DisputeArbiter"}
     assert set(gas) == {"factory", "all"} | contracts
     assert gas["all"] == sum(value for name, value in gas.items() if name != "all")
+    page = (ROOT / "docs/operations/mainnet.md").read_text()
+    told = {
+        name: int(value.replace(",", ""))
+        for name, value in re.findall(r"^\| (\w+)[^|]* \| ([\d,]+) \|", page, re.MULTILINE)
+    }
+    for name in contracts - {"TestToken"}:
+        assert abs(told[name] - gas[name]) < 0.03 * gas[name], f"mainnet.md tells another figure for {name}"
     millionths = -(-gas["all"] * 2 * 10**9 // 10**12)
     assert f"0.{millionths:06}" in answer.stdout
 
@@ -238,6 +245,8 @@ def test_a_chain_that_does_not_answer_is_not_replaced_by_one_of_apes_own(tmp_pat
     with chain() as web3:
         environment = {"APE_FOUNDRY_HOST": uri(web3)}
     path = tmp_path / "local.json"
+    own = ape("run", "deploy", "--out", str(tmp_path / "own.json"))
+    assert "That chain was Ape's own and ends with this command" in own.stdout
     answer = ape("run", "deploy", "--out", str(path), **environment)
     assert answer.returncode == 1
     assert f"no chain answers at {environment['APE_FOUNDRY_HOST']}" in answer.stderr

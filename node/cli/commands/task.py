@@ -217,7 +217,7 @@ def result(
 ) -> None:
     """Save what a task gave, each byte checked against the digest that the provider signed.
 
-    Without -o, list the outputs. With several parts, part k is saved as NAME.k.
+    Without -o, list the outputs. With several parts, part k of report.txt is saved as report.k.txt.
 
     Examples:
       stoa task result 3fa4 -o out/
