@@ -141,7 +141,10 @@ class DeploymentInvalid(ConfigError):
     """The deployments file is missing or contradicts itself."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}", advice="deploy first, or name another file in chain.deployments")
+        super().__init__(
+            f"{path}: {reason}",
+            advice="name the network's file in chain.deployments; a chain of your own makes one: stoa chain start",
+        )
 
 
 class AnvilMissing(ConfigError):
