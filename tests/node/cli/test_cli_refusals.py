@@ -17,7 +17,7 @@ from protocol.errors import StoaError
 from protocol.identity import Address, format_address
 from protocol.units import Amount
 from tests.node.api.fake_node import FakeNode
-from tests.node.cli.cli_lab import running, write_task
+from tests.node.cli.cli_lab import running, stoa, write_task
 
 ROOT = Path(__file__).resolve().parents[3]
 SOMEBODY = "0x52908400098527886E0F7030069857D2E4169EE7"
@@ -144,3 +144,31 @@ def on_terminal(command: list[str]) -> str:
         os.close(ours)
     assert process.returncode == ExitCode.DONE, told
     return told.decode()
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "trial"])
+@pytest.mark.parametrize("name", ["file", "file/folder"])
+def test_a_network_in_what_is_no_folder_is_refused_before_anything_starts(
+    tmp_path: Path, command: str, name: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    place = ("--checkout", str(ROOT)) if command != "up" else ()
+    result = stoa("devnet", command, "--folder", str(tmp_path / name), *place)
+    assert result.exit_code == ExitCode.USAGE
+    assert f"can't make {tmp_path / name}" in result.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["demo", "trial"])
+def test_a_story_without_its_examples_is_refused_before_anything_starts(tmp_path: Path, command: str) -> None:
+    result = stoa("devnet", command, "--folder", str(tmp_path / "new"), "--checkout", str(tmp_path))
+    assert result.exit_code == ExitCode.USAGE
+    assert f"there is no examples/ in {tmp_path}" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_too_few_arbiters_for_a_committee_are_refused(tmp_path: Path) -> None:
+    result = stoa("devnet", "up", "--arbiters", "4", "--folder", str(tmp_path / "new"))
+    assert result.exit_code == ExitCode.USAGE
+    assert "a committee has 5 seats" in result.stderr
+    assert not (tmp_path / "new").exists()
