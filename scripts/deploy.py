@@ -4,6 +4,7 @@ APE_FOUNDRY_HOST=http://127.0.0.1:8545 ape run deploy      # a local chain that 
 ape run deploy --network ethereum:sepolia:node --account NAME --token 0x... --guardian 0x... --pool 0x...
 """
 
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,7 @@ def cli(
     sender = load_account(profile, account)
     ground = ape_ground(sender)
     named = None if arbiter is None else read_account(arbiter, "--arbiter")
+    _make_room(path)
     rehearsed: tuple[Placed, ...] | None = None
     if not profile.is_local:
         rehearsed = _rehearse(profile, ground, terms)
@@ -91,6 +93,22 @@ def cli(
         )
     else:
         click.echo("Next: name it in the node's configuration (chain.deployments), then: stoa run")
+
+
+def _make_room(path: Path) -> None:
+    """See that the deployments file can be written, before anything is paid for.
+
+    Raises:
+        ClickException: It can't.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be written: {error.strerror}; name another file: --out") from error
+    if path.is_dir():
+        raise click.ClickException(f"{path} is a folder; name a file in it: --out {path / 'local.json'}")
 
 
 def _terms(profile: ChainProfile, given: dict[str, Any]) -> Terms:

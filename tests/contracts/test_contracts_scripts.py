@@ -136,6 +136,15 @@ def test_deploy_refuses_periods_below_the_networks_minimum(desk: Desk, tmp_path:
     assert not (tmp_path / "local.json").exists()
 
 
+def test_deploy_looks_first_whether_it_can_write_its_file(desk: Desk, tmp_path: Path) -> None:
+    before = desk.chain.blocks.head.number
+    (tmp_path / "file").write_text("mine")
+    for path, what in ((tmp_path, "is a folder"), (tmp_path / "file" / "local.json", "can't be written")):
+        with pytest.raises(click.ClickException, match=what):
+            script("deploy", "--out", str(path), "--salt", "33" * 32)
+    assert desk.chain.blocks.head.number == before
+
+
 def test_inspect_channel_tells_what_it_holds_and_its_history(
     deployed: tuple[Path, Desk], capsys: pytest.CaptureFixture[str]
 ) -> None:
