@@ -13,6 +13,7 @@ from web3.types import RPCEndpoint
 from node.chain.abi import load_artifact
 from node.chain.profile import PROFILES, ChainProfile
 from protocol.identity import Address, format_address
+from scripts._blocks import check_chain
 from scripts._create2 import FACTORY, FACTORY_CODE, FACTORY_COST, FACTORY_SENDER, FACTORY_TRANSACTION
 
 # Ape loads its managers on access, which no type checker can follow.
@@ -70,8 +71,14 @@ class Ground:
 
 
 def connected_web3() -> Web3:
-    """Return a way to the connected network."""
-    web3: Web3 = ape.networks.provider.web3
+    """Return a way to the connected network.
+
+    Raises:
+        ClickException: Nobody answered at the address of a local chain.
+    """
+    provider = ape.networks.provider
+    check_chain(provider)
+    web3: Web3 = provider.web3
     return web3
 
 
@@ -102,8 +109,7 @@ def load_account(profile: ChainProfile, name: str | None) -> Any:
         ClickException: Ape has no such account.
     """
     if profile.is_local and (name is None or name.startswith("TEST::")):
-        number = 0 if name is None else int(name.removeprefix("TEST::"))
-        account = ape.accounts.test_accounts[number]
+        account = _test_account("0" if name is None else name.removeprefix("TEST::"))
         enrich(str(account.address))
         return account
     if name is None:
@@ -112,6 +118,13 @@ def load_account(profile: ChainProfile, name: str | None) -> Any:
         return ape.accounts.load(name)
     except KeyError as error:
         raise click.ClickException(f"Ape has no account {name!r}; make one: ape accounts generate {name}") from error
+
+
+def _test_account(number: str) -> Any:
+    accounts = ape.accounts.test_accounts
+    if not number.isdecimal() or int(number) >= len(accounts):
+        raise click.ClickException(f"TEST::{number} is no test account; there are TEST::0 to TEST::{len(accounts) - 1}")
+    return accounts[int(number)]
 
 
 def enrich(account: str) -> None:

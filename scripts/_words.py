@@ -1,8 +1,9 @@
 """How the scripts write money, fees, times and ids for people, and how they read them."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Final, cast
 
 import click
 
@@ -53,8 +54,17 @@ def moment(second: int, now: int) -> str:
 
 
 def show(value: object) -> str:
-    """Write a field of an event or a state: bytes in hexadecimal."""
-    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+    """Write a field of an event or a state: bytes in hexadecimal, also those inside a struct or a list."""
+    match value:
+        case bytes():
+            return "0x" + value.hex()
+        case Mapping():
+            fields = cast("Mapping[object, object]", value)
+            return "(" + ", ".join(f"{name}={show(field)}" for name, field in fields.items()) + ")"
+        case list() | tuple():
+            return "[" + ", ".join(map(show, cast("Sequence[object]", value))) + "]"
+        case _:
+            return str(value)
 
 
 def read_identity(text: str) -> bytes:

@@ -4,6 +4,7 @@ APE_FOUNDRY_HOST=http://127.0.0.1:8545 ape run deploy      # a local chain that 
 ape run deploy --network ethereum:sepolia:node --account NAME --token 0x... --guardian 0x... --pool 0x...
 """
 
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from protocol.dispute.schedule import SEATS
 from protocol.identity import ZERO_ADDRESS, Address, format_address
 from protocol.signing.keccak import keccak256
 from protocol.units import ONE_TOKEN
+from scripts._blocks import is_of_this_command
 from scripts._create2 import DEFAULT_SALT
 from scripts._deployed import NOBODY, connected_profile, deployment_path
 from scripts._ground import Ground, ape, ape_ground, load_account
@@ -72,6 +74,7 @@ def cli(
     sender = load_account(profile, account)
     ground = ape_ground(sender)
     named = None if arbiter is None else read_account(arbiter, "--arbiter")
+    _make_room(path)
     rehearsed: tuple[Placed, ...] | None = None
     if not profile.is_local:
         rehearsed = _rehearse(profile, ground, terms)
@@ -84,7 +87,28 @@ def cli(
     save_deployment(path, deployment_of(placed, terms, chain_id=profile.chain_id, arbiter=named, block=block))
     _tell(placed)
     click.echo(f"\nwritten to {path}")
-    click.echo("Next: name it in the node's configuration (chain.deployments), then: stoa run")
+    if is_of_this_command(ape.networks.provider):
+        click.echo(
+            "That chain was Ape's own and ends with this command; to deploy to yours, name it in APE_FOUNDRY_HOST."
+        )
+    else:
+        click.echo("Next: name it in the node's configuration (chain.deployments), then: stoa run")
+
+
+def _make_room(path: Path) -> None:
+    """See that the deployments file can be written, before anything is paid for.
+
+    Raises:
+        ClickException: It can't.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be written: {error.strerror}; name another file: --out") from error
+    if path.is_dir():
+        raise click.ClickException(f"{path} is a folder; name a file in it: --out {path / 'local.json'}")
 
 
 def _terms(profile: ChainProfile, given: dict[str, Any]) -> Terms:

@@ -112,8 +112,11 @@ _FAMILIES: Final[tuple[tuple[str, type[StoaError], type[RemoteError]], ...]] = (
 
 
 def family_of(error: StoaError) -> str:
-    """Return which branch of the error tree `error` is on, as the wire names it."""
-    return next((name for name, root, _ in _FAMILIES if isinstance(error, root)), BUG)
+    """Return which branch of the error tree `error` is on, as the wire names it.
+
+    What is on none, such as a wallet with too little money, was raised on purpose all the same: refused, and no bug.
+    """
+    return next((name for name, root, _ in _FAMILIES if isinstance(error, root)), "refused")
 
 
 def rebuild(family: str, kind: str, message: str, advice: str) -> RemoteError:

@@ -103,7 +103,10 @@ def judge_file(data: bytes) -> AuctionVerdict:
         body = base64.b64decode(str(cast("dict[str, Any]", document).get("body")), validate=True)
         evidence = decode(Evidence, body, max_bytes=MAX_FILE_BYTES)
     except (ValueError, RecursionError, binascii.Error, DecodeError) as error:
-        raise BadEvidence(f"the file holds no evidence: {error}") from error
+        raise BadEvidence(
+            f"the file holds no evidence: {error}",
+            advice="give a file that `stoa auctions verify ID --keep FILE` wrote",
+        ) from error
     return _judge(evidence)
 
 

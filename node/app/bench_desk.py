@@ -95,7 +95,7 @@ class BenchDesk:
         balance = await self._token.balance_of(self._wallet)
         if balance < cost:
             raise NoTickets(
-                f"{count} tickets cost {format_amount(cost)}, the wallet has {format_amount(balance)}",
+                f"{format_amount(cost)} is what {_tickets(count)} would cost, the wallet has {format_amount(balance)}",
                 advice="buy fewer, or add money to the wallet",
             )
         async with self._confirming("the purchase"):
@@ -115,9 +115,11 @@ class BenchDesk:
         """
         own = await self.tickets()
         wanted = len(own) if count is None else count
+        if not own:
+            raise NoTickets("this wallet has no ticket to give up", advice="see: stoa arbiter status")
         if not 1 <= wanted <= len(own):
             raise NoTickets(
-                f"{wanted} tickets can't be given up: this wallet has {len(own)}",
+                f"{_tickets(wanted)} can't be given up: this wallet has {len(own)}",
                 advice="see: stoa arbiter status",
             )
         async with self._confirming("the resignation"):
@@ -180,3 +182,7 @@ def bench_desk(
     if gateway.bench is None:
         return None
     return BenchDesk(chain, index, gateway.token, gateway.bench, wallet, timeout_s=timeout_s)
+
+
+def _tickets(count: int) -> str:
+    return "1 ticket" if count == 1 else f"{count} tickets"

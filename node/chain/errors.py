@@ -19,6 +19,7 @@ ConfigError
 
 from pathlib import Path
 
+from node.chain.reasons import advice_of
 from protocol.errors import ChainRejected, ConfigError, TransientError
 from protocol.identity import Address, Digest, format_address
 
@@ -36,7 +37,10 @@ class ChainTimeout(TransientError):
     """The chain's node did not answer in time."""
 
     def __init__(self, url: str, method: str, seconds: float) -> None:
-        super().__init__(f"the chain at {url} did not answer {method} within {seconds:g} s")
+        super().__init__(
+            f"the chain at {url} did not answer {method} within {seconds:g} s",
+            advice="try again; if it stays so, see that its node is well, or point chain.rpc_url to another",
+        )
 
 
 class RpcRefused(TransientError):
@@ -97,7 +101,7 @@ class Reverted(ChainRejected):
     def __init__(self, error: str, arguments: dict[str, object], data: bytes, *, contract: str = "") -> None:
         shown = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
         what = f"{error}({shown})" if error else f"unknown error 0x{data[:36].hex()}" if data else "no reason given"
-        super().__init__(f"{contract or 'the contract'} reverted: {what}")
+        super().__init__(f"{contract or 'the contract'} reverted: {what}", advice=advice_of(error, arguments))
         self.error, self.arguments, self.data = error, arguments, data
 
 
@@ -137,7 +141,10 @@ class DeploymentInvalid(ConfigError):
     """The deployments file is missing or contradicts itself."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}", advice="deploy first, or name another file in chain.deployments")
+        super().__init__(
+            f"{path}: {reason}",
+            advice="name the network's file in chain.deployments; a chain of your own makes one: stoa chain start",
+        )
 
 
 class AnvilMissing(ConfigError):

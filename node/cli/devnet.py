@@ -11,11 +11,13 @@ from rich.console import Console
 
 from node.cli.failures import ExitCode, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
+from protocol.dispute.schedule import SEATS
 from protocol.units import ONE_TOKEN, Amount
 
 app = new_app("A whole network of nodes on this machine: local chain, contracts, requester, providers.")
 
 STAKE: Final = Amount(20 * ONE_TOKEN)
+EXAMPLES: Final = "examples"
 
 Folder = Annotated[Path | None, typer.Option(help="Keep everything here.", show_default="a temporary folder")]
 
@@ -30,7 +32,9 @@ def up(
     providers: Annotated[int, typer.Option(min=1, max=8, help="How many nodes sell.")] = 3,
     arbiters: Annotated[
         int,
-        typer.Option(min=0, max=8, help="How many nodes judge disputes; five make a court. Providers stake $20 then."),
+        typer.Option(
+            min=0, max=8, help="How many nodes judge disputes: none, or 5 and more. Providers stake $20 then."
+        ),
     ] = 0,
 ) -> None:
     """Start a network and keep it running until Ctrl-C.
@@ -43,6 +47,11 @@ def up(
     from node.devnet.devnet import open_devnet  # noqa: PLC0415 - all that speaks to chains: not for `--help`
     from node.devnet.law import seat_arbiters, stake_providers  # noqa: PLC0415 - likewise
 
+    if 0 < arbiters < SEATS[0]:
+        raise UsageMistake(
+            f"--arbiters {arbiters}: a committee has {SEATS[0]} seats, and each arbiter here fills one",
+            advice=f"Give {SEATS[0]} or more, or leave it out.",
+        )
     console = Console(highlight=False)
     place = _make_folder(folder)
 
@@ -111,6 +120,8 @@ def _tell(
 ) -> None:
     from node.cli.stage import StoryFailed  # noqa: PLC0415 - likewise
 
+    if not (checkout / EXAMPLES).is_dir():
+        raise UsageMistake(f"there is no {EXAMPLES}/ in {checkout}", advice="Name Stoa's own folder with --checkout.")
     console = Console(highlight=False)
     place = _make_folder(folder)
     try:
@@ -125,6 +136,11 @@ def _make_folder(folder: Path | None) -> Path:
     """Return an empty folder. Nothing of the user's is ever deleted for it."""
     if folder is None:
         return Path(tempfile.mkdtemp(prefix="stoa-"))
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageMistake(f"{folder} is not empty", advice="Name a new folder, or leave --folder out.")
+    advice = "Name a new folder, or leave --folder out."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageMistake(f"{folder} is not empty", advice=advice)
+    except OSError as error:
+        raise UsageMistake(f"can't make {folder}: {error.strerror}", advice=advice) from error
     return folder

@@ -88,5 +88,7 @@ def _facts_of(url: str, path: Path, deployment: Deployment) -> Facts:
         "token": format_address(deployment.token),
         "escrow": format_address(deployment.escrow),
         "payment_channel": format_address(deployment.payment_channel),
+        "reputation": format_address(deployment.reputation) if deployment.has_stakes else None,
         "court": format_address(deployment.court) if deployment.has_court else None,
+        "bench": format_address(deployment.bench) if deployment.has_court else None,
     }

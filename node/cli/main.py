@@ -31,13 +31,18 @@ StoaGroup.branches = {
         ("restore", "commands.restore", "Make a data folder from a backup.", _NODE),
         ("peers", "commands.peers", "Other nodes: list, connect.", _NODE),
         ("task", "commands.task", "Tasks: plan, submit, list, show, watch, result, logs, cancel.", _BUY),
-        ("auctions", "commands.auctions", "Auctions: list, show, verify (why did I lose?).", _BUY),
+        ("auctions", "commands.auctions", "Auctions: list, show, verify (why did I lose?), accuse.", _BUY),
         ("provide", "commands.provide", "Measure this machine, set prices, start or stop selling.", _SELL),
         ("earnings", "commands.earnings", "What this node earned.", _SELL),
         ("wallet", "commands.wallet", "Balances and caps; export and import the key.", _MONEY),
         ("channels", "commands.channels", "Payment channels: list, open, top-up, close.", _MONEY),
         ("stake", "commands.stake", "Stake behind your bids and work: status, add, withdraw, collect, free.", _MONEY),
-        ("reputation", "commands.reputation", "Opinions of providers: show, anchor, prove, verify, feedback.", _MONEY),
+        (
+            "reputation",
+            "commands.reputation",
+            "Opinions of providers: show, anchor, prove, verify, feedback, agent.",
+            _MONEY,
+        ),
         ("watch", "commands.watch", "Watchtowers: list, add, remove, allow, disallow, drop.", _MONEY),
         ("arbiter", "commands.arbiter", "Decide disputes for fees: status, enlist, resign, collect.", _SELL),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
@@ -77,7 +82,7 @@ def stoa(
 
     [bold]A first task[/], on a chain and nodes of your own machine:
 
-      stoa devnet
+      stoa devnet up
       stoa task submit examples/word-statistics -o out/
 
     [bold]Exit status:[/] 0 done, 1 checked and found wrong, 2 wrong usage, 3 node not running, 4 refused,

@@ -189,7 +189,8 @@ def explain_failure(state: Failed) -> tuple[str, str]:
             )
             return told, "raise the budget, allow more time, or lengthen the reveal window"
         case FailureReason.NO_STANDBY:
-            return f"{counts.failed} providers failed and no standby is left", "submit the rest as a new task"
+            who = "the provider" if counts.failed == 1 else f"{counts.failed} providers"
+            return f"{who} failed and no standby is left", "submit the rest as a new task"
         case FailureReason.OFFER_OVER:
             return "the provider failed after the offer's end, so no standby can be awarded", "submit the rest again"
         case FailureReason.CANCELLED:

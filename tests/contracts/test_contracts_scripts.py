@@ -136,6 +136,15 @@ def test_deploy_refuses_periods_below_the_networks_minimum(desk: Desk, tmp_path:
     assert not (tmp_path / "local.json").exists()
 
 
+def test_deploy_looks_first_whether_it_can_write_its_file(desk: Desk, tmp_path: Path) -> None:
+    before = desk.chain.blocks.head.number
+    (tmp_path / "file").write_text("mine")
+    for path, what in ((tmp_path, "is a folder"), (tmp_path / "file" / "local.json", "can't be written")):
+        with pytest.raises(click.ClickException, match=what):
+            script("deploy", "--out", str(path), "--salt", "33" * 32)
+    assert desk.chain.blocks.head.number == before
+
+
 def test_inspect_channel_tells_what_it_holds_and_its_history(
     deployed: tuple[Path, Desk], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,6 +280,7 @@ def test_inspect_case_tells_rounds_seats_votes_deadlines_and_money(
     text = told()
     assert "closed    the receipt is right" in text
     assert text.split("history")[1].split().count("VoteOpened") == 5
+    assert f"vote=(finding={int(Finding.UPHELD)}, part=3, outcome=0, output=0x" in text
     script("inspect-award", award_id.hex(), *there)
     assert "closed    the receipt is right" in capsys.readouterr().out
 
@@ -310,6 +320,9 @@ def test_the_guardian_pauses_resumes_and_hands_its_place_on(
     at_path, holder, heir = ("--deployment", str(path)), ("--account", "TEST::3"), ("--account", "TEST::4")
     with pytest.raises(click.ClickException, match="held by"):
         script("guardian", "pause", *at_path)
+    for nobody in ("TEST::99", "TEST::-1", "TEST::x", "TEST::"):
+        with pytest.raises(click.ClickException, match="is no test account; there are TEST::0 to TEST::9"):
+            script("guardian", "pause", "--account", nobody, *at_path)
     script("guardian", "pause", *holder, *at_path)
     assert desk.escrow.paused()
     assert desk.channels.paused()

@@ -44,6 +44,13 @@ stoa()
 exit
 """
 
+OPENING = """\
+me = accounts.test_accounts[0]
+token.approve(channels, dollars(10), sender=me)
+print('OPENED', channels.open(me, accounts.test_accounts[1], token, dollars(10), sender=me).events[0].channel.hex())
+exit
+"""
+
 
 @contextmanager
 def chain(*options: str) -> Generator[Web3]:
@@ -180,6 +187,13 @@ def test_a_deployment_is_estimated_by_doing_it() -> None:
     contracts = {"TestToken", "Guardian", "Escrow", "PaymentChannel", "Reputation", "DisputeArbiter"}
     assert set(gas) == {"factory", "all"} | contracts
     assert gas["all"] == sum(value for name, value in gas.items() if name != "all")
+    page = (ROOT / "docs/operations/mainnet.md").read_text()
+    told = {
+        name: int(value.replace(",", ""))
+        for name, value in re.findall(r"^\| (\w+)[^|]* \| ([\d,]+) \|", page, re.MULTILINE)
+    }
+    for name in contracts - {"TestToken"}:
+        assert abs(told[name] - gas[name]) < 0.03 * gas[name], f"mainnet.md tells another figure for {name}"
     millionths = -(-gas["all"] * 2 * 10**9 // 10**12)
     assert f"0.{millionths:06}" in answer.stdout
 
@@ -208,3 +222,33 @@ def test_the_console_opens_with_contracts_and_helpers(tmp_path: Path) -> None:
     assert "no court here has a case about this award" in told.stdout
     assert "tickets   0 at $100.00" in told.stdout
     assert "Traceback" not in told.stdout + told.stderr
+
+
+def test_on_a_chain_that_makes_a_block_a_second_a_script_waits_for_its_own(tmp_path: Path) -> None:
+    deployments = tmp_path / "local.json"
+    owner = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+    with chain("--block-time", "1") as web3:
+        environment = {"APE_FOUNDRY_HOST": uri(web3), "STOA_DEPLOYMENTS": str(deployments)}
+        made = ape("run", "deploy", "--guardian", owner, "--out", str(deployments), **environment)
+        assert made.returncode == 0, made.stdout + made.stderr
+        funded = ape("run", "fund", "account", owner, "--dollars", "100", **environment)
+        # Two transactions of one command, the second of which needs the first.
+        opened = ape("console", said=OPENING, **environment, IPYTHONDIR=str(tmp_path / "ipython"))
+        identity = re.search(r"OPENED (\w{64})", opened.stdout)
+        assert identity is not None, opened.stdout + opened.stderr
+        topped_up = ape("run", "fund", "channel", identity[1], "25", **environment)
+    assert f"{owner} has $100.00 and money for fees" in funded.stdout
+    assert "The deposit is $35.00 now" in topped_up.stdout, topped_up.stderr
+
+
+def test_a_chain_that_does_not_answer_is_not_replaced_by_one_of_apes_own(tmp_path: Path) -> None:
+    with chain() as web3:
+        environment = {"APE_FOUNDRY_HOST": uri(web3)}
+    path = tmp_path / "local.json"
+    own = ape("run", "deploy", "--out", str(tmp_path / "own.json"))
+    assert "That chain was Ape's own and ends with this command" in own.stdout
+    answer = ape("run", "deploy", "--out", str(path), **environment)
+    assert answer.returncode == 1
+    assert f"no chain answers at {environment['APE_FOUNDRY_HOST']}" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not path.exists()

@@ -39,6 +39,21 @@ async def buy(lab: Lab, folder: Path, seller: NodePlace) -> int:
     return detail.task.spent
 
 
+async def test_nobody_is_its_own_tower_client_or_provider_and_none_is_removed_that_never_was(lab: Lab) -> None:
+    seller, tower = lab.devnet.providers
+    own, other = format_address(seller.wallet), format_address(tower.wallet)
+    for command in (("watch", "add", own), ("watch", "allow", own), ("channels", "open", own, "1.00")):
+        refused = await lab.cli(seller, *command)
+        assert refused.code == 4, refused.text
+        assert "this is the node's own wallet" in refused.text
+    for command in (("watch", "remove", other), ("watch", "disallow", other), ("watch", "disallow", own)):
+        refused = await lab.cli(seller, *command)
+        assert refused.code == 4, refused.text
+        assert "see `stoa watch list`" in refused.text
+    assert not (await report(seller)).clients
+    assert not await lab.channels_of(seller)
+
+
 async def test_a_tower_killed_in_between_brings_a_killed_provider_its_money(lab: Lab, tmp_path: Path) -> None:
     seller, tower = lab.devnet.providers
     before = await lab.snapshot()

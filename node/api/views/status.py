@@ -94,7 +94,8 @@ class NodeStatus:
         listening: Multiaddresses with the peer id, as others dial them.
         chain_away_since: Since when the chain has answered nothing, this run; None while it answers.
         confirmed_at: Time of the newest confirmed block; 0 before the first.
-        gas_balance: For transaction fees.
+        token_balance: Of the wallet; None while the chain does not answer.
+        gas_balance: For transaction fees; None while the chain does not answer.
         open_tasks: Bought and not over.
         open_deliveries: Sold and not over.
         transactions: What is owed to the chain and not confirmed, in the order in which it goes out; the first 100.
@@ -113,8 +114,8 @@ class NodeStatus:
     chain_away_since: UnixTime | None
     confirmed_block: int
     confirmed_at: UnixTime
-    token_balance: Amount
-    gas_balance: Wei
+    token_balance: Amount | None
+    gas_balance: Wei | None
     started_at: UnixTime
     open_tasks: int
     open_deliveries: int

@@ -55,13 +55,21 @@ def _missed_by(patient: Patient) -> str:
     )
 
 
+def _contracts_of(deployment: Deployment) -> str:
+    """Name the contracts that opening the chain has just looked at."""
+    stakes = ("Reputation",) if deployment.has_stakes else ()
+    court = ("DisputeArbiter", "Bench") if deployment.has_court else ()
+    *most, last = ("Escrow", "PaymentChannel", *stakes, *court)
+    return f"{', '.join(most)} and {last}"
+
+
 async def _examine(patient: Patient, deployment: Deployment) -> list[Finding]:
     settings = patient.settings
     async with open_chain(chain_profile(settings), settings.chain.endpoint, deployment) as chain:
         head = await chain.head()
         found = [
             ok("chain", f"{chain.rpc.url} answers: chain {deployment.chain_id}, block {head.number}"),
-            ok("contracts", "Escrow and PaymentChannel are there, with this release's code and terms"),
+            ok("contracts", f"{_contracts_of(deployment)} are there, with this release's code and terms"),
             *judge_clock(head, SystemClock().unix_time(), is_local=chain.profile.is_local),
             *_judge_lag(patient, head),
             *judge_queue(patient.running.status.transactions if patient.running else ()),

@@ -56,6 +56,6 @@ class ArbiterDoors:
         if self._node.bench is None:
             raise NoCourt(
                 "this network has no court, so there is nothing to arbitrate",
-                advice="its deployments file names none (court); on a local network: open it with a court",
+                advice="its deployments file names none (court); a local chain gets one by: stoa chain deploy --court",
             )
         return self._node.bench

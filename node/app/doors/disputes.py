@@ -1,5 +1,7 @@
 """The doors to this node's own cases."""
 
+from collections.abc import Sequence
+
 from node.api import views
 from node.api.views.disputes import DisputeState
 from node.app.node import Node
@@ -28,13 +30,21 @@ class DisputeDoors:
 
     async def dispute_show(self, award: str) -> views.DisputeView:
         """See `NodeFacade`."""
-        found = [each for each in await self.dispute_list() if each.award.hex().startswith(award.lower())]
-        if len(found) != 1:
-            problem = (
-                f"several cases are about awards that begin with {award}" if found else f"no case is about {award}"
-            )
-            raise NoSuchDispute(problem, advice="see `stoa disputes list`")
-        return found[0]
+        return pick(await self.dispute_list(), award)
+
+
+def pick(cases: Sequence[views.DisputeView], award: str) -> views.DisputeView:
+    """Return the case about the award whose id begins so.
+
+    Raises:
+        NoSuchDispute: There is none, or there are several; of nothing at all there is none.
+    """
+    digits = award.lower().removeprefix("0x")
+    found = [each for each in cases if digits and each.award.hex().startswith(digits)]
+    if len(found) != 1:
+        problem = "several cases are about awards that begin" if found else "no case is about an award that begins"
+        raise NoSuchDispute(f"{problem} with {digits!r}", advice="see `stoa disputes list`")
+    return found[0]
 
 
 def dispute_view(view: CaseView) -> views.DisputeView:

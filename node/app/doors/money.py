@@ -21,6 +21,10 @@ class NoSuchChannel(ProtocolError):
     """No open channel has that id, or several begin with it."""
 
 
+class OwnWallet(ProtocolError):
+    """A channel to oneself: its money could only come back."""
+
+
 class MoneyDoors:
     """See `NodeFacade`."""
 
@@ -48,6 +52,8 @@ class MoneyDoors:
 
     async def channel_open(self, provider: Address, deposit: Amount) -> views.ChannelView:
         """See `NodeFacade`."""
+        if provider == self._node.signer.address:
+            raise OwnWallet("this is the node's own wallet", advice="name a provider: stoa peers list")
         channel = await self._node.payments.payer.open_channel(provider, deposit)
         return await self._find_channel(channel.hex())
 

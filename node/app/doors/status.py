@@ -1,5 +1,6 @@
 """The doors to the node itself: its state, its peers, and what it sells."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,14 +36,10 @@ class StatusDoors:
         """See `NodeFacade`."""
         node = self._node
         deployment, feed = node.chain.deployment, node.payments.feed
-        tokens, gas, reachable = Amount(0), 0, False
-        with trio.move_on_after(CHAIN_LOOK_S):
-            try:
-                tokens = await node.chain.token_balance(node.signer.address)
-                gas = await node.chain.gas_money(node.signer.address)
-                reachable = True
-            except TransientError:
-                reachable = False
+        balances: tuple[Amount, Wei] | None = None
+        with trio.move_on_after(CHAIN_LOOK_S), suppress(TransientError):
+            tokens = await node.chain.token_balance(node.signer.address)
+            balances = tokens, Wei(await node.chain.gas_money(node.signer.address))
         selling = await self.provide_show()
         reports = await node.health.examine()
         return views.NodeStatus(
@@ -54,12 +51,12 @@ class StatusDoors:
             listening=node.network.addresses,
             connected_peers=len(node.network.peers()),
             chain_id=deployment.chain_id,
-            chain_reachable=reachable,
+            chain_reachable=balances is not None,
             chain_away_since=node.chain.rpc.away_since,
             confirmed_block=feed.number,
             confirmed_at=feed.time,
-            token_balance=tokens,
-            gas_balance=Wei(gas),
+            token_balance=balances[0] if balances else None,
+            gas_balance=balances[1] if balances else None,
             started_at=node.started_at,
             open_tasks=len(node.requester.tasks),
             open_deliveries=len(node.provider.deliveries),
@@ -78,7 +75,7 @@ class StatusDoors:
                 views.HealthView(name=name, ok=report.status is Status.OK, detail=report.reason)
                 for name, report in sorted(reports.items())
             ),
-            warnings=tuple(self._warnings(gas, reachable=reachable)),
+            warnings=tuple(self._warnings(balances)),
         )
 
     async def node_stop(self) -> None:
@@ -177,15 +174,17 @@ class StatusDoors:
             record_expires=UnixTime(record.record.value.expires),
         )
 
-    def _warnings(self, gas: int, *, reachable: bool) -> list[str]:
+    def _warnings(self, balances: tuple[Amount, Wei] | None) -> list[str]:
         node = self._node
         warnings: list[str] = []
-        if not reachable:
+        if balances is None:
             warnings.append(_told_away(node))
         due = sum(channel.earned - channel.claimed for channel in node.payments.payee.channels())
-        if reachable and gas < LOW_GAS_WEI:
+        if balances is not None and balances[1] < LOW_GAS_WEI:
             claims = ", and there are payments to claim" if due > 0 else ""
-            warnings.append(f"the wallet has {gas / 10**18:.6f} of gas money{claims}: send some to {_hex(node)}")
+            warnings.append(
+                f"the wallet has {balances[1] / 10**18:.6f} of gas money{claims}: send some to {_hex(node)}"
+            )
         warnings += [
             f"the payer of channel {channel.channel.hex()[:12]} leaves, and what it owes is not on chain yet: that"
             f" counts until {_clock_time(channel.answer_by)}, so see what the transactions wait for"
@@ -195,8 +194,8 @@ class StatusDoors:
         waiting = node.payments.payee.claims_waiting
         if waiting:
             warnings.append(
-                f"{waiting} claims wait for cheaper gas, for payments.claim_patience_h at most; `stoa channel close` or"
-                " `stoa provide drain` send them now"
+                f"{waiting} claims wait for cheaper gas, for payments.claim_patience_h at most; `stoa channels close`"
+                " or `stoa provide --drain` send them now"
             )
         warnings += _uncovered(node)
         if not node.network.peers():

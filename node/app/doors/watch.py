@@ -5,11 +5,11 @@ from node.app.node import Node
 from node.payments.watch.handover import CoverView, Handover
 from node.payments.watch.tower import Tower
 from protocol.errors import ProtocolError
-from protocol.identity import Address
+from protocol.identity import Address, format_address
 
 
 class NoSuchWatch(ProtocolError):
-    """No channel that is watched here has that id, or several begin with it."""
+    """No channel, tower or client of that name: none has it, several begin with it, or it is the node itself."""
 
 
 class WatchDoors:
@@ -62,23 +62,27 @@ class WatchDoors:
 
     async def watch_add(self, tower: Address) -> views.WatchReport:
         """See `NodeFacade`."""
-        if tower == self._node.signer.address:
-            raise NoSuchWatch("this is the node's own wallet", advice="name a node of another wallet")
+        self._refuse_own(tower)
         self._handover().add(tower)
         return await self.watch_show()
 
     async def watch_remove(self, tower: Address) -> views.WatchReport:
         """See `NodeFacade`."""
+        if all(each.wallet != tower for each in self._handover().towers()):
+            raise NoSuchWatch(f"{format_address(tower)} is no tower of this node", advice="see `stoa watch list`")
         await self._handover().remove(tower)
         return await self.watch_show()
 
     async def watch_allow(self, client: Address) -> views.WatchReport:
         """See `NodeFacade`."""
+        self._refuse_own(client)
         self._tower().allow(client)
         return await self.watch_show()
 
     async def watch_disallow(self, client: Address) -> views.WatchReport:
         """See `NodeFacade`."""
+        if all(each.wallet != client or not each.allowed for each in await self._tower().clients()):
+            raise NoSuchWatch(f"this node watches for no {format_address(client)}", advice="see `stoa watch list`")
         self._tower().disallow(client)
         return await self.watch_show()
 
@@ -91,6 +95,10 @@ class WatchDoors:
             raise NoSuchWatch(f"{problem} with {digits!r}", advice="see `stoa watch list`")
         await tower.drop(found[0])
         return await self.watch_show()
+
+    def _refuse_own(self, wallet: Address) -> None:
+        if wallet == self._node.signer.address:
+            raise NoSuchWatch("this is the node's own wallet", advice="name a node of another wallet")
 
     def _tower(self) -> Tower:
         assert self._node.payments.tower is not None, "compose opens payments with it"

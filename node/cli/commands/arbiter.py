@@ -1,6 +1,6 @@
 """`stoa arbiter`: tickets of an arbiter, and what they earn."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -10,7 +10,11 @@ from node.api.views import ArbiterReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, show, table
-from node.cli.session import call
+from node.cli.session import call, transact
+
+_MOST: Final = 100
+"""Tickets that one transaction buys; the node says the same (`node.app.bench_desk`), which is slow to import."""
+_ALL: Final = 2**32 - 1
 
 app = new_app(
     "Arbiter: decide disputes, and be paid for it. Your tickets are drawn by chance; each has a stake behind it.\n\n"
@@ -34,7 +38,7 @@ def status(context: typer.Context) -> None:
 @app.command("enlist", cls=StoaCommand)
 def enlist(
     context: typer.Context,
-    count: Annotated[int, typer.Argument(help="How many tickets to buy.", min=1, show_default=False)],
+    count: Annotated[int, typer.Argument(help="How many tickets to buy.", min=1, max=_MOST, show_default=False)],
 ) -> None:
     """Buy tickets; one transaction, and one more the first time. Their stake stays yours.
 
@@ -44,14 +48,15 @@ def enlist(
       stoa arbiter enlist 3
     """
     options = options_of(context)
-    _print(options, call(options, NodeFacade.arbiter_enlist, count=count))
+    _print(options, transact(options, NodeFacade.arbiter_enlist, count=count))
 
 
 @app.command("resign", cls=StoaCommand)
 def resign(
     context: typer.Context,
     count: Annotated[
-        int | None, typer.Argument(help="How many tickets to give up; all by default.", min=1, show_default=False)
+        int | None,
+        typer.Argument(help="How many tickets to give up; all by default.", min=1, max=_ALL, show_default=False),
     ] = None,
 ) -> None:
     """Give tickets up. They are drawn no more; their stake is yours to collect after the cooldown.
@@ -62,7 +67,7 @@ def resign(
       stoa arbiter resign 2
     """
     options = options_of(context)
-    _print(options, call(options, NodeFacade.arbiter_resign, count=count))
+    _print(options, transact(options, NodeFacade.arbiter_resign, count=count))
 
 
 @app.command("collect", cls=StoaCommand)
@@ -73,7 +78,7 @@ def collect(context: typer.Context) -> None:
       stoa arbiter collect
     """
     options = options_of(context)
-    _print(options, call(options, NodeFacade.arbiter_collect))
+    _print(options, transact(options, NodeFacade.arbiter_collect))
 
 
 def _print(options: Options, report: ArbiterReport) -> None:

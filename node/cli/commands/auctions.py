@@ -26,7 +26,7 @@ from node.cli.output import (
     show,
     table,
 )
-from node.cli.session import ask, call
+from node.cli.session import ask, call, transact
 
 app = new_app("Auctions that your node held, took part in, or heard.")
 
@@ -85,6 +85,8 @@ def verify(
     is_file = file.is_file()
     if is_file:
         verdict = judge_file(_read(file))
+    elif file.exists():
+        raise UsageMistake(f"{file} is no file", advice="Name an auction, or a file that --keep wrote.")
     else:
 
         async def work(client: NodeClient) -> AuctionVerdict:
@@ -114,7 +116,7 @@ def accuse(context: typer.Context, auction: AuctionId) -> None:
       stoa auctions accuse 3fa4
     """
     options = options_of(context)
-    found = call(options, NodeFacade.auction_accuse, auction=auction)
+    found = transact(options, NodeFacade.auction_accuse, auction=auction)
     show(options, found, lambda: _render_accusations(found), hint=tuple[AccusationView, ...])
 
 

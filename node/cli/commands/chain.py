@@ -34,7 +34,7 @@ def start(
     context: typer.Context,
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")] = DEFAULT_PORT,
-    block_time: Annotated[int | None, typer.Option(min=1, help="A block every so many seconds; else at once.")] = 1,
+    block_time: Annotated[int | None, typer.Option(min=1, help="A block every so many seconds.")] = 1,
     tokens: Annotated[str, typer.Option(help="Test dollars for this node's wallet on a new chain.")] = DEFAULT_TOKENS,
 ) -> None:
     """Run a local chain until Ctrl-C. Its state is kept in the data folder, so the next start goes on from there.
@@ -51,8 +51,13 @@ def start(
 
     def on_ready(found: Mapping[str, object]) -> None:
         _tell(options, found)
-        if not options.json_output:
-            new_console().print("Ctrl-C ends it; its state is kept.")
+        if options.json_output:
+            return
+        if found["rpc_url"] != settings.chain.endpoint:
+            new_console().print(
+                f'Nodes look for it elsewhere: set chain.rpc_url = "{found["rpc_url"]}".', soft_wrap=True
+            )
+        new_console().print("Ctrl-C ends it; its state is kept.")
 
     from node.cli.local_chain import run_local_chain  # noqa: PLC0415 - all that speaks to chains: not for `--help`
 
@@ -92,10 +97,12 @@ def deploy(
 ) -> None:
     """Deploy the contracts anew on a running local chain and write deployments.json. Nodes must be started again.
 
-    With a court, providers need stake for tasks above the buyer's threshold, and disputes need arbiters' tickets.
+    With a court, providers need stake for tasks above the buyer's threshold, and disputes need arbiters' tickets. The
+    test dollars are new, too, and nobody has any of them: give each wallet some.
 
-    Example:
+    Examples:
       stoa chain deploy --rpc-url http://127.0.0.1:8545
+      stoa chain deploy --court && stoa chain fund
     """
     options = options_of(context)
     settings = settings_of(options)
@@ -104,6 +111,8 @@ def deploy(
     from node.cli.local_chain import deploy_anew  # noqa: PLC0415 - as above
 
     _tell(options, trio.run(lambda: deploy_anew(url, files.deployments, court=court)))
+    if not options.json_output:
+        new_console().print("Its test dollars are new ones: stoa chain fund, for each wallet; then start nodes again.")
 
 
 @app.command("fund", cls=StoaCommand)

@@ -1,6 +1,6 @@
 """`stoa channels`: payment channels."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import RenderableType
@@ -10,10 +10,12 @@ from node.api.views import ChannelView
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import call
+from node.cli.session import call, clock, transact
 from node.cli.terms import read_address, read_amount
 
 app = new_app("Payment channels: money set aside for one provider, paid by signed vouchers without a transaction each.")
+
+_CLOSING: Final = "Waiting for the other side to agree (payments.close_within_s), else leaving alone"
 
 ChannelId = Annotated[str, typer.Argument(help="The channel's id, or its first digits.", show_default=False)]
 
@@ -43,7 +45,7 @@ def open_channel(
     """
     options = options_of(context)
     address, amount = read_address("PROVIDER", provider), read_amount("DEPOSIT", deposit)
-    channel = call(options, NodeFacade.channel_open, provider=address, deposit=amount)
+    channel = transact(options, NodeFacade.channel_open, provider=address, deposit=amount)
     show(options, channel, lambda: _render((channel,)))
 
 
@@ -60,7 +62,7 @@ def top_up(
     """
     options = options_of(context)
     added = read_amount("AMOUNT", amount)
-    view = call(options, NodeFacade.channel_top_up, channel=channel, amount=added)
+    view = transact(options, NodeFacade.channel_top_up, channel=channel, amount=added)
     show(options, view, lambda: _render((view,)))
 
 
@@ -68,11 +70,15 @@ def top_up(
 def close(context: typer.Context, channel: ChannelId) -> None:
     """Close a channel: at once if the other side agrees, else after its challenge period. The rest of it comes back.
 
+    The other side has payments.close_within_s to agree (2 minutes); without an answer the node leaves alone, and the
+    channel is "leaving" until its challenge is over. Ctrl-C before that: the channel stays open.
+
     Example:
       stoa channels close 3fa4
     """
     options = options_of(context)
-    view = call(options, NodeFacade.channel_close, channel=channel)
+    with clock(_CLOSING):
+        view = call(options, NodeFacade.channel_close, channel=channel)
     show(options, view, lambda: _render((view,)))
 
 

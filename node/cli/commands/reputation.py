@@ -15,7 +15,7 @@ from node.cli.failures import FoundWrong, UsageMistake
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import options_of
 from node.cli.output import dollars, facts, long_address, moment, print_document, short_id, show, table
-from node.cli.session import call
+from node.cli.session import call, transact
 from node.cli.setup import settings_of
 from node.cli.terms import read_address
 from protocol.errors import ProtocolError
@@ -28,6 +28,7 @@ app = new_app(
     " its own."
 )
 _MAX_FILE: Final = 65_536
+_LAST_EPOCH: Final = 2**64 - 1
 
 
 @app.command("show", cls=StoaCommand)
@@ -56,7 +57,7 @@ def anchor(context: typer.Context) -> None:
       stoa reputation anchor
     """
     options = options_of(context)
-    sheet = call(options, NodeFacade.reputation_anchor)
+    sheet = transact(options, NodeFacade.reputation_anchor)
     show(options, sheet, lambda: _render_sheets((sheet,)))
 
 
@@ -66,7 +67,7 @@ def prove(
     subject: Annotated[str, typer.Argument(help="Wallet that the score is about.", show_default=False)],
     *,
     publisher: Annotated[str | None, typer.Option("--of", help="Whose opinion; else your own.")] = None,
-    epoch: Annotated[int, typer.Option(min=0, help="Of which epoch; else the newest.")] = 0,
+    epoch: Annotated[int, typer.Option(min=0, max=_LAST_EPOCH, help="Of which epoch; else the newest.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the proof there, as JSON.")] = None,
 ) -> None:
     """Get an anchored opinion with its proof: your own, or another publisher's, which is asked and checked.
@@ -80,7 +81,7 @@ def prove(
     whose = read_address("--of", publisher) if publisher is not None else None
     score = call(options, NodeFacade.reputation_prove, publisher=whose, subject=about, epoch=epoch)
     if output is not None:
-        output.write_text(json.dumps(to_json(score), indent=2) + "\n")
+        _write_proof(output, score)
     show(options, score, lambda: _render_score(score))
 
 
@@ -149,6 +150,13 @@ def agent(
     show(options, found, lambda: _render_agent(found))
 
 
+def _write_proof(path: Path, score: ScoreView) -> None:
+    try:
+        path.write_text(json.dumps(to_json(score), indent=2) + "\n")
+    except OSError as error:
+        raise UsageMistake(f"can't write {path}: {error.strerror}", advice="Name another file with -o.") from error
+
+
 def _read_proof(path: Path) -> ScoreView:
     try:
         with path.open("rb") as file:
@@ -157,7 +165,7 @@ def _read_proof(path: Path) -> ScoreView:
             raise UsageMistake(f"{path} is longer than any proof")
         score = from_json(ScoreView, json.loads(data))
     except OSError as error:
-        raise UsageMistake(f"{path}: {error.strerror}") from error
+        raise UsageMistake(f"can't read {path}: {error.strerror}", advice="Name a file that holds a proof.") from error
     except (ValueError, RecursionError, ProtocolError) as error:
         raise UsageMistake(f"{path} is no proof: {error}", advice="Make one with: stoa reputation prove") from error
     if len(score.siblings) > MAX_SIBLINGS:

@@ -10,7 +10,7 @@ from node.api.views import StakeReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
 from node.cli.output import dollars, long_address, moment, short_id, show, state, table
-from node.cli.session import call
+from node.cli.session import call, transact
 from node.cli.terms import read_amount
 
 app = new_app(
@@ -46,7 +46,7 @@ def add(
     """
     added = read_amount("AMOUNT", amount)
     options = options_of(context)
-    _print(options, call(options, NodeFacade.stake_add, amount=added))
+    _print(options, transact(options, NodeFacade.stake_add, amount=added))
 
 
 @app.command("withdraw", cls=StoaCommand)
@@ -63,7 +63,7 @@ def withdraw(
     """
     wanted = read_amount("AMOUNT", amount)
     options = options_of(context)
-    _print(options, call(options, NodeFacade.stake_withdraw, amount=wanted))
+    _print(options, transact(options, NodeFacade.stake_withdraw, amount=wanted))
 
 
 @app.command("collect", cls=StoaCommand)
@@ -74,7 +74,7 @@ def collect(context: typer.Context) -> None:
       stoa stake collect
     """
     options = options_of(context)
-    _print(options, call(options, NodeFacade.stake_collect))
+    _print(options, transact(options, NodeFacade.stake_collect))
 
 
 @app.command("free", cls=StoaCommand)
@@ -87,7 +87,7 @@ def free(context: typer.Context) -> None:
       stoa stake free
     """
     options = options_of(context)
-    _print(options, call(options, NodeFacade.stake_free))
+    _print(options, transact(options, NodeFacade.stake_free))
 
 
 def _print(options: Options, report: StakeReport) -> None:

@@ -42,7 +42,7 @@ def _render(status: NodeStatus) -> RenderableType:
             ("listening", "\n".join(status.listening) or "(not yet)"),
             ("peers", f"{status.connected_peers} connected"),
             ("chain", chain if status.chain_reachable else Text(f"{chain}, away{since}", style="red")),
-            ("balance", f"{dollars(status.token_balance)}, {native(status.gas_balance)} for fees"),
+            ("balance", _balance(status)),
             ("buying", f"{status.open_tasks} tasks open"),
             ("selling", f"{sells}; {selling.busy} of {selling.workers} workers busy, {status.open_deliveries} awards"),
             ("settling", _settling(status)),
@@ -51,6 +51,12 @@ def _render(status: NodeStatus) -> RenderableType:
     lines += [Text(f"{part.name}: {part.detail}", style="red") for part in status.health if not part.ok]
     lines += [Text(f"Warning: {warning}", style="yellow") for warning in status.warnings]
     return Group(*lines)
+
+
+def _balance(status: NodeStatus) -> str:
+    if status.token_balance is None or status.gas_balance is None:
+        return "not known: the chain does not answer"
+    return f"{dollars(status.token_balance)}, {native(status.gas_balance)} for fees"
 
 
 def _settling(status: NodeStatus) -> str:

@@ -26,7 +26,7 @@ app = new_app("Buy computation: plan, submit and follow tasks.")
 TaskPath = Annotated[Path, typer.Argument(help="A task.toml, or the folder that has one.", show_default=False)]
 TaskId = Annotated[str, typer.Argument(help="The task's id, or its first digits.", show_default=False)]
 Budget = Annotated[str | None, typer.Option(help="Most to pay, in dollars: 0.40.")]
-MaxEta = Annotated[int | None, typer.Option(min=1, help="Longest time from start to delivery, seconds.")]
+MaxEta = Annotated[int | None, typer.Option(min=1, max=2**32 - 1, help="Longest time from start to delivery, seconds.")]
 Format = Annotated[
     Literal["second-price", "first-price", "open"] | None, typer.Option("--format", help="Kind of auction.")
 ]
@@ -188,7 +188,7 @@ def result(
 ) -> None:
     """Save what a task gave, each byte checked against the digest that the provider signed.
 
-    Without -o, list the outputs. With several parts, part k is saved as NAME.k.
+    Without -o, list the outputs. With several parts, part k of report.txt is saved as report.k.txt.
 
     Examples:
       stoa task result 3fa4 -o out/

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.app.doors.disputes import dispute_view
+from node.app.doors.disputes import NoSuchDispute, dispute_view, pick
 from node.arbitration.party import CaseView
 from protocol.dispute.acting import Sight
 from protocol.dispute.case import Stage
@@ -70,3 +70,15 @@ def test_a_closed_case_says_who_won_and_what_the_award_is_worth(finding: Finding
         view = dispute_view(CaseView(file=case))
         assert view.state == state
         assert (view.due, view.price, view.liability) == (None if finding is Finding.NONE else 5, 2_000_000, 500_000)
+
+
+def test_a_case_is_found_by_the_first_digits_of_its_award_and_by_no_less() -> None:
+    one = dispute_view(CaseView(file=file_of(BUYER)))
+    other = replace(one, award=Digest(bytes([AWARD_ID[0] ^ 1]) + AWARD_ID[1:]))
+    for words in (AWARD_ID.hex(), AWARD_ID.hex()[:2].upper(), f"0x{AWARD_ID.hex()[:8]}"):
+        assert pick((other, one), words) is one
+    for words in ("", "0x", "zz"):
+        with pytest.raises(NoSuchDispute, match="no case is about an award that begins with"):
+            pick((one,), words)
+    with pytest.raises(NoSuchDispute, match="several cases"):
+        pick((one, one), AWARD_ID.hex()[:1])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,9 +67,28 @@ def test_a_local_chain_keeps_its_state_over_a_restart(tmp_path: Path) -> None:
         told = stoa("--data-dir", str(tmp_path), "chain", "deploy", "--court", "--rpc-url", second["rpc_url"])
         made = load_deployment(tmp_path / "deployments.json")
         assert made.arbiter == made.court != ZERO_ADDRESS
-        assert format_address(made.court) in told.output.replace("\n", "")
+        for address in (made.reputation, made.court, made.bench):
+            assert format_address(address) in told.output.replace("\n", "")
+        assert "Its test dollars are new ones: stoa chain fund" in told.output
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_TIMEOUT_S) == 0
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.timeout(120)
+def test_a_chain_at_another_port_than_the_nodes_says_what_to_set(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "node.cli.main", "--data-dir", str(tmp_path), "chain", "start", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            told = ""
+            while "Ctrl-C ends it" not in told:
+                line = process.stdout.readline()
+                assert line, told
+                told += line
+        finally:
+            process.terminate()
+    (url,) = set(re.findall(r"http://127\.0\.0\.1:\d+", told))
+    assert f'set chain.rpc_url = "{url}"' in told

@@ -297,6 +297,9 @@ def test_the_standby_takes_the_parts_that_are_missing_within_the_budget() -> Non
     assert isinstance(requester.state, Failed)
     assert requester.state.reason is FailureReason.NO_STANDBY
     assert requester.state.counts.failed == 2
+    assert explain_failure(requester.state)[0] == "2 providers failed and no standby is left"
+    alone = replace(requester.state, counts=replace(requester.state.counts, failed=1))
+    assert explain_failure(alone)[0] == "the provider failed and no standby is left"
     assert len(verify_transcript(DOMAIN, requester.transcript()).awards) == 2
 
 
