@@ -11,13 +11,13 @@ from node.payments.account import Account, keep, write_down
 from node.payments.errors import BadTerms, EscrowGone, InsufficientTokens
 from node.payments.escrow_books import Dismissed, EscrowContext, RequesterBook, RequesterEvent
 from node.payments.escrow_view import EscrowView, view_of
-from node.payments.ports import ChallengedClaim, Fact, JudgeClaim
+from node.payments.ports import ChallengedClaim, Fact, JudgeClaim, OpenCase
 from node.payments.room import Ledger, Room
 from node.payments.tracked import Step, Tracked, track
 from node.storage.machine_log import Machine
-from protocol.errors import ChainRejected, ProtocolError
+from protocol.errors import ChainRejected, ProtocolError, TransientError
 from protocol.escrow import record
-from protocol.escrow.record import Unfunded
+from protocol.escrow.record import Claimed, Unfunded
 from protocol.escrow.requester import (
     AcceptanceSigned,
     ClaimApproved,
@@ -35,12 +35,18 @@ from protocol.identity import Digest, format_address
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance
+from protocol.units import UnixTime
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 PREFIX: Final = "escrow-requester"
 SEE_WITHIN_S: Final = 3.0
 """How long a refused funding waits for the news that it was done before."""
+PLAIN_SHARE: Final = 8
+"""The last eighth of a pace is left for disputing without a case: cheaper, and nothing is in its way but the chain."""
+LEAST_PLAIN_S: Final = 2
+"""And no less than this; local chains have a pace of seconds."""
+ASK_AGAIN_S: Final = 1.0
 
 RequesterAccount = Account[EscrowContext, RequesterBook, RequesterEvent]
 
@@ -48,8 +54,8 @@ RequesterAccount = Account[EscrowContext, RequesterBook, RequesterEvent]
 class EscrowPayer:
     """Funds, releases, recalls, contests, takes back."""
 
-    def __init__(self, room: Room, judge: JudgeClaim | None) -> None:
-        self._room, self._judge = room, judge
+    def __init__(self, room: Room, judge: JudgeClaim | None, open_case: OpenCase | None = None) -> None:
+        self._room, self._judge, self._open_case = room, judge, open_case
         machine = Machine[EscrowContext, Tracked[RequesterBook], Step[RequesterEvent], Any](
             context=EscrowContext,
             events=Step[RequesterEvent],
@@ -172,7 +178,7 @@ class EscrowPayer:
             case SubmitRefund():
                 await feed.wait_reached(await chain.refund(award.value))
             case SubmitDispute():
-                await feed.wait_reached(await chain.dispute(award.value))
+                await feed.wait_reached(await self._contest(account) or await chain.dispute(award.value))
             case SubmitSplit():
                 await feed.wait_reached(await chain.split(award.value))
             case JudgeOrder():
@@ -196,6 +202,50 @@ class EscrowPayer:
             raise
         else:
             await self._room.feed.wait_reached(block)
+
+    async def _contest(self, account: RequesterAccount) -> int | None:
+        """Open the case about a contested claim, since that disputes it in the same transaction.
+
+        Returns:
+            The block in which it is confirmed. None if it has to be disputed without: this node doesn't go to court, or
+            could not until little time is left. What was sent may still come, also after the dispute; both are safe.
+        """
+        context, phase = account.context, account.state.escrow.phase
+        if self._open_case is None or not isinstance(phase, Claimed):
+            return None
+        award, opened = context.award.value, None
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self._wait_time(UnixTime(phase.dispute_by - max(award.pace // PLAIN_SHARE, LEAST_PLAIN_S)))
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            opened = await self._open(self._open_case, award, context.award_id)
+            nursery.cancel_scope.cancel()
+        return opened
+
+    async def _open(self, open_case: OpenCase, award: Award, award_id: Digest) -> int | None:
+        """Open a case, asking again for as long as it may still be had; None if it may not."""
+        while True:
+            try:
+                return await open_case(award, award_id)
+            except TransientError as error:
+                log.warning("escrow.case_waits", award=award_id.hex(), reason=str(error))
+                await self._room.clock.sleep(ASK_AGAIN_S)
+            except (ProtocolError, ChainRejected) as error:
+                log.warning("escrow.case_not_opened", award=award_id.hex(), reason=str(error))
+                return None
+
+    async def _wait_time(self, until: UnixTime) -> None:
+        """Wait until the clock or the chain has come to a second, whichever is first: a deadline is the chain's."""
+        clock, feed = self._room.clock, self._room.feed
+        while True:
+            beat, left = feed.pulse.next_beat(), until - max(clock.now(), feed.now())
+            if left <= 0:
+                return
+            with trio.move_on_after(left):
+                await beat.wait()
 
     async def _judge_claim(self, account: RequesterAccount, order: JudgeOrder) -> None:
         """Ask the market whether a claim is owed. Nobody to ask: it is not, since nothing was accepted (M2)."""

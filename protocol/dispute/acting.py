@@ -202,7 +202,8 @@ def _is_too_late(brief: Brief, sight: Sight, attitude: Attitude) -> bool:
     )
 
 
-def _refusal(brief: Brief, attitude: Attitude) -> Abandon | None:
+def refusal_to_open(brief: Brief, attitude: Attitude) -> Abandon | None:
+    """Return why this party opens no case about an award at all, whatever is seen; None if it does."""
     if not attitude.open:
         return Abandon(reason="this node opens no cases (disputes.open)")
     if attitude.max_bond is not None and brief.award.dispute_fee > attitude.max_bond:
@@ -212,7 +213,7 @@ def _refusal(brief: Brief, attitude: Attitude) -> Abandon | None:
 
 def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     """Open as a requester."""
-    refusal = _refusal(brief, attitude)
+    refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if brief.on_channel:
@@ -223,7 +224,7 @@ def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     if sight.escrow_over:
         return Abandon(reason="the escrow was closed without a claim that had to be judged")
     if sight.resolve_by is None:
-        return None  # no claim yet, or payments are about to dispute it
+        return None  # no claim yet; or payments dispute it, which they do by opening the case where that is possible
     if _is_too_late(brief, sight, attitude):
         return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
     return OpenCase()
@@ -235,7 +236,7 @@ def _defend(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
         return Abandon(reason="the escrow was closed without a case")
     if sight.resolve_by is None:
         return None  # a claim that nobody disputes is paid
-    refusal = _refusal(brief, attitude)
+    refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if _is_too_late(brief, sight, attitude):
@@ -258,7 +259,7 @@ def _demand(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
         return Abandon(reason="no voucher here holds money for it any more")
     if not is_over(times.claim_by, sight.now):
         return None  # it may still be paid
-    refusal = _refusal(brief, attitude)
+    refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if is_over(times.latest_dispute_by, sight.now):

@@ -69,6 +69,7 @@ async def open_money(stack: AsyncExitStack, base: Base, peers: WalletPeers) -> M
             watch=watch_parts(base.settings, gateway, signer),
             on_flow=base.witness.instruments.on_flow,
             demand=None if advocacy is None else advocacy.litigant.demand,
+            open_case=None if advocacy is None else advocacy.opening.open,
         )
     )
     timeout_s = base.settings.payments.confirm_timeout_s
