@@ -1,7 +1,8 @@
 """The requester's side of all its escrowed awards: the shell around escrow_books.py."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import trio
@@ -39,11 +40,14 @@ from protocol.units import UnixTime
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
+T = TypeVar("T")
+
 PREFIX: Final = "escrow-requester"
 SEE_WITHIN_S: Final = 3.0
 """How long a refused funding waits for the news that it was done before."""
 PLAIN_SHARE: Final = 8
 """The last eighth of a pace is left for disputing without a case: cheaper, and nothing is in its way but the chain."""
+LEAST_TRY_S: Final = 2.0
 LEAST_PLAIN_S: Final = 2
 """And no less than this; local chains have a pace of seconds."""
 ASK_AGAIN_S: Final = 1.0
@@ -213,17 +217,8 @@ class EscrowPayer:
         context, phase = account.context, account.state.escrow.phase
         if self._open_case is None or not isinstance(phase, Claimed):
             return None
-        award, opened = context.award.value, None
-        async with trio.open_nursery() as nursery:
-
-            async def give_up() -> None:
-                await self._wait_time(UnixTime(phase.dispute_by - max(award.pace // PLAIN_SHARE, LEAST_PLAIN_S)))
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(give_up)
-            opened = await self._open(self._open_case, award, context.award_id)
-            nursery.cancel_scope.cancel()
-        return opened
+        award, open_case = context.award.value, self._open_case
+        return await self._in_time(award, phase.dispute_by, lambda: self._open(open_case, award, context.award_id))
 
     async def _open(self, open_case: OpenCase, award: Award, award_id: Digest) -> int | None:
         """Open a case, asking again for as long as it may still be had; None if it may not."""
@@ -237,11 +232,40 @@ class EscrowPayer:
                 log.warning("escrow.case_not_opened", award=award_id.hex(), reason=str(error))
                 return None
 
+    async def _in_time(self, award: Award, dispute_by: UnixTime, act: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Return what comes of an act; None if that isn't known when it is time to dispute a claim without.
+
+        Raises:
+            TransientError: As the act, if there is time to do it again.
+        """
+        until = UnixTime(dispute_by - max(award.pace // PLAIN_SHARE, LEAST_PLAIN_S))
+        answer: T | None = None
+        failure: TransientError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self._room.clock.sleep(LEAST_TRY_S)  # a node that was away for long looks all the same
+                await self._wait_time(until)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            try:
+                answer = await act()
+            except TransientError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None and self._now() < until:
+            raise failure
+        return answer
+
+    def _now(self) -> UnixTime:
+        """Return the time by the clock or the chain, whichever is ahead: a deadline is the chain's."""
+        return max(self._room.clock.now(), self._room.feed.now())
+
     async def _wait_time(self, until: UnixTime) -> None:
-        """Wait until the clock or the chain has come to a second, whichever is first: a deadline is the chain's."""
-        clock, feed = self._room.clock, self._room.feed
+        """Wait until it is this second."""
         while True:
-            beat, left = feed.pulse.next_beat(), until - max(clock.now(), feed.now())
+            beat, left = self._room.feed.pulse.next_beat(), until - self._now()
             if left <= 0:
                 return
             with trio.move_on_after(left):
@@ -258,7 +282,9 @@ class EscrowPayer:
             due=order.due,
             dispute_by=order.dispute_by,
         )
-        owed = self._judge is not None and await self._judge(claim)
+        judge = self._judge
+        # Who can't tell in time contests: silence would pay all of it.
+        owed = judge is not None and bool(await self._in_time(claim.award, order.dispute_by, lambda: judge(claim)))
         log.info("escrow.claim_judged", award=context.award_id.hex(), due=order.due, owed=owed)
         event = ClaimApproved(receipt=order.receipt) if owed else ClaimContested(receipt=order.receipt)
         await account.apply(event)

@@ -216,11 +216,28 @@ async def test_a_court_that_can_not_be_asked_in_time_leaves_time_for_the_dispute
                     await trio.sleep(0.05)
             assert not await told(world, AwardDisputed)
         # The claim's time runs on while the node is away, to the last eighth.
-        (claim,) = await claims(world)
+        with trio.fail_after(PATIENCE_S):
+            while not (found := await claims(world)):
+                await trio.sleep(0.05)
+        (claim,) = found
         await world.chain.rpc.call("evm_setNextBlockTimestamp", hex(claim - PACE // 8))
         await world.chain.rpc.call("anvil_mine", "0x1")
         async with requester.open(open_case=away):
             await until_told(world, AwardDisputed)
+
+
+async def test_a_claim_that_nobody_could_judge_in_time_is_disputed_and_not_paid_by_silence(tmp_path: Path) -> None:
+    async with open_world(tmp_path / "nodes", terms=COURT_TERMS, court=True) as world, world.party("payee") as payee:
+        requester = Requester(world=world, looks=False)  # its judge never comes to an end
+        async with requester.open() as payer:
+            await have_claimed(requester, payer, payee)
+            with trio.fail_after(PATIENCE_S):
+                while not (last := await claims(world)):
+                    await trio.sleep(0.05)
+            await world.chain.rpc.call("evm_setNextBlockTimestamp", hex(last[0] - PACE // 8))
+            await world.chain.rpc.call("anvil_mine", "0x1")
+            await until_told(world, AwardDisputed)
+            assert not await told(world, CaseOpened), "there is no conviction to go to court with"
 
 
 async def claims(world: World) -> Sequence[int]:
