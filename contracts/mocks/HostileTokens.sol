@@ -84,6 +84,7 @@ contract ReentrantToken is TestToken {
     function arm(address target_, bytes calldata payload_) external {
         target = target_;
         payload = payload_;
+        delete answer;
     }
 
     function _update(address from, address to, uint256 value) internal override {

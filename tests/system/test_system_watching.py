@@ -195,14 +195,15 @@ def prometheus(folder: Path, targets: list[str]) -> Generator[str]:
 
 
 def _listening(log: Path, process: subprocess.Popen[bytes]) -> str:
-    """Return where it listens, once it says so."""
+    """Return where it listens, once it has read its database: until then it answers 503."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end and process.poll() is None:
-        found = re.search(r'msg="Listening on" address=(\S+)', log.read_text())
-        if found:
+        text = log.read_text()
+        found = re.search(r'msg="Listening on" address=(\S+)', text)
+        if found and 'msg="Server is ready' in text:
             return f"http://{found[1]}"
         time.sleep(POLL_S)
-    raise AssertionError(f"Prometheus does not listen:\n{log.read_text()}")
+    raise AssertionError(f"Prometheus does not answer:\n{log.read_text()}")
 
 
 def ask(url: str, path: str, **query: str) -> Any:

@@ -12,7 +12,16 @@ interface Vm {
         uint64 gasRemaining;
     }
 
+    /// @dev An event as it was written, by whom.
+    struct Log {
+        bytes32[] topics;
+        bytes data;
+        address emitter;
+    }
+
     function lastCallGas() external view returns (CallGas memory);
+    function recordLogs() external;
+    function getRecordedLogs() external returns (Log[] memory logs);
 
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
