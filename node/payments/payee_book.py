@@ -194,6 +194,8 @@ def transition(book: PayeeBook, event: BookEvent) -> PayeeBook:
             raise ClosePending("a hold of this channel is about to be enforced; no new work is taken on it")
         case HoldSecured():
             return _secure(book, event)
+        case EnforceConfirmed() if _is_repeat(book, event):
+            return book
         case HoldLeft(award=award):
             return replace(book, secured=_without(book.secured, award))
         case _:
@@ -267,6 +269,12 @@ def _follow(book: PayeeBook, event: BookEvent) -> PayeeBook:
             return _enforce(book, book.purse, event)
         case _:
             return book
+
+
+def _is_repeat(book: PayeeBook, event: EnforceConfirmed) -> bool:
+    """Tell whether a deep reorganisation brought an enforcement again: the contract has one for each voucher."""
+    known, purse = book.find_enforced(event.award), book.purse
+    return known is not None and purse is not None and known.sequence == purse.presented
 
 
 def _enforce(book: PayeeBook, purse: Purse, event: EnforceConfirmed) -> PayeeBook:

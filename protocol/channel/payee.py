@@ -50,6 +50,7 @@ from protocol.channel.errors import (
     ExitPending,
     HoldMissing,
     HoldTooShort,
+    ImpossibleFact,
     PaymentAboveHold,
     StaleView,
     UnexpectedEvent,
@@ -343,5 +344,6 @@ def _at(purse: Purse, event: BlockSeen) -> Purse:
 
 
 def _less(purse: Purse, amount: Amount) -> Purse:
-    assert amount <= purse.deposit, "the contract never sends more than it holds"
+    if amount > purse.deposit:  # the contract never sends more than it holds
+        raise ImpossibleFact(f"{format_amount(amount)} left a channel that holds {format_amount(purse.deposit)}")
     return replace(purse, deposit=Amount(purse.deposit - amount))

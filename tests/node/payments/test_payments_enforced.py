@@ -7,8 +7,8 @@ import pytest
 from node.payments import payee_book
 from node.payments.enforced_again import look_again
 from node.payments.payee_book import BookEvent, HoldSecured, PayeeBook, PayeeContext
-from protocol.channel.chain import EnforceConfirmed, ExitConfirmed, PresentConfirmed
-from protocol.channel.errors import HoldMissing
+from protocol.channel.chain import EnforceConfirmed, ExitConfirmed, PresentConfirmed, WithdrawConfirmed
+from protocol.channel.errors import HoldMissing, ImpossibleFact
 from protocol.channel.holds import build_voucher
 from protocol.channel.objects import Hold
 from protocol.channel.receiving import AwardFinished, AwardTaken, ReceiptSigned, SubmitClaim, VoucherReceived
@@ -121,6 +121,18 @@ def test_while_other_work_may_be_paid_one_waits_and_enforces_once_on_the_last_vo
     known = book.find_enforced(X)
     assert known is not None
     assert (known.to_payee, known.sequence, len(book.enforced)) == (DUE + 200, 2, 1)
+
+
+def test_an_enforcement_that_a_reorganisation_brings_again_counts_once() -> None:
+    book = leaving()
+    assert after(book, enforced(DUE)) == book
+
+
+def test_a_withdrawal_that_comes_again_and_can_not_be_is_refused_and_stops_nobody() -> None:
+    withdrawn = WithdrawConfirmed(amount=Amount(1_500))
+    book = after(leaving(), withdrawn)
+    with pytest.raises(ImpossibleFact):
+        after(book, withdrawn)
 
 
 def test_a_newer_voucher_that_pays_nothing_more_is_not_worth_another_enforcement() -> None:
