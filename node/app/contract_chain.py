@@ -237,8 +237,8 @@ class ContractFacts:
                         return fact
                 case BlockConfirmed(number=number, time=time, position=position):
                     return Mark(number=number, time=time, place=write_place(position))
-                case BlocksReverted(to=to):
-                    return Rewound(to=to)
+                case BlocksReverted(to=to, position=position):
+                    return Rewound(to=to, place=write_place(position))
 
     async def _fact_at_last(self, indexed: IndexedEvent) -> Fact | None:
         """Return the fact, asking for as long as it takes: none is skipped, and a chain that is away stops nobody."""

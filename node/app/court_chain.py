@@ -292,8 +292,8 @@ class ContractCaseFacts:
                         return Told(fact=event, block=position.block)
                 case BlockConfirmed(number=number, time=time, position=position):
                     return Mark(number=number, time=time, place=write_place(position))
-                case BlocksReverted(to=to):
-                    return Rewound(to=to)
+                case BlocksReverted(to=to, position=position):
+                    return Rewound(to=to, place=write_place(position))
 
 
 def _block(sent: Sent) -> int:

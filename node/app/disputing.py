@@ -11,6 +11,7 @@ from node.app.court_chain import ContractCourt
 from node.app.party_papers import JournalPapers
 from node.app.peers import WalletPeers
 from node.arbitration.case_files import CaseFiles, load_case_files
+from node.arbitration.opening import open_contested
 from node.arbitration.party_ports import EscrowSight
 from node.arbitration.party_room import PartyRoom
 from node.arbitration.ports import CourtTerms, Runner
@@ -139,6 +140,28 @@ class LateRehearsal:
         return await self._rehearsal.rehearse(matter, award.provider, within_s=within_s)
 
 
+class LateOpening:
+    """Opens cases about claims that payments contest, once there is a room for it: money is taken up before it is."""
+
+    def __init__(self, court: Address) -> None:
+        self._court = court
+        self._room: PartyRoom | None = None
+        self._is_there = trio.Event()
+
+    def provide(self, room: PartyRoom) -> None:
+        """Let those go on who wait for it."""
+        self._room = room
+        self._is_there.set()
+
+    async def open(self, award: Award, award_id: Digest) -> int | None:
+        """Open the case about a contested claim; None if this node takes it to no court."""
+        if not has_court(award, self._court):
+            return None
+        await self._is_there.wait()
+        assert self._room is not None
+        return await open_contested(self._room, award_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advocacy:
     """What goes to court, before anybody does.
@@ -146,6 +169,7 @@ class Advocacy:
     Attributes:
         terms: What the court asks for.
         litigant: Writes down reasons: the market's `Court`, and what contests claims.
+        opening: Opens the cases about contested claims.
     """
 
     storage: Storage
@@ -157,14 +181,15 @@ class Advocacy:
     papers: JournalPapers
     litigant: Litigant
     rehearsing: LateRehearsal
+    opening: LateOpening
 
     def equip(self, peers: WalletPeers, runner: Runner) -> None:
         """Give what claims are rehearsed with."""
         self.rehearsing.provide(Rehearsal(peers, self.papers, runner, self.clock, self.court.market_domain))
 
     def room(self, peers: WalletPeers, payments: Payments, attitude: Attitude) -> PartyRoom:
-        """Return what `open_party` needs."""
-        return PartyRoom(
+        """Return what `open_party` needs; from now on contested claims are taken to court."""
+        room = PartyRoom(
             court=self.court,
             files=self.files,
             papers=self.papers,
@@ -178,6 +203,8 @@ class Advocacy:
             own=self.signer.address,
             attitude=attitude,
         )
+        self.opening.provide(room)
+        return room
 
 
 async def open_advocacy(
@@ -212,6 +239,7 @@ async def open_advocacy(
         papers=papers,
         litigant=Litigant(court.address, files, papers, otherwise, rehearsing),
         rehearsing=rehearsing,
+        opening=LateOpening(court.address),
     )
 
 

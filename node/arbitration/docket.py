@@ -42,7 +42,7 @@ class Docket:
         """Follow the court.
 
         Raises:
-            CasesRewound: Confirmed blocks left the chain.
+            CasesRewound: Confirmed blocks left the chain. The next start reads on from there.
         """
         room = self._room
         facts = room.court.subscribe(await room.cursors.get(CURSOR))
@@ -51,6 +51,7 @@ class Docket:
             delivery = await facts.receive()
             match delivery:
                 case Rewound(to=to):
+                    await self._note(delivery)  # told once: the next start goes on
                     raise CasesRewound(to)
                 case Told():
                     mattered |= await self._take(delivery)
@@ -80,12 +81,13 @@ class Docket:
             await room.files.hold(brief)
         return await room.files.apply(fact.award, event)
 
-    async def _note(self, mark: Mark) -> bool:
+    async def _note(self, reached: Mark | Rewound) -> bool:
         """Remember the place; if that can't be written, the next start reads some facts again."""
+        block = reached.number if isinstance(reached, Mark) else reached.to
         try:
-            await self._room.cursors.set(CURSOR, mark.place)
+            await self._room.cursors.set(CURSOR, reached.place)
         except TransientError as error:
-            log.warning("dispute.place_not_noted", block=mark.number, reason=str(error))
+            log.warning("dispute.place_not_noted", block=block, reason=str(error))
             return False
-        self._noted = mark.number
+        self._noted = block
         return True

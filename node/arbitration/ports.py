@@ -39,9 +39,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewound:
-    """Blocks above `to` left the chain, although they counted as confirmed."""
+    """Blocks above `to` left the chain, although they counted as confirmed. `place` is what to go on from."""
 
     to: int
+    place: bytes
 
 
 Delivery: TypeAlias = Told | Mark | Rewound

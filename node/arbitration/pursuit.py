@@ -6,6 +6,7 @@ import structlog
 import trio
 
 from node.arbitration.case_files import CaseLog
+from node.arbitration.opening import open_case
 from node.arbitration.party_room import PartyRoom
 from protocol.dispute.acting import (
     Abandon,
@@ -118,7 +119,7 @@ class Pursuit:
             case SecureHold():
                 await room.holds.secure(award, award_id)
             case OpenCase():
-                block = await self._open()
+                block = await open_case(room, self._machine.state)
             case AppealCase(number=number):
                 block = await court.appeal(award, brief.offer, number)
             case CloseCase():
@@ -149,18 +150,6 @@ class Pursuit:
             await room.holds.leave(brief.award, brief.award_id)
         for number in range(len(SEATS)):
             await room.bonds.close_account(bond_account(brief.award_id, number))
-
-    async def _open(self) -> int:
-        """Open the case; before, see to it that what it is judged by stays here."""
-        room, brief = self._room, self._brief
-        dossier = await room.dossier_of(self._machine.state)
-        if dossier is not None:
-            await room.keep(dossier)
-        if not brief.on_channel:
-            return await room.court.open_on_escrow(brief.award, brief.offer)
-        if brief.receipt is None:
-            raise ProtocolError("a case over a channel is about a receipt, and none is here")
-        return await room.court.open_on_channel(brief.award, brief.offer, brief.receipt)
 
     async def _show(self) -> None:
         """Show the committee what this side has, unasked, as soon as it is drawn; each arbiter once a round."""

@@ -46,6 +46,8 @@ MOST_REDRAWS: Final = 2
 IDLE_LOOKS: Final = 500
 """How often, in the time of a case, who doesn't sit looks whether another committee was drawn."""
 LONGEST_LOOK_S: Final = 60.0
+BEHIND_MOST_S: Final = 600.0
+"""For so long a round that was heard of and isn't on the chain is waited for."""
 
 
 class Sitting:
@@ -86,9 +88,17 @@ class Sitting:
     async def run(self) -> None:
         """Sit until the round is over, or it turns out that others do."""
         court, me, pause_s = self._room.court, self._room.signing.address, self._room.look_s
+        behind = _Since(self._room.clock)
         while True:
             try:
                 held, now = await court.round_of(self._award), await court.now()
+                if self._is_behind(held):
+                    if behind.seconds() > BEHIND_MOST_S:
+                        return
+                    log.info("court.round_not_there_yet", award=self._award.hex(), round=self._machine.context.round)
+                    await self._room.clock.sleep(pause_s)
+                    continue
+                behind = _Since(self._room.clock)
                 if self._is_over(held, now) or (self.vote is None and now > held.schedule.seal_by):
                     return
                 pause_s = max(self._room.look_s, min(LONGEST_LOOK_S, held.time / IDLE_LOOKS))
@@ -178,6 +188,13 @@ class Sitting:
 
     def _is_over(self, held: Round, now: UnixTime) -> bool:
         return held.number != self._machine.context.round or not held.is_open or now > held.schedule.open_by
+
+    def _is_behind(self, held: Round) -> bool:
+        """Tell whether the chain's node has not come to the round that it told of before: to leave costs a stake.
+
+        Nodes behind one address differ by some blocks, and a reorganisation brings most transactions again.
+        """
+        return held.stage is Stage.NONE or held.number < self._machine.context.round
 
     def _is_redraw_due(self, held: Round, now: UnixTime) -> bool:
         """Tell whether the draw's number is so late that it must have been forgotten; not for ever."""

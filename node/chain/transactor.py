@@ -18,7 +18,7 @@ from node.chain.abi import Abi
 from node.chain.chain import Block, Chain, Receipt
 from node.chain.errors import GasPriceAboveCap, Reverted, RpcRefused
 from node.chain.fees import Fees, compute_fees, compute_replacement
-from node.chain.rpc import Json, hexed, quantity
+from node.chain.rpc import Json, hexed, members, quantity
 from node.chain.transaction_book import (
     Job,
     NonceLost,
@@ -49,6 +49,8 @@ INBOX: Final = 64
 MAX_IN_FLIGHT: Final = 16
 """Public nodes keep few transactions of one account that wait for each other."""
 RESEND_S: Final = 10.0
+IDLE_LOOK_S: Final = 60.0
+"""While nothing is in hand: how often to look whether the chain has lost what it had confirmed."""
 BACKOFF_MOST_S: Final = 15.0
 GAS_MARGIN_PERCENT: Final = 125
 """The state may change between estimate and inclusion; unused gas costs nothing."""
@@ -84,6 +86,7 @@ class Transactor:
         self._waiters: Final[dict[Digest, list[_Waiter]]] = {}
         self._sent_at: Final[dict[Digest, float]] = {}  # by transaction hash, monotonic
         self._first_sent_at: Final[dict[Digest, float]] = {}
+        self._lost_since: Final[dict[Digest, float]] = {}  # by intent, monotonic
         self._blocked: Final[dict[Digest, str]] = {}
         self._trouble = ""
         self._post, self._inbox = trio.open_memory_channel[_Waiter](INBOX)
@@ -133,7 +136,7 @@ class Transactor:
         task_status.started()
         failures = 0
         while True:
-            await self._accept(wait_s=None if self._is_idle() else self._pause_s(failures))
+            await self._accept(wait_s=self._idle_s() if self._is_idle() else self._pause_s(failures))
             try:
                 await self._advance()
             except TransientError as error:
@@ -146,6 +149,9 @@ class Transactor:
 
     def _is_idle(self) -> bool:
         return not self._book.queued and not self._book.in_flight and not self._waiters
+
+    def _idle_s(self) -> float | None:
+        return IDLE_LOOK_S if self._book.sent else None
 
     def _pause_s(self, failures: int) -> float:
         return min(self._chain.profile.poll_s * 2 ** min(failures, 8), BACKOFF_MOST_S)
@@ -186,7 +192,7 @@ class Transactor:
 
     async def _advance(self) -> None:
         await self._answer_finished()
-        if not self._book.queued and not self._book.in_flight:
+        if not self._book.queued and not self._book.in_flight and not self._book.sent:
             return
         head = await self._chain.head()
         confirmed = max(0, head.number - (self._chain.profile.confirmations - 1))
@@ -230,15 +236,34 @@ class Transactor:
             return  # included: only depth is missing
         newest = job.attempts[-1]
         if newest.nonce < final_count:
-            log.warning("chain.nonce_lost", title=job.intended.title, nonce=newest.nonce)
-            await self._record(NonceLost(intent=newest.intent, nonce=newest.nonce))
+            await self._doubt_nonce(job)
             return
+        self._lost_since.pop(newest.intent, None)
         now = trio.current_time()
         first = self._first_sent_at.setdefault(newest.hash, now)
         if now - first >= self._chain.profile.stuck_after_s:
             await self._replace(job, head)
         elif now - self._sent_at.get(newest.hash, float("-inf")) >= RESEND_S:
             await self._broadcast(job, newest)
+
+    async def _doubt_nonce(self, job: Job) -> None:
+        """Give up a nonce that a confirmed transaction has taken, once it is sure that it was none of ours.
+
+        The count and the receipts may come from two nodes behind one address, or from one that knows the block and not
+        yet its receipts: to sign anew at once could make the call twice.
+        """
+        newest, now = job.attempts[-1], trio.current_time()
+        since = self._lost_since.setdefault(newest.intent, now)
+        for attempt in job.attempts:
+            known = await self._chain.rpc.call("eth_getTransactionByHash", hexed(attempt.hash))
+            if known is not None and members(known).get("blockNumber") is not None:
+                self._lost_since[newest.intent] = now  # included: its receipt will come
+                return
+        if now - since < self._chain.profile.stuck_after_s:
+            return
+        del self._lost_since[newest.intent]
+        log.warning("chain.nonce_lost", title=job.intended.title, nonce=newest.nonce)
+        await self._record(NonceLost(intent=newest.intent, nonce=newest.nonce))
 
     async def _confirm(self, job: Job, receipt: Receipt) -> None:
         intent = job.intended.intent
@@ -265,6 +290,7 @@ class Transactor:
         for attempt in job.attempts:
             self._sent_at.pop(attempt.hash, None)
             self._first_sent_at.pop(attempt.hash, None)
+        self._lost_since.pop(intent, None)
         self._finish(intent, failure or receipt)
 
     async def _explain(self, job: Job, receipt: Receipt) -> Reverted:

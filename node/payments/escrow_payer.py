@@ -1,7 +1,8 @@
 """The requester's side of all its escrowed awards: the shell around escrow_books.py."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import trio
@@ -11,13 +12,13 @@ from node.payments.account import Account, keep, write_down
 from node.payments.errors import BadTerms, EscrowGone, InsufficientTokens
 from node.payments.escrow_books import Dismissed, EscrowContext, RequesterBook, RequesterEvent
 from node.payments.escrow_view import EscrowView, view_of
-from node.payments.ports import ChallengedClaim, Fact, JudgeClaim
+from node.payments.ports import ChallengedClaim, Fact, JudgeClaim, OpenCase
 from node.payments.room import Ledger, Room
 from node.payments.tracked import Step, Tracked, track
 from node.storage.machine_log import Machine
-from protocol.errors import ChainRejected, ProtocolError
+from protocol.errors import ChainRejected, ProtocolError, TransientError
 from protocol.escrow import record
-from protocol.escrow.record import Unfunded
+from protocol.escrow.record import Claimed, Unfunded
 from protocol.escrow.requester import (
     AcceptanceSigned,
     ClaimApproved,
@@ -35,12 +36,21 @@ from protocol.identity import Digest, format_address
 from protocol.market.objects import Award
 from protocol.signing.signed import Signed
 from protocol.task.objects import Acceptance
+from protocol.units import UnixTime
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
 
 PREFIX: Final = "escrow-requester"
 SEE_WITHIN_S: Final = 3.0
 """How long a refused funding waits for the news that it was done before."""
+PLAIN_SHARE: Final = 8
+"""The last eighth of a pace is left for disputing without a case: cheaper, and nothing is in its way but the chain."""
+LEAST_TRY_S: Final = 2.0
+LEAST_PLAIN_S: Final = 2
+"""And no less than this; local chains have a pace of seconds."""
+ASK_AGAIN_S: Final = 1.0
 
 RequesterAccount = Account[EscrowContext, RequesterBook, RequesterEvent]
 
@@ -48,8 +58,8 @@ RequesterAccount = Account[EscrowContext, RequesterBook, RequesterEvent]
 class EscrowPayer:
     """Funds, releases, recalls, contests, takes back."""
 
-    def __init__(self, room: Room, judge: JudgeClaim | None) -> None:
-        self._room, self._judge = room, judge
+    def __init__(self, room: Room, judge: JudgeClaim | None, open_case: OpenCase | None = None) -> None:
+        self._room, self._judge, self._open_case = room, judge, open_case
         machine = Machine[EscrowContext, Tracked[RequesterBook], Step[RequesterEvent], Any](
             context=EscrowContext,
             events=Step[RequesterEvent],
@@ -172,7 +182,7 @@ class EscrowPayer:
             case SubmitRefund():
                 await feed.wait_reached(await chain.refund(award.value))
             case SubmitDispute():
-                await feed.wait_reached(await chain.dispute(award.value))
+                await feed.wait_reached(await self._contest(account) or await chain.dispute(award.value))
             case SubmitSplit():
                 await feed.wait_reached(await chain.split(award.value))
             case JudgeOrder():
@@ -197,6 +207,70 @@ class EscrowPayer:
         else:
             await self._room.feed.wait_reached(block)
 
+    async def _contest(self, account: RequesterAccount) -> int | None:
+        """Open the case about a contested claim, since that disputes it in the same transaction.
+
+        Returns:
+            The block in which it is confirmed. None if it has to be disputed without: this node doesn't go to court, or
+            could not until little time is left. What was sent may still come, also after the dispute; both are safe.
+        """
+        context, phase = account.context, account.state.escrow.phase
+        if self._open_case is None or not isinstance(phase, Claimed):
+            return None
+        award, open_case = context.award.value, self._open_case
+        return await self._in_time(award, phase.dispute_by, lambda: self._open(open_case, award, context.award_id))
+
+    async def _open(self, open_case: OpenCase, award: Award, award_id: Digest) -> int | None:
+        """Open a case, asking again for as long as it may still be had; None if it may not."""
+        while True:
+            try:
+                return await open_case(award, award_id)
+            except TransientError as error:
+                log.warning("escrow.case_waits", award=award_id.hex(), reason=str(error))
+                await self._room.clock.sleep(ASK_AGAIN_S)
+            except (ProtocolError, ChainRejected) as error:
+                log.warning("escrow.case_not_opened", award=award_id.hex(), reason=str(error))
+                return None
+
+    async def _in_time(self, award: Award, dispute_by: UnixTime, act: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Return what comes of an act; None if that isn't known when it is time to dispute a claim without.
+
+        Raises:
+            TransientError: As the act, if there is time to do it again.
+        """
+        until = UnixTime(dispute_by - max(award.pace // PLAIN_SHARE, LEAST_PLAIN_S))
+        answer: T | None = None
+        failure: TransientError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self._room.clock.sleep(LEAST_TRY_S)  # a node that was away for long looks all the same
+                await self._wait_time(until)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            try:
+                answer = await act()
+            except TransientError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None and self._now() < until:
+            raise failure
+        return answer
+
+    def _now(self) -> UnixTime:
+        """Return the time by the clock or the chain, whichever is ahead: a deadline is the chain's."""
+        return max(self._room.clock.now(), self._room.feed.now())
+
+    async def _wait_time(self, until: UnixTime) -> None:
+        """Wait until it is this second."""
+        while True:
+            beat, left = self._room.feed.pulse.next_beat(), until - self._now()
+            if left <= 0:
+                return
+            with trio.move_on_after(left):
+                await beat.wait()
+
     async def _judge_claim(self, account: RequesterAccount, order: JudgeOrder) -> None:
         """Ask the market whether a claim is owed. Nobody to ask: it is not, since nothing was accepted (M2)."""
         context = account.context
@@ -208,7 +282,9 @@ class EscrowPayer:
             due=order.due,
             dispute_by=order.dispute_by,
         )
-        owed = self._judge is not None and await self._judge(claim)
+        judge = self._judge
+        # Who can't tell in time contests: silence would pay all of it.
+        owed = judge is not None and bool(await self._in_time(claim.award, order.dispute_by, lambda: judge(claim)))
         log.info("escrow.claim_judged", award=context.award_id.hex(), due=order.due, owed=owed)
         event = ClaimApproved(receipt=order.receipt) if owed else ClaimContested(receipt=order.receipt)
         await account.apply(event)

@@ -66,7 +66,8 @@ class Feed:
             task_status: Ready at once, be the chain reachable or not.
 
         Raises:
-            ChainRewound: Confirmed blocks left the chain.
+            ChainRewound: Confirmed blocks left the chain. The next start reads on from there; facts that were applied
+                before change nothing.
         """
         facts = self._chain.subscribe(await self._cursors.get(CURSOR))
         task_status.started()
@@ -76,6 +77,8 @@ class Feed:
             async with self._lock:  # from the first fact of a range to its end: nobody sees half of it
                 while not isinstance(delivery, Mark):
                     if isinstance(delivery, Rewound):
+                        # Told once: a node that never started again would answer no exit and claim nothing.
+                        await self._note(delivery)
                         raise ChainRewound(delivery.to)
                     mattered |= await self._hand_on(delivery, deliver)
                     delivery = await facts.receive()
@@ -94,14 +97,15 @@ class Feed:
                 log.warning("payments.fact_waits", block=fact.block, reason=str(error))
                 await trio.sleep(RETRY_S)
 
-    async def _note(self, mark: Mark) -> None:
+    async def _note(self, reached: Mark | Rewound) -> None:
         """Remember the place; if that can't be written, the next start reads some facts again."""
+        block = reached.number if isinstance(reached, Mark) else reached.to
         try:
-            await self._cursors.set(CURSOR, mark.place)
+            await self._cursors.set(CURSOR, reached.place)
         except TransientError as error:
-            log.warning("payments.place_not_noted", block=mark.number, reason=str(error))
+            log.warning("payments.place_not_noted", block=block, reason=str(error))
         else:
-            self._noted = mark.number
+            self._noted = block
 
     @asynccontextmanager
     async def paused(self) -> AsyncGenerator[int, None]:

@@ -7,6 +7,7 @@ import structlog
 
 from node.payments import payee_book
 from node.payments.channel_payee import ChannelPayee
+from node.payments.enforced_again import look_again
 from node.payments.payee_book import HoldLeft, HoldSecured, PayeeBook, Secured
 from node.payments.room import Room
 from protocol.channel.acceptance import is_over_for
@@ -16,7 +17,8 @@ from protocol.channel.receiving import AwardWrittenOff, Defending, Receiving
 from protocol.dispute.acting import HoldSight
 from protocol.identity import Digest
 from protocol.market.objects import Award
-from protocol.units import Amount
+from protocol.settlement.deadlines import deadlines_of, is_over
+from protocol.units import Amount, UnixTime
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -37,18 +39,19 @@ class HoldDesk:
         if book is None:
             return NOTHING
         enforced, purse = book.find_enforced(award_id), book.purse
-        taken = None if enforced is None else enforced.to_payee
+        if enforced is not None:
+            held, may_change = look_again(book, enforced)
+            return HoldSight(held=held, taken=enforced.to_payee, may_change=may_change)
         if purse is None:
-            return HoldSight(taken=taken)
+            return NOTHING
         secured = book.find_secured(award_id)
         sequence, holds = (purse.sequence, purse.holds) if secured is None else (secured.sequence, secured.holds)
-        hold = find_hold(holds, award_id) if taken is None and book.may_stand(sequence) else None
+        hold = find_hold(holds, award_id) if book.may_stand(sequence) else None
         engagement = book.engagement(award_id)
         return HoldSight(
-            unpaid=Amount(engagement.unpaid if engagement is not None and taken is None else 0),
+            unpaid=Amount(engagement.unpaid if engagement is not None else 0),
             held=Amount(0) if hold is None else hold.amount,
             is_secured=secured is not None and purse.presented >= secured.present_to,
-            taken=taken,
         )
 
     async def secure(self, award: Award, award_id: Digest) -> None:
@@ -68,7 +71,8 @@ class HoldDesk:
         """Prepare to have an award's hold enforced, which begins the payer's exit; None while that harms other work.
 
         The newest voucher that has the hold is presented, and what the newest voucher pays is claimed. From now on no
-        new work is taken in the channel; for what is in flight there one waits, unless the payer leaves.
+        new work is taken in the channel; for what is in flight there one waits, unless the payer leaves, or may soon
+        take the hold out of its vouchers.
 
         Returns:
             The channel, and all holds under the voucher that stands.
@@ -81,7 +85,7 @@ class HoldDesk:
         secured = account.state.find_secured(award_id)
         if secured is None or not secured.won:
             await account.apply(HoldSecured(award=award_id, won=True))
-        if _is_busy(account.state, award_id):
+        if _is_busy(account.state, award_id, UnixTime(deadlines_of(award).latest_resolve_by - award.pace)):
             log.info("channel.enforcing_waits_for_work", award=award_id.hex(), channel=award.channel.hex())
             return None
         if _needs_newer(account.state, award_id):  # it came while one waited
@@ -127,11 +131,15 @@ def _needs_newer(book: PayeeBook, award: Digest) -> bool:
     return secured is not None and secured.present_to < secured.sequence
 
 
-def _is_busy(book: PayeeBook, award: Digest) -> bool:
+def _is_busy(book: PayeeBook, award: Digest, wait_until: UnixTime) -> bool:
     """Tell whether other work is under way in the channel: an exit, which an enforcement begins, would stop it."""
     if not isinstance(book.channel, Receiving):
         return False  # the payer leaves: time runs
     purse = book.channel.purse
+    # After its last deadline an honest payer's vouchers drop the hold. None of them would be taken while it is unpaid,
+    # so the other work would be paid no more.
+    if is_over(wait_until, purse.seen_at):
+        return False
     return any(each.award != award and not is_over_for(purse, each) for each in purse.engagements)
 
 

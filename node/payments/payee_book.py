@@ -3,9 +3,10 @@
 Once the payee has told the payer that it lets go of a hold, it must not take work against it: a voucher with the hold
 may still be on its way while the one without it is being signed.
 
-A hold that a court may have to enforce is *secured* (CH9): the newest voucher that has it is kept, though a newer one
+A hold that a court may have to enforce is *secured* (CH29): the newest voucher that has it is kept, though a newer one
 may come without it, and stands on chain. Once a verdict gives this side something out of it, no new work is taken in
-the channel: enforcing begins the payer's exit.
+the channel: enforcing begins the payer's exit. What that paid is remembered with the voucher that it was enforced on,
+since a newer one may have to be enforced anew (CH32).
 """
 
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from protocol.channel.receiving import (
     VoucherReceived,
 )
 from protocol.identity import Digest
+from protocol.settlement.deadlines import is_over
 from protocol.signing.eip712 import Domain
 from protocol.signing.signed import Signed
 from protocol.units import Amount, Uint64, UnixTime
@@ -82,6 +84,7 @@ class Secured:
         voucher, holds: The newest voucher that has it, and all its holds.
         present_to: Which voucher must stand on chain: the one that was the newest when that was asked for.
         won: Whether a verdict gives this side something out of it.
+        until: The award's last deadline; from then on its payer may take the hold back.
     """
 
     award: Digest
@@ -89,6 +92,7 @@ class Secured:
     holds: Holds
     present_to: Uint64
     won: bool
+    until: UnixTime
 
     @property
     def sequence(self) -> int:
@@ -98,10 +102,17 @@ class Secured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enforced:
-    """A hold that was enforced, and what that paid."""
+    """A hold that was enforced.
+
+    Attributes:
+        award: Whose.
+        to_payee: What that paid, each time it was enforced.
+        sequence: Of the voucher on which it was enforced last.
+    """
 
     award: Digest
     to_payee: Amount
+    sequence: Uint64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +194,16 @@ def transition(book: PayeeBook, event: BookEvent) -> PayeeBook:
             raise ClosePending("a hold of this channel is about to be enforced; no new work is taken on it")
         case HoldSecured():
             return _secure(book, event)
+        case EnforceConfirmed() if _is_repeat(book, event):
+            return book
         case HoldLeft(award=award):
             return replace(book, secured=_without(book.secured, award))
         case _:
             channel, _ = payee.transition(book.channel, event)
-            return _follow(replace(book, channel=channel), event)
+            after = _follow(replace(book, channel=channel), event)
+            if isinstance(event, VoucherReceived):
+                _require_secured(book.secured, after.purse)
+            return after
 
 
 def outstanding(book: PayeeBook) -> tuple[PayeeEffect, ...]:
@@ -215,11 +231,33 @@ def _secure(book: PayeeBook, event: HoldSecured) -> PayeeBook:
         is_held = purse is not None and find_hold(purse.holds, event.award) is not None
         if purse is None or purse.best is None or not is_held or not book.may_stand(purse.sequence):
             raise HoldMissing(f"no voucher that could be presented holds anything for award {event.award.hex()}")
-        sequence = purse.best.value.sequence
-        known = Secured(award=event.award, voucher=purse.best, holds=purse.holds, present_to=sequence, won=event.won)
+        sequence, engagement = purse.best.value.sequence, purse.find(event.award)
+        known = Secured(
+            award=event.award,
+            voucher=purse.best,
+            holds=purse.holds,
+            present_to=sequence,
+            won=event.won,
+            until=engagement.reserved_until if engagement is not None else UnixTime(0),
+        )
     elif event.won:
         known = replace(known, won=True, present_to=known.voucher.value.sequence)
     return replace(book, secured=(*_without(book.secured, event.award), known))
+
+
+def _require_secured(secured: tuple[Secured, ...], purse: Purse | None) -> None:
+    """Refuse a voucher that would take a hold out of the court's reach once it is presented, though it pays the work.
+
+    The fee in the hold is this side's bond (P12). What holds nothing is only claimed, and leaves what stands as it is.
+
+    Raises:
+        HoldMissing: It is such a voucher.
+    """
+    if purse is None or not purse.held:
+        return
+    for each in secured:
+        if find_hold(purse.holds, each.award) is None and not is_over(each.until, purse.seen_at):
+            raise HoldMissing(f"the hold of award {each.award.hex()} is in court, and this voucher has it no more")
 
 
 def _follow(book: PayeeBook, event: BookEvent) -> PayeeBook:
@@ -227,11 +265,24 @@ def _follow(book: PayeeBook, event: BookEvent) -> PayeeBook:
     match event:
         case VoucherReceived() if book.secured and book.purse is not None:
             return replace(book, secured=tuple(_renewed(each, book.purse) for each in book.secured))
-        case EnforceConfirmed(award=award, to_payee=to_payee):
-            enforced = Enforced(award=award, to_payee=to_payee)
-            return replace(book, secured=_without(book.secured, award), enforced=(*book.enforced, enforced))
+        case EnforceConfirmed() if book.purse is not None:
+            return _enforce(book, book.purse, event)
         case _:
             return book
+
+
+def _is_repeat(book: PayeeBook, event: EnforceConfirmed) -> bool:
+    """Tell whether a deep reorganisation brought an enforcement again: the contract has one for each voucher."""
+    known, purse = book.find_enforced(event.award), book.purse
+    return known is not None and purse is not None and known.sequence == purse.presented
+
+
+def _enforce(book: PayeeBook, purse: Purse, event: EnforceConfirmed) -> PayeeBook:
+    award, before = event.award, book.find_enforced(event.award)
+    to_payee = Amount(event.to_payee + (before.to_payee if before is not None else 0))
+    enforced = Enforced(award=award, to_payee=to_payee, sequence=purse.presented)
+    others = tuple(each for each in book.enforced if each.award != award)
+    return replace(book, secured=_without(book.secured, award), enforced=(*others, enforced))
 
 
 def _renewed(secured: Secured, purse: Purse) -> Secured:

@@ -16,7 +16,7 @@ from node.payments.feed import Feed
 from node.payments.flow import Flow
 from node.payments.payee import Payee
 from node.payments.payer import Payer
-from node.payments.ports import Chain, DemandUnpaid, Fact, JudgeClaim, Peers, Wallet
+from node.payments.ports import Chain, DemandUnpaid, Fact, JudgeClaim, OpenCase, Peers, Wallet
 from node.payments.room import Room
 from node.payments.settings import PaymentSettings
 from node.payments.stake_ports import StakeChain
@@ -76,6 +76,7 @@ async def open_payments(
     watch: WatchParts | None = None,
     on_flow: Callable[[Flow], None] = lambda _flow: None,
     demand: DemandUnpaid | None = None,
+    open_case: OpenCase | None = None,
 ) -> AsyncGenerator[Payments, None]:
     """Take up every channel and escrow that is not over, and look after them until the block ends.
 
@@ -93,6 +94,7 @@ async def open_payments(
         on_flow: Told of money that came or went, once that is durable.
         demand: Goes to court for what a channel's payer leaves unpaid, or an escrow's disputes;
             without it, nobody does.
+        open_case: Takes a claim on an escrow that is contested to court; without it, claims are disputed, no more.
 
     Raises:
         TransientError: The chain can't be reached for the contract's constants.
@@ -113,7 +115,7 @@ async def open_payments(
             nursery=nursery,
             on_flow=on_flow,
         )
-        rails = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge), EscrowPayee(room, demand))
+        rails = (ChannelPayer(room), ChannelPayee(room), EscrowPayer(room, judge, open_case), EscrowPayee(room, demand))
         stakes = None if stake_chain is None else Stakes(room, stake_chain)
         sides: tuple[Side, ...] = rails if stakes is None else (*rails, stakes.provider, stakes.requester)
         tower, handover = None, None

@@ -42,9 +42,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewound:
-    """Blocks above `to` left the chain, although they counted as confirmed."""
+    """Blocks above `to` left the chain, although they counted as confirmed. `place` is what to go on from."""
 
     to: int
+    place: bytes
 
 
 Delivery: TypeAlias = Fact | Mark | Rewound
@@ -255,6 +256,9 @@ class ChallengedClaim:
 
 JudgeClaim: TypeAlias = Callable[[ChallengedClaim], Awaitable[bool]]
 """Whether a claim is owed: the output is here and right. TransientError means "ask again", until `dispute_by`."""
+OpenCase: TypeAlias = Callable[[Award, Digest], Awaitable[int | None]]
+"""Opens a case about a contested claim, which disputes the claim in the same call. Returns the block in which that is
+confirmed, None if this node takes no such claim to court; raises StoaError if it can't."""
 DemandUnpaid: TypeAlias = Callable[[Award, Digest], Awaitable[None]]
 """Told of an award whose work is over, and whose payment takes a verdict: over a channel a delivered part
 that its hold backs and nobody paid, on an escrow a claim that is disputed.

@@ -148,3 +148,7 @@ class EvidenceTooOld(Refused):
 
 class BadClose(ChannelError):
     """A proposed close on terms that this side does not accept."""
+
+
+class ImpossibleFact(ChannelError):
+    """A confirmed fact says that more was paid out than there is: a deep reorganisation brought one a second time."""

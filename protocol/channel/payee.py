@@ -10,7 +10,7 @@ without an exit or a close pending, and if the hold stays reserved past the awar
 one at a time: `may_begin` says no while an earlier part is unpaid, so at most one part is ever unpaid (M2).
 
 When the payer leaves, all that the newest voucher pays and holds goes on chain before the challenge is over, and again
-with every newer voucher.
+with every newer voucher, at most once in an eighth of the challenge while what stands reserves all of it.
 
     phase      event                                        next
     -----      -----                                        ----
@@ -29,7 +29,7 @@ The chain's other events update what is known. Anything else raises `UnexpectedE
 """
 
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from protocol.channel.acceptance import accept_voucher, is_repeat, without_done
 from protocol.channel.chain import (
@@ -50,6 +50,7 @@ from protocol.channel.errors import (
     ExitPending,
     HoldMissing,
     HoldTooShort,
+    ImpossibleFact,
     PaymentAboveHold,
     StaleView,
     UnexpectedEvent,
@@ -90,6 +91,9 @@ from protocol.signing.signed import verify_signer
 from protocol.units import Amount, format_amount
 
 Step = tuple[PayeeState, tuple[PayeeEffect, ...]]
+
+PRESENT_SHARE: Final = 8
+"""During an exit a newer voucher is presented an eighth of the challenge after the one before, at the soonest."""
 
 
 def start_receiving(event: OpenConfirmed, *, rules: ChannelRules, domain: Domain, claim_at: Amount) -> Receiving:
@@ -154,7 +158,8 @@ def outstanding(state: PayeeState) -> tuple[PayeeEffect, ...]:
     if purse.best is not None:
         payable = min(purse.cumulative, purse.deposit) - purse.claimed
         if isinstance(state, Defending):
-            present, claim = purse.presented < purse.sequence, payable > 0
+            is_time = not _is_safe(state)
+            present, claim = is_time and purse.presented < purse.sequence, is_time and payable > 0
         else:
             present = purse.presented < purse.present_to
             claim = payable > 0 and (payable >= purse.claim_at or purse.claimed < purse.claim_to)
@@ -165,6 +170,21 @@ def outstanding(state: PayeeState) -> tuple[PayeeEffect, ...]:
     if isinstance(state, Receiving) and state.close is not None:
         effects.append(SubmitClose(key=purse.key, signed=state.close))
     return tuple(effects)
+
+
+def _is_safe(state: Defending) -> bool:
+    """Tell whether a newer voucher may wait a little, since all that is insisted on was put out of the exit's reach.
+
+    What was presented during the exit keeps `cumulative + held` in the channel for the hold period, and newer vouchers
+    only move money from one to the other. So a payer that signs one each second must not cost us a presentation each.
+    """
+    purse = state.purse
+    return (
+        purse.reserves
+        and purse.presented_at > state.exits_at - purse.rules.challenge
+        and all(each.since <= purse.presented for each in purse.engagements)
+        and purse.seen_at < purse.presented_at + purse.rules.challenge // PRESENT_SHARE
+    )
 
 
 def _receiving(state: Receiving, event: PayeeEvent) -> Step:
@@ -221,8 +241,9 @@ def _either(state: Receiving | Defending, event: PayeeEvent) -> Step:
             return replace(state, purse=_write_off(purse, award)), ()
         case ClaimConfirmed(claimed=claimed):
             return replace(state, purse=replace(purse, claimed=claimed)), ()
-        case PresentConfirmed(sequence=sequence):
-            return replace(state, purse=replace(purse, presented=sequence)), ()
+        case PresentConfirmed(sequence=sequence, held=held):
+            shown = replace(purse, presented=sequence, presented_at=purse.seen_at, reserves=held > 0)
+            return replace(state, purse=shown), ()
         case WithdrawConfirmed(amount=amount):
             return replace(state, purse=_less(purse, amount)), ()
         case EnforceConfirmed():
@@ -343,5 +364,6 @@ def _at(purse: Purse, event: BlockSeen) -> Purse:
 
 
 def _less(purse: Purse, amount: Amount) -> Purse:
-    assert amount <= purse.deposit, "the contract never sends more than it holds"
+    if amount > purse.deposit:  # the contract never sends more than it holds
+        raise ImpossibleFact(f"{format_amount(amount)} left a channel that holds {format_amount(purse.deposit)}")
     return replace(purse, deposit=Amount(purse.deposit - amount))

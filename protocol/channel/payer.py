@@ -51,6 +51,7 @@ from protocol.channel.errors import (
     ClosePending,
     DepositExceeded,
     ExitPending,
+    ImpossibleFact,
     UnexpectedEvent,
     WorkOutstanding,
     WrongChannel,
@@ -85,7 +86,7 @@ from protocol.channel.paying import (
     VoucherAcknowledged,
 )
 from protocol.settlement.deadlines import is_over
-from protocol.units import MAX_AMOUNT, Amount, UnixTime
+from protocol.units import MAX_AMOUNT, Amount, UnixTime, format_amount
 
 Step = tuple[PayerState, tuple[PayerEffect, ...]]
 
@@ -328,5 +329,6 @@ def _at(account: Account, time: UnixTime) -> Account:
 
 
 def _less(deposit: Amount, amount: Amount) -> Amount:
-    assert amount <= deposit, "the contract never sends more than it holds"
+    if amount > deposit:  # the contract never sends more than it holds
+        raise ImpossibleFact(f"{format_amount(amount)} left a channel that holds {format_amount(deposit)}")
     return Amount(deposit - amount)

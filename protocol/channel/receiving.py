@@ -179,6 +179,8 @@ class Purse:
         deposit: Confirmed, less withdrawals and arbiters' fees.
         claimed: Paid out on chain so far.
         presented: Sequence of the voucher presented last; 0 for none.
+        presented_at: When that was seen; what is insisted on is reserved since then if it held anything.
+        reserves: Whether it held anything.
         seen_at: Time of the newest confirmed block.
         best: The newest voucher; None before the first.
         holds: The holds behind it.
@@ -195,6 +197,8 @@ class Purse:
     deposit: Amount
     claimed: Amount = Amount(0)
     presented: Uint64 = 0
+    presented_at: UnixTime = UnixTime(0)
+    reserves: bool = False
     seen_at: UnixTime = UnixTime(0)
     best: Signed[Voucher] | None = None
     holds: tuple[Hold, ...] = ()

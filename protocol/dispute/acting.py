@@ -16,6 +16,8 @@ contract and harms nobody.
     Open     no decision, and one is worth more to us than its bond, likewise      AppealCase
     Open     that time is over: who opened it at once, the other a little later    CloseCase
     Closed   provider, channel, the decision gives it something out of the hold    TakeHold
+    Closed   given, and again on a newer voucher that was signed since             TakeHold
+    Closed   given, and such a voucher may still come                              (wait)
     Closed   otherwise, or once it was given                                       SettleCase
 """
 
@@ -42,15 +44,18 @@ class HoldSight:
 
     Attributes:
         unpaid: Delivered, and not paid by voucher.
-        held: The amount of the hold that could be enforced; 0 without one.
+        held: The amount of the hold that could be enforced now; 0 without one. Once it was enforced, that of the hold
+            in a newer voucher with which the payee would have more (P8).
         is_secured: Whether it counts on chain already, so that the payer's exit can't touch it.
-        taken: What an arbiter had it pay; None until then.
+        taken: What an arbiter had it pay, all enforcements together; None until then.
+        may_change: Whether a newer voucher may still come after an enforcement, or wait to be enforced on.
     """
 
     unpaid: Amount = Amount(0)
     held: Amount = Amount(0)
     is_secured: bool = False
     taken: Amount | None = None
+    may_change: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,13 +171,20 @@ def due_from_hold(brief: Brief, closed: Closed, held: int) -> Amount:
     That is what the award is worth beyond what vouchers paid, and the requester's fee to a provider that opened the
     case and was right: so its bond comes home.
     """
-    award = brief.award
+    award, due = brief.award, due_again(brief, closed, held)
+    is_fee_ours = bool(held) and closed.finding is Finding.UPHELD and closed.opener == brief.own
+    return Amount(due + (min(award.dispute_fee, held - due) if is_fee_ours else 0))
+
+
+def due_again(brief: Brief, closed: Closed, held: int) -> Amount:
+    """Return what the contract adds for a hold of `held` to what its voucher pays; base units.
+
+    Enforced once more, on a newer voucher, it gives no more than this: the arbiter's fee goes out once (P8).
+    """
     if closed.finding is Finding.NONE or not held:
         return Amount(0)
-    paid = award.price + award.dispute_fee - held
-    due = max(0, closed.due - paid)
-    is_fee_ours = closed.finding is Finding.UPHELD and closed.opener == brief.own
-    return Amount(due + (min(award.dispute_fee, held - due) if is_fee_ours else 0))
+    paid = brief.award.price + brief.award.dispute_fee - held
+    return Amount(max(0, closed.due - paid))
 
 
 def _plead(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
@@ -190,7 +202,8 @@ def _is_too_late(brief: Brief, sight: Sight, attitude: Attitude) -> bool:
     )
 
 
-def _refusal(brief: Brief, attitude: Attitude) -> Abandon | None:
+def refusal_to_open(brief: Brief, attitude: Attitude) -> Abandon | None:
+    """Return why this party opens no case about an award at all, whatever is seen; None if it does."""
     if not attitude.open:
         return Abandon(reason="this node opens no cases (disputes.open)")
     if attitude.max_bond is not None and brief.award.dispute_fee > attitude.max_bond:
@@ -200,7 +213,7 @@ def _refusal(brief: Brief, attitude: Attitude) -> Abandon | None:
 
 def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     """Open as a requester."""
-    refusal = _refusal(brief, attitude)
+    refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if brief.on_channel:
@@ -211,7 +224,7 @@ def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     if sight.escrow_over:
         return Abandon(reason="the escrow was closed without a claim that had to be judged")
     if sight.resolve_by is None:
-        return None  # no claim yet, or payments are about to dispute it
+        return None  # no claim yet; or payments dispute it, which they do by opening the case where that is possible
     if _is_too_late(brief, sight, attitude):
         return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
     return OpenCase()
@@ -223,7 +236,7 @@ def _defend(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
         return Abandon(reason="the escrow was closed without a case")
     if sight.resolve_by is None:
         return None  # a claim that nobody disputes is paid
-    refusal = _refusal(brief, attitude)
+    refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if _is_too_late(brief, sight, attitude):
@@ -246,7 +259,7 @@ def _demand(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
         return Abandon(reason="no voucher here holds money for it any more")
     if not is_over(times.claim_by, sight.now):
         return None  # it may still be paid
-    refusal = _refusal(brief, attitude)
+    refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if is_over(times.latest_dispute_by, sight.now):
@@ -313,10 +326,13 @@ def _close(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act |
     return CloseCase() if is_over(UnixTime(sight.round.appeal_by + stagger), sight.now) else None
 
 
-def _settle(brief: Brief, closed: Closed, sight: Sight) -> Act:
+def _settle(brief: Brief, closed: Closed, sight: Sight) -> Act | None:
     hold = sight.hold
     if hold is None:
         return SettleCase(taken=Amount(0))
-    if hold.taken is not None:
-        return SettleCase(taken=hold.taken)
-    return TakeHold() if due_from_hold(brief, closed, hold.held) else SettleCase(taken=Amount(0))
+    if hold.taken is None:
+        return TakeHold() if due_from_hold(brief, closed, hold.held) else SettleCase(taken=Amount(0))
+    if due_again(brief, closed, hold.held):
+        return TakeHold()
+    # Anybody may enforce, also on an old voucher: what was signed since is ours as well, but not by itself.
+    return None if hold.may_change else SettleCase(taken=hold.taken)

@@ -21,8 +21,10 @@ from node.chain.event_store import SqlEventStore
 from node.chain.gateway import Gateway, abis_of, open_gateway
 from node.chain.transaction_log import JournaledTransactionLog
 from node.chain.transactor import Transactor, open_transactor
+from node.operations.later_clock import LaterClock
 from node.payments.payments import Payments, open_payments
 from protocol.identity import ZERO_ADDRESS, Address
+from protocol.units import UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,8 @@ async def open_money(stack: AsyncExitStack, base: Base, peers: WalletPeers) -> M
     index = await stack.enter_async_context(open_event_index(chain, SqlEventStore(base.storage)))
     gateway = open_gateway(chain, transactor)
     court = contract_court(chain, index, gateway, signer.address, base.storage.cursors)
-    advocacy = await open_advocacy(base.storage, base.clock, signer, court, base.witness.instruments.on_dispute)
+    clock = LaterClock(clock=base.clock, chain_time=lambda: UnixTime(0) if index.last is None else index.last.time)
+    advocacy = await open_advocacy(base.storage, clock, signer, court, base.witness.instruments.on_dispute)
     contracts = ContractChain(chain, index, gateway, signer.address, base.storage.cursors)
     payments = await stack.enter_async_context(
         open_payments(
@@ -62,13 +65,14 @@ async def open_money(stack: AsyncExitStack, base: Base, peers: WalletPeers) -> M
             clock=base.clock,
             settings=payment_settings(base.settings),
             chain_id=base.deployment.chain_id,
-            judge=make_judge(base.storage, base.clock, advocacy.litigant.contest)
+            judge=make_judge(base.storage, clock, advocacy.litigant.contest)
             if advocacy is not None
-            else make_judge(base.storage, base.clock),
+            else make_judge(base.storage, clock),
             stake_chain=contract_stakes(chain, gateway),
             watch=watch_parts(base.settings, gateway, signer),
             on_flow=base.witness.instruments.on_flow,
             demand=None if advocacy is None else advocacy.litigant.demand,
+            open_case=None if advocacy is None else advocacy.opening.open,
         )
     )
     timeout_s = base.settings.payments.confirm_timeout_s

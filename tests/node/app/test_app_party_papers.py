@@ -13,6 +13,7 @@ from node.arbitration.party_ports import Subject
 from node.arbitration.rehearsal import Rehearsal, Rehearsed
 from node.market.case_book import CASE, HeldCase
 from node.market.case_book import stream_of as case_stream
+from node.operations.later_clock import LaterClock
 from node.payments.escrow_view import EscrowView
 from node.payments.ports import ChallengedClaim
 from node.storage.machine_log import load_machine
@@ -199,6 +200,16 @@ async def test_a_claim_that_nobody_looked_at_is_looked_at_before_money_is_staked
         assert known == [True]
         assert not files.open, "it is owed: nothing is staked on it"
         assert abs(rehearsal.within_s - (case.award.value.pace * 3 / 4 - 5)) <= 2
+
+        # The chain runs ahead of this machine's clock: its time is what the claim is paid by.
+        ahead = LaterClock(clock=clock, chain_time=lambda: UnixTime(claim.dispute_by + 7))
+        assert ahead.unix_time() == ahead.now() == claim.dispute_by + 7
+        early = LateRehearsal(ahead)
+        early.provide(rehearsal)
+        assert await Litigant(COURT, files, papers, NoCourt(), early).contest(claim)
+        assert rehearsal.within_s < 0, "there is no time left to look"
+        behind = LaterClock(clock=clock, chain_time=lambda: UnixTime(0))
+        assert behind.now() == clock.now()
 
         wrong = Rehearsed(finding=Finding.WRONG_RESULT, receipt=case.receipt, rerun=case.rerun, reason="run again")
         late.provide(FakeRehearsal(wrong))

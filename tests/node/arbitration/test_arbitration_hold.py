@@ -164,6 +164,35 @@ async def test_a_crash_after_any_durable_step_or_transaction_takes_the_money_onc
         assert holds.acts[-1] == "leave"
 
 
+@pytest.mark.parametrize("step", range(DURABLE_STEPS_AND_TRANSACTIONS + 2))
+async def test_a_crash_anywhere_leaves_no_newer_voucher_without_its_verdict(
+    autojump_clock: MockClock, tmp_path: Path, step: int
+) -> None:
+    count, scope = 0, trio.CancelScope()
+
+    def crash() -> None:
+        nonlocal count
+        if count == step:
+            scope.cancel()
+        count += 1
+
+    async with open_court() as court, trio.open_nursery() as nursery:
+        court.channel = holds = unpaid()
+        holds.after_act, holds.newer = crash, 7
+        nursery.start_soon(uphold, court)
+        while True:
+            courthouse = FakeCourthouse(court, SELLER)
+            courthouse.after_send = crash
+            with trio.CancelScope() as scope:
+                async with open_seller(court, tmp_path, courthouse=courthouse, on_step=crash) as seller:
+                    await seller.files.hold(BRIEF)
+                    state = await ended(seller)
+                assert (state.finding, state.taken) == (Finding.UPHELD, UNPAID + 7)
+                break
+        nursery.cancel_scope.cancel()
+        assert court.acts == [("open", SELLER), ("close", SELLER), ("enforce", SELLER), ("enforce", SELLER)]
+
+
 async def uphold(court: FakeCourt) -> None:
     """Be a committee that finds for the provider."""
     while True:

@@ -1,8 +1,10 @@
 """Arbiters of one round: they agree among themselves, and where they can't, on the chain."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -22,6 +24,7 @@ from tests.node.arbitration.court_lab import (
     open_case,
     rerun,
 )
+from tests.node.arbitration.party_lab import eventually
 
 
 def with_both_sides(lab: Lab) -> Lab:
@@ -228,6 +231,35 @@ async def test_an_appeal_that_is_told_while_the_chain_is_away_is_heard_all_the_s
         lab.hall.away = False
         await lab.wait_over()
     assert lab.hall.round.stage is Stage.AGREED
+
+
+@pytest.mark.parametrize(("arbiters", "stage"), [("abcde", Stage.NONE), ("abcdefghijk", Stage.CLOSED)])
+async def test_a_chain_node_that_has_not_come_to_the_round_costs_nobody_its_seat(
+    tmp_path: Path, autojump_clock: MockClock, arbiters: str, stage: Stage
+) -> None:
+    lab = with_both_sides(open_case(tmp_path, make_papers(output=b"forged"), arbiters=arbiters))
+    older = replace(lab.hall.round, stage=stage, number=0)  # nothing, or the round before
+    lab.hall.behind["a"] = older
+    async with lab.sitting() as sitting:
+        await trio.sleep(4)
+        del lab.hall.behind["a"]
+        await eventually(lambda: sitting["a"].sittings()[0].has_vote)
+        lab.hall.behind["a"] = older  # and once more, in the middle of it
+        await trio.sleep(2)
+        lab.hall.behind.clear()
+        await lab.wait_over()
+    assert lab.runners["a"].runs == 1
+    assert lab.hall.round.opened_seats.bit_count() == len(arbiters)
+
+
+async def test_a_round_that_never_comes_is_not_waited_for_for_ever(tmp_path: Path, autojump_clock: MockClock) -> None:
+    lab = with_both_sides(open_case(tmp_path, make_papers()))
+    lab.hall.behind["a"] = replace(lab.hall.round, stage=Stage.NONE)
+    async with lab.sitting("a") as sitting:
+        await eventually(lambda: bool(sitting["a"].sittings()))
+        await trio.sleep(500)
+        assert sitting["a"].sittings()
+        await eventually(lambda: not sitting["a"].sittings())
 
 
 async def test_a_machine_that_is_busy_tries_again(tmp_path: Path, autojump_clock: MockClock) -> None:

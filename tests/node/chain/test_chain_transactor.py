@@ -202,6 +202,31 @@ async def test_a_nonce_taken_by_another_program_is_given_up_and_the_call_made_wi
     assert await world.chain.token_balance(PAYEE) == 6
 
 
+@pytest.mark.parametrize("hidden", ["eth_getTransactionReceipt", "both"])
+async def test_a_receipt_that_comes_late_is_waited_for_and_the_call_is_not_made_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    """Nodes behind one address differ by some blocks: one counts the transaction, the other has never heard of it."""
+    call, asked = world.rpc.call, 0
+    methods = ("eth_getTransactionReceipt", "eth_getTransactionByHash") if hidden == "both" else (hidden,)
+
+    async def call_behind(method: str, *params: Json) -> Json:
+        nonlocal asked
+        if method in methods and asked < 10:
+            asked += 1
+            return None
+        return await call(method, *params)
+
+    monkeypatch.setattr(world.rpc, "call", call_behind)
+    records = Records()
+    async with world.transactor(records, profile=replace(PROFILE, stuck_after_s=30.0)) as transactor:
+        with trio.fail_after(PATIENCE_S):
+            await transactor.send(transfer(world, 6))
+    assert asked == 10
+    assert records.of(NonceLost) == []
+    assert await world.chain.token_balance(PAYEE) == 6
+
+
 async def test_a_call_that_would_revert_is_refused_with_the_decoded_error_before_anything_is_signed(
     world: World,
 ) -> None:
@@ -336,6 +361,31 @@ async def test_blocks_that_the_chain_loses_are_filled_again_before_new_calls(wor
         with trio.fail_after(PATIENCE_S):
             await transactor.send(transfer(world, 2, "next"))
     assert await world.chain.token_balance(PAYEE) == 3
+
+
+async def test_who_asks_again_for_what_the_chain_lost_gets_it_though_nothing_else_is_in_hand(world: World) -> None:
+    async with world.transactor() as transactor:
+        snapshot = await world.rpc.call("evm_snapshot")
+        await transactor.send(transfer(world, 1, "lost"))
+        await world.rpc.call("evm_revert", snapshot)
+        with trio.fail_after(PATIENCE_S):
+            await transactor.send(transfer(world, 1, "lost"))
+    assert await world.chain.token_balance(PAYEE) == 1
+
+
+async def test_what_the_chain_lost_comes_back_though_nobody_asks_for_anything(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.chain.transactor.IDLE_LOOK_S", 0.1)
+    records = Records()
+    async with world.transactor(records) as transactor:
+        snapshot = await world.rpc.call("evm_snapshot")
+        await transactor.send(transfer(world, 1))
+        await world.rpc.call("evm_revert", snapshot)
+    async with world.transactor(records):  # also after a restart
+        with trio.fail_after(PATIENCE_S):
+            while await world.chain.token_balance(PAYEE) != 1:
+                await trio.sleep(0.05)
 
 
 async def test_confirmation_waits_for_the_depth_that_the_profile_wants(world: World) -> None:

@@ -28,7 +28,7 @@ from node.chain.transactor import Transactor, open_transactor
 from node.operations.clock import SystemClock
 from node.payments.flow import Flow
 from node.payments.payments import Payments, open_payments
-from node.payments.ports import DemandUnpaid, JudgeClaim
+from node.payments.ports import DemandUnpaid, JudgeClaim, OpenCase
 from node.payments.settings import PaymentSettings
 from node.payments.watch.ports import WatchParts
 from node.payments.watch.settings import WatchSettings
@@ -218,6 +218,7 @@ class World:
         crash_at_commit: int | None = None,
         watch: WatchSettings | None = None,
         demand: DemandUnpaid | None = None,
+        open_case: OpenCase | None = None,
     ) -> AsyncGenerator[Party, None]:
         """Start the node of `name` on its own folder, which it finds as it was left.
 
@@ -280,6 +281,7 @@ class World:
                     watch=WatchParts(chain=ContractWatch(gateway), signer=signer, settings=watch or WatchSettings()),
                     on_flow=flows.append,
                     demand=demand,
+                    open_case=open_case,
                 )
             )
             yield Party(

@@ -194,6 +194,9 @@ async def test_confirmed_blocks_that_vanish_stop_the_node(autojump_clock: object
         await trio.lowlevel.checkpoint()
         return True
 
+    notes = Notes()
     with pytest.RaisesGroup(ChainRewound):
         async with trio.open_nursery() as nursery:
-            await nursery.start(feed_of([mark(1), fact(2), Rewound(to=1)], Notes()).run, take, lambda: None)
+            rewound = Rewound(to=1, place=b"after the lost blocks")
+            await nursery.start(feed_of([mark(1), fact(2), rewound], notes).run, take, lambda: None)
+    assert notes.values == {"payments.facts": b"after the lost blocks"}, "the next start goes on from there"

@@ -41,7 +41,7 @@ from protocol.channel.errors import (
 )
 from protocol.channel.holds import build_voucher
 from protocol.channel.objects import Close, Hold, Voucher
-from protocol.channel.payee import exposure_of, may_begin, outstanding, start_receiving, transition
+from protocol.channel.payee import PRESENT_SHARE, exposure_of, may_begin, outstanding, start_receiving, transition
 from protocol.channel.receiving import (
     AcknowledgeVoucher,
     AwardFinished,
@@ -318,9 +318,25 @@ def test_an_exit_brings_everything_on_chain_and_every_better_voucher_after_it() 
     )
     assert outstanding(safe) == ()
     better = received(4, 15, hold(A, 22), hold(B, 20))
-    assert effects(safe, better)[1:] == (SubmitPresent(key=KEY, signed=better.signed),)
     without_holds = received(4, 35)
-    assert effects(safe, without_holds)[1:] == (SubmitClaim(key=KEY, signed=without_holds.signed),)
+    assert effects(safe, better)[1:] == effects(safe, without_holds)[1:] == ()  # all of it is reserved: it may wait
+    soon = BlockSeen(time=UnixTime(NOW + RULES.challenge // PRESENT_SHARE - 1))
+    assert outstanding(run(safe, better, soon)) == ()
+    later = BlockSeen(time=UnixTime(NOW + RULES.challenge // PRESENT_SHARE))
+    assert outstanding(run(safe, better, later)) == (SubmitPresent(key=KEY, signed=better.signed),)
+    assert outstanding(run(safe, without_holds, later)) == (SubmitClaim(key=KEY, signed=without_holds.signed),)
+
+
+def test_what_an_older_voucher_does_not_reserve_does_not_wait() -> None:
+    state = run(working(), ExitConfirmed(exits_at=UnixTime(NOW + 40)))
+    assert isinstance(state, Defending)
+    assert state.purse.best is not None
+    newest = (SubmitPresent(key=KEY, signed=state.purse.best),)
+    # A tower, say, presented one from before the award was taken; or one that holds nothing.
+    assert outstanding(run(state, PresentConfirmed(sequence=1, cumulative=Amount(0), held=Amount(9)))) == newest
+    empty = run(state, PresentConfirmed(sequence=3, cumulative=Amount(5), held=Amount(0)))
+    better = received(4, 15, hold(A, 22), hold(B, 20))
+    assert effects(empty, better)[1:] == (SubmitPresent(key=KEY, signed=better.signed),)
 
 
 def test_what_the_payer_has_withdrawn_is_not_claimed_for() -> None:

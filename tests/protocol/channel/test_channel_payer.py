@@ -20,6 +20,7 @@ from protocol.channel.errors import (
     ClosePending,
     DepositExceeded,
     ExitPending,
+    ImpossibleFact,
     PaymentAboveHold,
     TooManyHolds,
     UnexpectedEvent,
@@ -195,6 +196,8 @@ def test_the_free_part_is_withdrawn_after_the_challenge_and_the_reserve_after_th
     assert effects(state, BlockSeen(time=UnixTime(501))) == withdraw
     state = run(state, BlockSeen(time=UnixTime(501)), WithdrawConfirmed(amount=Amount(68)))
     assert outstanding(state) == ()
+    with pytest.raises(ImpossibleFact):  # a deep reorganisation brings it again
+        transition(state, WithdrawConfirmed(amount=Amount(68)))
     last = 500 + RULES.hold_period
     assert effects(state, BlockSeen(time=UnixTime(last))) == ()
     assert effects(state, BlockSeen(time=UnixTime(last + 1))) == withdraw

@@ -413,6 +413,11 @@ def test_a_hold_is_enforced_if_the_decision_gives_something_out_of_it(
     assert next_act(file, gone, ATTITUDE) == SettleCase(taken=Amount(0)), "its channel is over"
     taken = replace(sight, hold=HoldSight(taken=Amount(7)))
     assert next_act(file, taken, ATTITUDE) == SettleCase(taken=Amount(7))
+    may_come = replace(sight, hold=HoldSight(taken=Amount(7), may_change=True))
+    assert next_act(file, may_come, ATTITUDE) is None, "a newer voucher may have to be enforced on"
+    again = replace(sight, hold=HoldSight(taken=Amount(7), held=hold.held))
+    is_due = due > 900_000 and finding is not Finding.NONE
+    assert next_act(file, again, ATTITUDE) == (TakeHold() if is_due else SettleCase(taken=Amount(7)))
 
 
 @pytest.mark.parametrize("requester", [True, False])
