@@ -146,7 +146,7 @@ contract ReputationConductTest is LawFixture {
         _stake(10_000);
         Offer memory offer = _offer(4000);
         uint256 before = token.balanceOf(address(this));
-        uint128[3] memory pieces = [uint128(1001), 2600, 399];
+        uint128[3] memory pieces = [uint128(1001), 1500, 1499];
         uint128 taken = 0;
         for (uint256 i = 0; i < 3; ++i) {
             Award memory sham = _liable(PRICE, FEE);
