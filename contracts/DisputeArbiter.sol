@@ -291,14 +291,13 @@ contract DisputeArbiter is Panel {
         for (uint256 i = 0; i < committees.length; ++i) {
             Round memory round = outcome.rounds[i];
             if (round.stage == Stage.Drawing) continue;
-            // A quorum's seats were paid at once, and who stands outside may have been left out by the others.
+            // A quorum's seats were paid at once, all or none were right, and who stands outside may have been left out by the others.
             bool isPaid = round.stage == Stage.Agreed;
             uint256 right = _rightSeats(digest, round, outcome.votes[i], outcome.decided);
             uint256 wrong = round.openedSeats & ~right;
             pot += _bond(disputeFee, i) - round.seatFee * _count(isPaid ? round.openedSeats : right);
             if (isPaid && wrong == 0) continue;
             uint256 absent = isPaid ? 0 : ~uint256(round.openedSeats) & ((1 << committees[i].length) - 1);
-            if (isPaid) right = 0;
             emit SeatsEnded(digest, round.number, right, wrong, absent);
             pot += IBench(bench).endSeats(committees[i], round.seatFee, right, wrong, absent);
         }

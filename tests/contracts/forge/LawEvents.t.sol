@@ -6,6 +6,7 @@ import {IDisputeArbiter} from "../../../contracts/interfaces/IDisputeArbiter.sol
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {Acceptance, Award, Commitment, Offer, Receipt, Start} from "../../../contracts/interfaces/MarketTypes.sol";
 import {CourtRefusals} from "./CourtRefusals.sol";
+import {Vm} from "./Vm.sol";
 
 /// @dev What stakes, court and bench tell: nodes learn of the chain by these events alone, so each field counts.
 contract LawEventsTest is CourtRefusals {
@@ -168,6 +169,15 @@ contract LawEventsTest is CourtRefusals {
         _next();
         emit IDisputeArbiter.CaseClosed(id, IDisputeArbiter.Finding.Overbilled, 77, 5000);
         court.close(award, _one(committee), _one(vote));
+    }
+
+    function test_of_a_bonus_that_nobody_gave_nothing_is_told() external {
+        Award memory award = _claimed(false);
+        (Acceptance memory acceptance, bytes memory signature) = _acceptance(award, 3, award.price);
+        vm.recordLogs();
+        reputation.freeAccepted(award, acceptance, signature);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        require(logs.length == 1 && logs[0].topics[0] == IReputation.LiabilityFreed.selector, "more than the lock");
     }
 
     function test_an_appeal_and_a_case_without_a_decision_are_told() external {
