@@ -19,6 +19,9 @@ contract Bench is IBench, Treasury {
     /// @dev Numbers tried for a committee: some 2,000 gas each, and only until it is full. Of an engine nine of ten of whose
     /// places are empty, 23 seats take 230.
     uint256 private constant TRIES = 512;
+    /// @dev Seats that a stake backs at most, in as many cases. Who binds all others by sham cases pays their seats: at the greatest fee, a
+    /// quarter of a stake each, that is a stake for a stake (ADR 1804).
+    uint256 private constant SEATS_A_STAKE = 4;
     /// @dev What a seat loses that did not open its vote: a tenth of its stake.
     uint256 private constant ABSENT_SHARE = 10;
 
@@ -170,7 +173,7 @@ contract Bench is IBench, Treasury {
             address owner = _ownerOf(first, uint256(keccak256(abi.encode(seed, i))) % places, asOf);
             if (owner == address(0)) continue;
             PackedAccount account = _accounts[owner];
-            if (!_seat(owner, account, request, found)) continue;
+            if (!_seat(owner, account, request, committee, found)) continue;
             before[found] = account;
             committee[found++] = owner;
         }
@@ -211,20 +214,34 @@ contract Bench is IBench, Treasury {
 
     // ------------------------------------------------------------------------------------------------- internals
 
-    /// @dev Bind a stake of `arbiter` to seat number `seat`, if it has one for another, and pay it what it has earned there.
+    /// @dev Give `arbiter` seat number `seat`, if it has a stake for each of its seats in this committee and a quarter for each anywhere,
+    /// and pay it what it has earned there.
     /// @param account What `arbiter` has now.
-    function _seat(address arbiter, PackedAccount account, Request calldata request, uint256 seat)
-        private
-        returns (bool)
-    {
+    /// @param committee Who has the seats before.
+    function _seat(
+        address arbiter,
+        PackedAccount account,
+        Request calldata request,
+        address[] memory committee,
+        uint256 seat
+    ) private returns (bool) {
         uint256 balance = account.balance();
         uint256 serving = _serving(account) + 1;
-        if (balance < serving * seatStake) return false;
+        // Who serves nowhere does not serve here.
+        uint256 here = serving == 1 ? 1 : _seatsOf(arbiter, committee, seat) + 1;
+        if (balance < here * seatStake || balance * SEATS_A_STAKE < serving * seatStake) return false;
         if (request.paid & (1 << seat) != 0) balance += request.fee;
         uint256 until = account.servingUntil();
         if (request.until > until) until = request.until;
         _accounts[arbiter] = account.withBalance(balance.toUint96()).withSeats(serving.toUint24(), until);
         return true;
+    }
+
+    /// @dev How many of the first `count` seats `arbiter` has.
+    function _seatsOf(address arbiter, address[] memory committee, uint256 count) private pure returns (uint256 seats) {
+        for (uint256 i = 0; i < count; ++i) {
+            if (committee[i] == arbiter) ++seats;
+        }
     }
 
     function _serving(PackedAccount account) private view returns (uint256) {

@@ -36,7 +36,8 @@ interface IBench is ITreasury {
     /// @param balance Stake and earnings, in base units.
     /// @param tickets Tickets that count.
     /// @param leaving Tickets resigned, whose stake waits until `readyAt`.
-    /// @param serving Seats taken, each with a stake of its own, until `servingUntil`; none after that.
+    /// @param serving Seats taken, each bound to a stake, until `servingUntil`; none after that. A stake backs one seat of a committee, and at
+    /// most four in all.
     struct Account {
         uint96 balance;
         uint24 tickets;

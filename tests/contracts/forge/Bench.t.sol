@@ -184,6 +184,35 @@ contract BenchTest is CourtFixture {
         _refuse(abi.encodeCall(bench.collect, ()), _arbiter(0), IBench.NothingToCollect.selector);
     }
 
+    /// @dev Five stakes of five arbiters: each backs a seat of four cases at once, and no fifth.
+    function test_a_stake_backs_four_seats_in_as_many_cases() external {
+        _enlist(5, 1);
+        for (uint256 i = 0; i < 5; ++i) {
+            require(_isSeated() == (i < 4), "four cases, and no fifth");
+        }
+        for (uint256 i = 0; i < 5; ++i) {
+            _assertEq(bench.accountOf(_arbiter(i)).serving, 4, "serving");
+        }
+    }
+
+    /// @dev It may lose one for each of its seats, so none of them leaves before the last case is over.
+    function test_nobody_collects_a_stake_that_backs_more_seats_than_one() external {
+        _enlist(5, 1);
+        address who = _arbiter(0);
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.warp(block.timestamp + 1);
+            Award memory award = _claimed(false);
+            _open(award, REQUESTER);
+            address[] memory committee = _drawn(award);
+            _settle(award, committee, _vote(IDisputeArbiter.Finding.WrongResult, 0), 5);
+        }
+        _assertEq(bench.accountOf(who).balance, SEAT_STAKE + 2 * SEAT_FEE, "a stake, and what two seats earned");
+        _refuse(abi.encodeCall(bench.collect, ()), who, IBench.NothingToCollect.selector);
+        vm.warp(bench.accountOf(who).servingUntil + 1);
+        vm.prank(who);
+        _assertEq(bench.collect(), 2 * SEAT_FEE, "collected");
+    }
+
     function test_too_few_stakes_for_a_committee_leave_nobody_drawn() external {
         _enlist(1, 4);
         Award memory award = _claimed(true);
@@ -207,16 +236,16 @@ contract BenchTest is CourtFixture {
 
     /// @dev Cases that nobody can sit on cost their opener nothing: a row of them must not keep the stake of another case bound.
     function test_a_draw_that_finds_too_few_binds_nobody_longer() external {
-        _enlist(1, 9);
+        _enlist(1, 6);
         address who = _arbiter(0);
-        Award memory award = _claimed(false);
-        _open(award, REQUESTER);
-        _drawn(award);
+        for (uint256 i = 0; i < 4; ++i) {
+            require(_isSeated(), "no stakes for five seats");
+        }
         IBench.Account memory before = bench.accountOf(who);
-        _assertEq(before.serving, 5, "serving");
+        _assertEq(before.serving, 20, "serving");
 
         vm.warp(block.timestamp + 100);
-        award = _claimed(false);
+        Award memory award = _claimed(false);
         _open(award, REQUESTER);
         vm.roll(_roundOf(award).drawBlock + 1);
         court.draw(_id(award), "");

@@ -136,6 +136,16 @@ abstract contract CourtFixture is LawFixture {
         require(_headOf(award) == keccak256(abi.encodePacked(committee)), "another committee was drawn");
     }
 
+    /// @dev Open a case over a channel and draw for it: were there five seats with a stake?
+    function _isSeated() internal returns (bool) {
+        vm.warp(block.timestamp + 1);
+        Award memory award = _claimed(false);
+        _open(award, REQUESTER);
+        vm.roll(_roundOf(award).drawBlock + 1);
+        court.draw(_id(award), "");
+        return _isDrawn(award);
+    }
+
     /// @dev The rule of docs/spec/law.md, section 2, a second time: tickets by number, those that count and have stake.
     function _predict(bytes32 id, IDisputeArbiter.Round memory round)
         internal
@@ -152,11 +162,15 @@ abstract contract CourtFixture is LawFixture {
             IBench.Ticket memory ticket = bench.ticketOf(ENGINE, uint32(index));
             if (round.drawBlock - 2 < ticket.since || round.drawBlock - 2 >= ticket.until) continue;
             IBench.Account memory account = bench.accountOf(ticket.owner);
-            uint256 serving = block.timestamp > account.servingUntil ? 0 : account.serving;
+            uint256 elsewhere = block.timestamp > account.servingUntil ? 0 : account.serving;
+            uint256 here = 1;
             for (uint256 j = 0; j < found; ++j) {
-                if (committee[j] == ticket.owner) ++serving;
+                if (committee[j] == ticket.owner) ++here;
             }
-            if (account.balance >= (serving + 1) * SEAT_STAKE) committee[found++] = ticket.owner;
+            uint256 stakes = account.balance / SEAT_STAKE;
+            if (stakes >= here && account.balance * 4 >= (elsewhere + here) * SEAT_STAKE) {
+                committee[found++] = ticket.owner;
+            }
         }
     }
 
