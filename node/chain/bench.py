@@ -44,7 +44,7 @@ class BenchAccount:
         balance: Stake and earnings, base units.
         tickets: Tickets that count.
         leaving: Tickets resigned, whose stake waits until `ready_at`.
-        serving: Seats taken, until `serving_until`; none after that. A stake backs one seat of a committee, at most four in all.
+        serving: Seats taken, until `serving_until`; none after that. A stake backs one of a committee, four in all.
         ready_at: Last second that the stake of `leaving` waits.
         serving_until: Last second of the last case.
     """
