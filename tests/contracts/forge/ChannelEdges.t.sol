@@ -61,6 +61,20 @@ contract ChannelEdgesTest is Fixture {
         _assertEq(channels.stateOf(channels.channelId(key)).exitsAt, 0, "exit");
     }
 
+    /// @dev P5: without a hold it is for the payee to claim what a voucher gives of money that came after it was presented.
+    function test_a_presented_voucher_that_holds_nothing_reserves_nothing() external {
+        Voucher memory voucher = Voucher(id, 1, 2 * DEPOSIT, 0, 0);
+        bytes memory signed = _signVoucher(REQUESTER_KEY, voucher);
+        channels.present(key, voucher, signed, _signVoucher(PROVIDER_KEY, voucher));
+        vm.startPrank(REQUESTER);
+        channels.topUp(key, 500);
+        channels.startExit(key);
+        vm.stopPrank();
+        vm.warp(block.timestamp + CHALLENGE + 1);
+        _assertEq(channels.withdraw(key), 500, "what came after");
+        _assertEq(token.balanceOf(PROVIDER), DEPOSIT, "what was there");
+    }
+
     function test_an_agreed_close_gives_the_payee_between_what_it_has_and_everything() external {
         Voucher memory voucher = Voucher(id, 1, 400, 0, 0);
         channels.claim(key, voucher, _signVoucher(REQUESTER_KEY, voucher));

@@ -71,6 +71,26 @@ contract CourtEdgesTest is CourtRefusals {
         _assertEq(reputation.freeStakeOf(PROVIDER), LIABILITY, "stake");
     }
 
+    /// @dev Four open; the fifth sealed the same vote and kept silent: a tenth of a stake, and no fee.
+    function test_a_seat_that_sealed_and_never_opened_counts_as_absent() external {
+        (Award memory award, address[] memory committee) = _sitting();
+        IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
+        for (uint256 seat = 0; seat < 5; ++seat) {
+            _seal(award, committee, seat, vote);
+        }
+        for (uint256 seat = 0; seat < 4; ++seat) {
+            court.openVote(_id(award), committee, seat, vote, _secret(seat));
+        }
+        address silent = committee[4];
+        uint256 others = 0;
+        for (uint256 seat = 0; seat < 4; ++seat) {
+            if (committee[seat] == silent) ++others;
+        }
+        uint256 before = bench.accountOf(silent).balance;
+        _close(award, committee, vote);
+        _assertEq(bench.accountOf(silent).balance + SEAT_STAKE / 10, before + others * SEAT_FEE, "a tenth");
+    }
+
     /// @dev The requester opens, nobody draws, and the provider appeals and is upheld. The requester's bond has come back to it as
     /// its own fee, so the bond itself is the appellant's, of whose own the second committee leaves nothing.
     function test_the_bond_of_a_round_that_nobody_drew_pays_who_was_right_and_not_its_opener() external {
