@@ -84,6 +84,7 @@ class PayeeChannelView:
         claimed: Paid out on chain so far.
         unpaid: Delivered and not paid.
         answer_by: Until when the payer's exit must be answered on chain; 0 if there is none, or it was answered.
+        leaves_at: Last second in which the payer's exit may be answered; None without one.
     """
 
     channel: Digest
@@ -95,6 +96,7 @@ class PayeeChannelView:
     claimed: Amount
     unpaid: Amount
     answer_by: UnixTime
+    leaves_at: UnixTime | None
 
 
 class ChannelPayee:
@@ -530,4 +532,5 @@ def _view(channel: Digest, account: PayeeAccount) -> PayeeChannelView:
         claimed=purse.claimed if purse else Amount(0),
         unpaid=Amount(unpaid),
         answer_by=_answer_by(book),
+        leaves_at=book.channel.exits_at if isinstance(book.channel, Defending) else None,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from node.payments.payer_book import PayerBook
 from protocol.channel.paying import Exiting, Open
 from protocol.identity import Address, Digest
-from protocol.units import Amount
+from protocol.units import Amount, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class PayerChannelView:
         free: What can still be promised.
         tasks: Awards with a hold.
         acknowledged: Whether the payee is known to hold the newest voucher.
+        leaves_at: Last second in which the payee may answer the exit; None without one.
     """
 
     channel: Digest
@@ -34,6 +35,7 @@ class PayerChannelView:
     free: Amount
     tasks: int
     acknowledged: bool
+    leaves_at: UnixTime | None
 
 
 def payer_view(channel: Digest, payee: Address, book: PayerBook) -> PayerChannelView:
@@ -55,4 +57,5 @@ def payer_view(channel: Digest, payee: Address, book: PayerBook) -> PayerChannel
         free=Amount(max(0, book.free)),
         tasks=len(ledger.holds) if ledger else 0,
         acknowledged=ledger is None or ledger.acknowledged >= ledger.sequence,
+        leaves_at=book.channel.exits_at if isinstance(book.channel, Exiting) else None,
     )

@@ -115,7 +115,7 @@ def _payer_view(channel: PayerChannelView) -> views.ChannelView:
         held=channel.held,
         free=channel.free,
         unclaimed=Amount(channel.paid - channel.claimed),
-        leaves_at=None,
+        leaves_at=channel.leaves_at,
     )
 
 
@@ -130,7 +130,7 @@ def _payee_view(channel: PayeeChannelView) -> views.ChannelView:
         held=channel.held,
         free=Amount(max(0, channel.deposit - channel.earned - channel.held)),
         unclaimed=Amount(max(0, channel.earned - channel.claimed)),
-        leaves_at=None,
+        leaves_at=channel.leaves_at,
     )
 
 

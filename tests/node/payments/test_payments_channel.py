@@ -171,6 +171,9 @@ async def test_a_payer_that_exits_with_a_task_in_flight_still_owes_what_it_held(
         with pytest.raises(ExitPending):
             await payer.payments.payer.fund(payer.sign(other), other_id)
         await eventually(lambda: payee.payments.payee.channels()[0].phase == "defending")
+        await eventually(lambda: payer.payments.payer.channels()[0].leaves_at is not None)
+        (left,), (answering,) = payer.payments.payer.channels(), payee.payments.payee.channels()
+        assert left.leaves_at == answering.leaves_at
         with pytest.raises(ExitPending):
             await payee.payments.payee.wait_funded(payer.sign(other), other_id)
         # The hold was presented, so work on the first task goes on and is paid.
