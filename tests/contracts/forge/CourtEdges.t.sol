@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Bench} from "../../../contracts/Bench.sol";
-import {IBench} from "../../../contracts/interfaces/IBench.sol";
 import {IDisputeArbiter} from "../../../contracts/interfaces/IDisputeArbiter.sol";
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
 import {Acceptance, Award, Receipt} from "../../../contracts/interfaces/MarketTypes.sol";
@@ -36,11 +34,6 @@ contract CourtEdgesTest is CourtRefusals {
         _refuseReceipt(award, receipt, signature, IDisputeArbiter.WrongSubject.selector);
     }
 
-    function test_a_bench_is_of_a_token() external {
-        vm.expectRevert(abi.encodeWithSelector(IBench.ZeroAddress.selector));
-        new Bench(address(0), SEAT_STAKE, COOLDOWN, IBench.Randomness.BlockHash, GUARDIAN);
-    }
-
     /// @dev A quorum was paid when it settled: nobody is told of its seats again.
     function test_a_quorum_that_stands_is_not_told_of_twice() external {
         (Award memory award, address[] memory committee) = _sitting();
@@ -69,6 +62,20 @@ contract CourtEdgesTest is CourtRefusals {
         court.close(award, _one(committee), _one(vote));
         require(reputation.lockOf(_id(award)).state == IReputation.LockState.Freed, "lock");
         _assertEq(reputation.freeStakeOf(PROVIDER), LIABILITY, "stake");
+    }
+
+    /// @dev In a committee of one, one vote would be the majority.
+    function test_a_vote_is_opened_before_the_whole_committee() external {
+        (Award memory award, address[] memory committee) = _sitting();
+        IDisputeArbiter.Vote memory vote = _vote(WRONG, 0);
+        for (uint256 seat = 0; seat < 5; ++seat) {
+            _seal(award, committee, seat, vote);
+        }
+        address[] memory alone = new address[](1);
+        alone[0] = committee[0];
+        _refuse(_openCall(_id(award), alone, 0, vote, _secret(0)), IDisputeArbiter.WrongCommittee.selector);
+        court.openVote(_id(award), committee, 0, vote, _secret(0));
+        require(_roundOf(award).stage == IDisputeArbiter.Stage.Voting, "decided by one");
     }
 
     /// @dev Four open; the fifth sealed the same vote and kept silent: a tenth of a stake, and no fee.

@@ -58,6 +58,22 @@ contract EscrowEdgesTest is LawFixture {
         _fails(PROVIDER, foreign, IEscrow.WrongAward.selector);
     }
 
+    /// @dev Start and receipt are what a dispute is judged by: signed, though it is the provider who calls.
+    function test_a_start_and_a_receipt_are_the_providers() external {
+        Receipt memory receipt;
+        (receipt.award, receipt.part, receipt.due) = (id, 3, 1000);
+        bytes32 digest = _marketDigest(hashes.hashReceipt(receipt));
+        (bytes memory good, bytes memory forged) = (_sign(PROVIDER_KEY, digest), _sign(REQUESTER_KEY, digest));
+        (Start memory start, bytes memory signed) = _start(award.startBy);
+        bytes memory unsigned = _sign(REQUESTER_KEY, _marketDigest(hashes.hashStart(start)));
+        bytes4 bad = ITreasury.BadSignature.selector;
+        _fails(REQUESTER, abi.encodeCall(escrow.proveStart, (award, start, unsigned)), bad);
+        _fails(PROVIDER, abi.encodeCall(escrow.claim, (award, start, unsigned, receipt, good)), bad);
+        _fails(PROVIDER, abi.encodeCall(escrow.claim, (award, start, signed, receipt, forged)), bad);
+        vm.prank(PROVIDER);
+        escrow.claim(award, start, signed, receipt, good);
+    }
+
     function _start(uint64 startedAt) private view returns (Start memory start, bytes memory signature) {
         start = Start({award: id, startedAt: startedAt});
         signature = _sign(PROVIDER_KEY, _marketDigest(hashes.hashStart(start)));

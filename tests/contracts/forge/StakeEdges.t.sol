@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
-import {Award} from "../../../contracts/interfaces/MarketTypes.sol";
+import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
+import {Award, Offer, Roll} from "../../../contracts/interfaces/MarketTypes.sol";
 import {LawFixture} from "./LawFixture.sol";
 
 /// @dev What no other suite of stakes looks at.
@@ -35,6 +36,38 @@ contract StakeEdgesTest is LawFixture {
         _refuseBonus(award, bad);
         award.startBy = uint64(block.timestamp) - 1;
         _refuseBonus(award, IReputation.TooLate.selector);
+    }
+
+    /// @dev Whoever could sign one of the two for the requester could take its stake.
+    function test_both_rolls_are_the_requesters() external {
+        Offer memory offer = _offerOfTheStaked();
+        (Roll memory one, bytes memory by) = _roll(offer, "root", 3);
+        (Roll memory other, bytes memory otherBy) = _roll(offer, "root", 4);
+        bytes memory forged = _sign(PROVIDER_KEY, _marketDigest(hashes.hashRoll(other)));
+        bytes4 bad = ITreasury.BadSignature.selector;
+        _expectRevert(abi.encodeCall(reputation.punishRolls, (offer, one, by, other, forged)), PROVIDER, bad);
+        _expectRevert(abi.encodeCall(reputation.punishRolls, (offer, other, forged, one, by)), PROVIDER, bad);
+        reputation.punishRolls(offer, one, by, other, otherBy);
+    }
+
+    function test_both_awards_are_the_requesters() external {
+        Offer memory offer = _offerOfTheStaked();
+        Award memory one = _award(1000, 5);
+        Award memory other = _award(1001, 5);
+        one.offer = _offerId(offer);
+        other.offer = one.offer;
+        bytes memory by = _sign(REQUESTER_KEY, _id(one));
+        bytes memory forged = _sign(PROVIDER_KEY, _id(other));
+        bytes4 bad = ITreasury.BadSignature.selector;
+        _expectRevert(abi.encodeCall(reputation.punishAwards, (offer, one, by, other, forged)), PROVIDER, bad);
+        _expectRevert(abi.encodeCall(reputation.punishAwards, (offer, other, forged, one, by)), PROVIDER, bad);
+        reputation.punishAwards(offer, one, by, other, _sign(REQUESTER_KEY, _id(other)));
+    }
+
+    function _offerOfTheStaked() private returns (Offer memory) {
+        vm.prank(REQUESTER);
+        reputation.stake(REQUESTER, 10_000);
+        return _offer(1000);
     }
 
     function _refuseBonus(Award memory award, bytes4 reason) private {
