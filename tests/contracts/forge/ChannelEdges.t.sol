@@ -25,6 +25,18 @@ contract ChannelEdgesTest is Fixture {
         _fails(REQUESTER, abi.encodeCall(channels.topUp, (key, 1)), ITreasury.NewBusinessPaused.selector);
     }
 
+    function test_only_the_guardian_pauses_and_resumes() external {
+        bytes4 reason = ITreasury.NotGuardian.selector;
+        _fails(REQUESTER, abi.encodeCall(channels.pause, ()), reason);
+        vm.prank(GUARDIAN);
+        channels.pause();
+        _fails(REQUESTER, abi.encodeCall(channels.resume, ()), reason);
+        require(channels.paused(), "resumed");
+        vm.prank(GUARDIAN);
+        channels.resume();
+        require(!channels.paused(), "not resumed");
+    }
+
     function test_a_deposit_never_wraps_around() external {
         token.mint(REQUESTER, type(uint128).max);
         _openWith(type(uint128).max);
