@@ -47,6 +47,9 @@ contract StakeEdgesTest is LawFixture {
         bytes4 bad = ITreasury.BadSignature.selector;
         _expectRevert(abi.encodeCall(reputation.punishRolls, (offer, one, by, other, forged)), PROVIDER, bad);
         _expectRevert(abi.encodeCall(reputation.punishRolls, (offer, other, forged, one, by)), PROVIDER, bad);
+        // Nobody's signature, after a good one: whom that was by is not remembered.
+        forged = abi.encodePacked(bytes32(uint256(1)), bytes32(uint256(1)), uint8(0));
+        _expectRevert(abi.encodeCall(reputation.punishRolls, (offer, one, by, other, forged)), PROVIDER, bad);
         reputation.punishRolls(offer, one, by, other, otherBy);
     }
 
