@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from node.arbitration.case_files import CaseFiles
 from node.arbitration.party_ports import Bonds, Escrows, Holds, Keeping, PartyPapers, Subject
-from node.arbitration.ports import Courthouse, Cursors, Peers
+from node.arbitration.ports import Cursors, PartyCourt, Peers
 from node.operations.clock import Clock
 from protocol.dispute.acting import Attitude
 from protocol.dispute.messages import Dossier
@@ -27,7 +27,7 @@ class PartyRoom:
         attitude: How far it goes.
     """
 
-    court: Courthouse
+    court: PartyCourt
     files: CaseFiles
     papers: PartyPapers
     escrows: Escrows

@@ -65,7 +65,7 @@ class PastRound:
 
 
 class Courthouse(Protocol):
-    """The court's contract, for one wallet.
+    """The court's contract, for one wallet: what arbiters and parties both ask of it.
 
     Reading calls raise TransientError while the chain can't be reached. Calls that send return the block in which the
     transaction is confirmed; they survive a restart if made again, and raise ChainRejected if the contract refuses.
@@ -109,32 +109,12 @@ class Courthouse(Protocol):
         """
         ...
 
-    async def seals_of(self, award: Digest) -> dict[int, Digest]:
-        """Return the seals on the chain of the current round, by seat."""
-        ...
+
+class PartyCourt(Courthouse, Protocol):
+    """The same, and what a party asks of it."""
 
     async def history_of(self, award: Digest) -> tuple[PastRound, ...]:
         """Return all rounds of a case, the current one last: what `close` has to be shown."""
-        ...
-
-    async def draw(self, award: Digest) -> int:
-        """Draw the committee on the chain, or ask for the draw anew."""
-        ...
-
-    async def seal(self, award: Digest, committee: Sequence[Address], seat: int, seal: Digest) -> int:
-        """Seal a vote on the chain."""
-        ...
-
-    async def open_vote(
-        self, award: Digest, committee: Sequence[Address], seat: int, vote: Vote, secret: Digest
-    ) -> int:
-        """Open a vote on the chain."""
-        ...
-
-    async def settle(
-        self, award: Digest, committee: Sequence[Address], quorum: Quorum, signatures: Sequence[Signature]
-    ) -> int:
-        """Decide the round by a quorum; draws its committee if nobody has yet."""
         ...
 
     async def open_on_escrow(self, award: Award, offer: Offer) -> int:
@@ -158,6 +138,34 @@ class Courthouse(Protocol):
 
     async def enforce(self, award: Award, vote: Vote, key: ChannelKey, holds: Sequence[Hold]) -> int:
         """Enforce a hold as the closed case decided; `holds` are those under the voucher that was presented."""
+        ...
+
+
+class ArbiterCourt(Courthouse, Protocol):
+    """The same, and what an arbiter asks of it."""
+
+    async def seals_of(self, award: Digest) -> dict[int, Digest]:
+        """Return the seals on the chain of the current round, by seat."""
+        ...
+
+    async def draw(self, award: Digest) -> int:
+        """Draw the committee on the chain, or ask for the draw anew."""
+        ...
+
+    async def seal(self, award: Digest, committee: Sequence[Address], seat: int, seal: Digest) -> int:
+        """Seal a vote on the chain."""
+        ...
+
+    async def open_vote(
+        self, award: Digest, committee: Sequence[Address], seat: int, vote: Vote, secret: Digest
+    ) -> int:
+        """Open a vote on the chain."""
+        ...
+
+    async def settle(
+        self, award: Digest, committee: Sequence[Address], quorum: Quorum, signatures: Sequence[Signature]
+    ) -> int:
+        """Decide the round by a quorum; draws its committee if nobody has yet."""
         ...
 
 

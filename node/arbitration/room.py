@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from node.arbitration.ports import Courthouse, Peers, Runner, Signing
+from node.arbitration.ports import ArbiterCourt, Peers, Runner, Signing
 from node.operations.clock import Clock
 from node.operations.randomness import RandomSource
 from node.storage.machine_log import Machine, MachineLog
@@ -26,7 +26,7 @@ class NotSeatedYet(TransientError):
 class ArbiterRoom:
     """What every sitting works with; `block_time_s` is the chain's usual one."""
 
-    court: Courthouse
+    court: ArbiterCourt
     peers: Peers
     signing: Signing
     runner: Runner

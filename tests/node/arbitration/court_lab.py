@@ -19,7 +19,6 @@ from node.operations.randomness import SeededRandomSource
 from node.storage.blocking import in_line
 from node.storage.machine_log import OpenStreams, select_open_streams
 from node.storage.storage import open_storage
-from protocol.channel.objects import ChannelKey, Hold
 from protocol.dispute.ballot import Quorum, is_majority, seal_of, seals_digest, vote_hash
 from protocol.dispute.case import Appealed, CaseOpened, Round, Stage
 from protocol.dispute.messages import DOSSIER_METHOD, Dossier, DossierRequest
@@ -228,21 +227,6 @@ class FakeCourthouse:
         hall.end(Stage.AGREED, quorum.vote)
         hall.round = replace(hall.round, opened_seats=quorum.seats)
         return hall.now
-
-    async def open_on_escrow(self, award: Award, offer: Offer) -> int:
-        raise NotImplementedError
-
-    async def open_on_channel(self, award: Award, offer: Offer, receipt: Signed[Receipt]) -> int:
-        raise NotImplementedError
-
-    async def appeal(self, award: Award, offer: Offer, number: int) -> int:
-        raise NotImplementedError
-
-    async def close(self, award: Award, rounds: Sequence[PastRound]) -> int:
-        raise NotImplementedError
-
-    async def enforce(self, award: Award, vote: Vote, key: ChannelKey, holds: Sequence[Hold]) -> int:
-        raise NotImplementedError
 
     async def _transaction(self, what: str) -> Hall:
         """Wait for the next block, in which the call counts."""

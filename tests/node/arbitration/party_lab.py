@@ -18,7 +18,6 @@ from node.storage.machine_log import OpenStreams
 from node.storage.storage import Storage, open_storage
 from protocol.channel.objects import ChannelKey, Hold
 from protocol.dispute.acting import Attitude, HoldSight
-from protocol.dispute.ballot import Quorum
 from protocol.dispute.case import Appealed, CaseClosed, CaseFact, CaseOpened, Round, RoundDecided, Stage
 from protocol.dispute.messages import Dossier
 from protocol.dispute.objects import Finding, Vote
@@ -27,7 +26,6 @@ from protocol.errors import ChainRejected, ProtocolError, StoaError, TransientEr
 from protocol.identity import ZERO_DIGEST, Address, ContentDigest, Digest, PeerId
 from protocol.market.objects import Award, Offer
 from protocol.settlement.deadlines import deadlines_of
-from protocol.signing.ecdsa import Signature
 from protocol.signing.eip712 import Domain, digest
 from protocol.signing.signed import Signed
 from protocol.task.objects import Receipt
@@ -168,6 +166,18 @@ class FakeCourt:
         return [*case.history, PastRound(committee=ARBITERS, vote=case.vote)]
 
 
+class CrashAt:
+    """Ends a run at one of its steps, once: called at each, it cancels `scope`, which is the run's."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._count, self.scope = step, 0, trio.CancelScope()
+
+    def __call__(self) -> None:
+        if self._count == self._step:
+            self.scope.cancel()
+        self._count += 1
+
+
 class FakeCourthouse:
     """The court for one wallet. `away`: the chain can't be reached. `refuses`: what our own wallet says to a bond."""
 
@@ -224,25 +234,6 @@ class FakeCourthouse:
 
     async def close(self, award: Award, rounds: Sequence[PastRound]) -> int:
         return await self._send(lambda: self._court.close(award, self._wallet, rounds))
-
-    async def seals_of(self, award: Digest) -> dict[int, Digest]:
-        raise NotImplementedError
-
-    async def draw(self, award: Digest) -> int:
-        raise NotImplementedError
-
-    async def seal(self, award: Digest, committee: Sequence[Address], seat: int, seal: Digest) -> int:
-        raise NotImplementedError
-
-    async def open_vote(
-        self, award: Digest, committee: Sequence[Address], seat: int, vote: Vote, secret: Digest
-    ) -> int:
-        raise NotImplementedError
-
-    async def settle(
-        self, award: Digest, committee: Sequence[Address], quorum: Quorum, signatures: Sequence[Signature]
-    ) -> int:
-        raise NotImplementedError
 
     async def enforce(self, award: Award, vote: Vote, key: ChannelKey, holds: Sequence[Hold]) -> int:
         case = self._court.cases[digest(DOMAIN, award)]

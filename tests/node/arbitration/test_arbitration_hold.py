@@ -14,6 +14,7 @@ from protocol.dispute.party import Closed, GivenUp
 from protocol.identity import Digest
 from protocol.settlement.deadlines import deadlines_of
 from tests.node.arbitration.party_lab import (
+    CrashAt,
     FakeCourt,
     FakeCourthouse,
     FakeHolds,
@@ -134,14 +135,7 @@ async def test_a_hold_is_not_enforced_over_other_work_in_its_channel(autojump_cl
 async def test_a_crash_after_any_durable_step_or_transaction_takes_the_money_once(
     autojump_clock: MockClock, tmp_path: Path, step: int
 ) -> None:
-    count, scope = 0, trio.CancelScope()
-
-    def crash() -> None:
-        nonlocal count
-        if count == step:
-            scope.cancel()
-        count += 1
-
+    crash = CrashAt(step)
     async with open_court() as court, trio.open_nursery() as nursery:
         court.channel = holds = unpaid()
         holds.after_act = crash
@@ -151,7 +145,7 @@ async def test_a_crash_after_any_durable_step_or_transaction_takes_the_money_onc
             runs += 1
             courthouse = FakeCourthouse(court, SELLER)
             courthouse.after_send = crash
-            with trio.CancelScope() as scope:
+            with trio.CancelScope() as crash.scope:
                 async with open_seller(court, tmp_path, courthouse=courthouse, on_step=crash) as seller:
                     await seller.files.hold(BRIEF)
                     state = await ended(seller)
@@ -168,14 +162,7 @@ async def test_a_crash_after_any_durable_step_or_transaction_takes_the_money_onc
 async def test_a_crash_anywhere_leaves_no_newer_voucher_without_its_verdict(
     autojump_clock: MockClock, tmp_path: Path, step: int
 ) -> None:
-    count, scope = 0, trio.CancelScope()
-
-    def crash() -> None:
-        nonlocal count
-        if count == step:
-            scope.cancel()
-        count += 1
-
+    crash = CrashAt(step)
     async with open_court() as court, trio.open_nursery() as nursery:
         court.channel = holds = unpaid()
         holds.after_act, holds.newer = crash, 7
@@ -183,7 +170,7 @@ async def test_a_crash_anywhere_leaves_no_newer_voucher_without_its_verdict(
         while True:
             courthouse = FakeCourthouse(court, SELLER)
             courthouse.after_send = crash
-            with trio.CancelScope() as scope:
+            with trio.CancelScope() as crash.scope:
                 async with open_seller(court, tmp_path, courthouse=courthouse, on_step=crash) as seller:
                     await seller.files.hold(BRIEF)
                     state = await ended(seller)

@@ -26,6 +26,7 @@ from protocol.units import UnixTime
 from protocol.wire.codec import decode, encode
 from tests.node.arbitration.party_lab import (
     ARBITERS,
+    CrashAt,
     FakeCourt,
     FakeCourthouse,
     FakeEscrows,
@@ -286,14 +287,7 @@ DURABLE_STEPS_AND_TRANSACTIONS = 10
 async def test_a_crash_after_any_durable_step_or_transaction_changes_nothing(
     autojump_clock: MockClock, tmp_path: Path, step: int
 ) -> None:
-    count, scope = 0, trio.CancelScope()
-
-    def crash() -> None:
-        nonlocal count
-        if count == step:
-            scope.cancel()
-        count += 1
-
+    crash = CrashAt(step)
     async with open_court() as court, trio.open_nursery() as nursery:
         nursery.start_soon(vote_at_once, court)
         runs = 0
@@ -302,7 +296,7 @@ async def test_a_crash_after_any_durable_step_or_transaction_changes_nothing(
             courthouse = FakeCourthouse(court, BUYER)
             courthouse.after_send = crash
             papers = papers_of(refuted())
-            with trio.CancelScope() as scope:
+            with trio.CancelScope() as crash.scope:
                 async with open_lab_party(
                     court, tmp_path, BUYER, papers=papers, courthouse=courthouse, on_step=crash
                 ) as buyer:
