@@ -17,6 +17,7 @@ from web3.types import RPCEndpoint
 
 from node.chain.anvil import find_anvil
 from node.chain.deployment import load_deployment
+from node.operations.ports import free_ports
 from protocol.identity import format_address
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,7 +246,10 @@ def test_a_chain_that_does_not_answer_is_not_replaced_by_one_of_apes_own(tmp_pat
     with chain() as web3:
         environment = {"APE_FOUNDRY_HOST": uri(web3)}
     path = tmp_path / "local.json"
-    own = ape("run", "deploy", "--out", str(tmp_path / "own.json"))
+    # Ape draws a port for its own chain among those of outgoing connections, and waits in vain where one has it.
+    (port,) = free_ports(1)
+    settings = json.dumps({"host": f"http://127.0.0.1:{port}"})
+    own = ape("run", "deploy", "--provider-settings", settings, "--out", str(tmp_path / "own.json"))
     assert "That chain was Ape's own and ends with this command" in own.stdout
     answer = ape("run", "deploy", "--out", str(path), **environment)
     assert answer.returncode == 1
