@@ -122,6 +122,38 @@ contract ChannelEdgesTest is Fixture {
         _fails(PROVIDER, _enforcing(award, verdict, good), IPaymentChannel.ChannelUnknown.selector);
     }
 
+    /// @dev A deposit of a unit is a channel, and what was presented or left is cleared with it, each alone and both.
+    function test_a_closed_channel_leaves_nothing_behind() external {
+        for (uint256 way = 0; way < 4; ++way) {
+            _openWith(1);
+            Voucher memory voucher = Voucher(id, 1, 1, 1, keccak256("holds"));
+            bytes memory signed = _signVoucher(REQUESTER_KEY, voucher);
+            if (way & 1 != 0) channels.present(key, voucher, signed, _signVoucher(PROVIDER_KEY, voucher));
+            if (way & 2 != 0) {
+                vm.prank(REQUESTER);
+                channels.startExit(key);
+            }
+            _closes(1);
+            IPaymentChannel.ChannelState memory nothing;
+            bytes32 left = keccak256(abi.encode(channels.stateOf(id)));
+            require(left == keccak256(abi.encode(nothing)), "something is left");
+        }
+    }
+
+    /// @dev A voucher that pays nothing new may still bring holds; of a claim nothing is told, nor in a batch.
+    function test_a_voucher_that_pays_nothing_new_tells_of_no_claim() external {
+        Voucher memory voucher = Voucher(id, 1, 400, 0, 0);
+        bytes memory signed = _signVoucher(REQUESTER_KEY, voucher);
+        channels.claim(key, voucher, signed);
+        vm.recordLogs();
+        channels.present(key, voucher, signed, _signVoucher(PROVIDER_KEY, voucher));
+        channels.claimMany(PROVIDER, address(token), _packClaim(key, voucher, signed));
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        _assertEq(logs.length, 2, "events");
+        require(logs[0].topics[0] == IPaymentChannel.HoldsPresented.selector, "not the presentation first");
+        require(logs[1].topics[0] == IPaymentChannel.ClaimSkipped.selector, "not the skipped claim last");
+    }
+
     /// @dev A hold of 110 for an award of price 100 and fee 10, presented; and a verdict for all of it.
     function _held() private returns (Award memory award, Verdict memory verdict) {
         award = _award(100, 10);

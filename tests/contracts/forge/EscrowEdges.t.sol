@@ -3,8 +3,9 @@ pragma solidity 0.8.37;
 
 import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
 import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
-import {Award, Receipt, Settlement, Start} from "../../../contracts/interfaces/MarketTypes.sol";
+import {Acceptance, Award, Receipt, Settlement, Start} from "../../../contracts/interfaces/MarketTypes.sol";
 import {LawFixture} from "./LawFixture.sol";
+import {Vm} from "./Vm.sol";
 
 /// @dev Whose word an escrow takes, and for what: what no other suite of escrows looks at.
 contract EscrowEdgesTest is LawFixture {
@@ -72,6 +73,130 @@ contract EscrowEdgesTest is LawFixture {
         _fails(PROVIDER, abi.encodeCall(escrow.claim, (award, start, signed, receipt, forged)), bad);
         vm.prank(PROVIDER);
         escrow.claim(award, start, signed, receipt, good);
+    }
+
+    /// @dev Nothing is read beyond the last acceptance, and a unit that is left goes back.
+    function test_a_batch_tells_of_its_awards_and_of_nothing_else() external {
+        award = _award(1000, 1);
+        id = _fund(award);
+        (Acceptance memory acceptance, bytes memory signature) = _acceptance(award, 3, 1000);
+        bytes memory batch = bytes.concat(bytes20(address(token)), _packRelease(award, acceptance, signature));
+        uint256 before = token.balanceOf(REQUESTER);
+        vm.recordLogs();
+        vm.prank(PROVIDER);
+        escrow.releaseMany(batch);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        _assertEq(logs.length, 3, "events");
+        require(logs[0].topics[0] == IEscrow.Closed.selector, "not the end first");
+        require(logs[1].emitter == address(token) && logs[2].emitter == address(token), "not two transfers");
+        _assertEq(token.balanceOf(REQUESTER) - before, 1, "the fee");
+    }
+
+    /// @dev What was accepted before may be all there is: the last part closes though it pays nothing, one by one and in a batch.
+    function test_a_last_part_that_pays_nothing_more_closes() external {
+        for (uint16 i = 0; i < 2; ++i) {
+            award.slot = i + 1;
+            id = _fund(award);
+            _release(PROVIDER, 1, 400, i == 0);
+            _release(PROVIDER, 3, 400, i == 0);
+            _assertState(IEscrow.State.Accepted, 400);
+        }
+        _assertEq(token.balanceOf(PROVIDER) - 1e30, 800, "paid");
+    }
+
+    function test_a_standby_award_has_its_own_first_and_last_part() external {
+        (award.firstPart, award.parts) = (2, 3);
+        id = _fund(award);
+        (Acceptance memory acceptance, bytes memory signature) = _acceptance(award, 1, 10);
+        bytes memory data = abi.encodeCall(escrow.release, (award, acceptance, signature));
+        _fails(PROVIDER, data, IEscrow.PartOutOfRange.selector);
+        (acceptance, signature) = _acceptance(award, 5, 10);
+        data = abi.encodeCall(escrow.release, (award, acceptance, signature));
+        _fails(PROVIDER, data, IEscrow.PartOutOfRange.selector);
+        _release(PROVIDER, 2, 10, true);
+        _release(PROVIDER, 3, 20, true);
+        _assertState(IEscrow.State.Started, 20);
+        _release(PROVIDER, 4, 30, true);
+        _assertState(IEscrow.State.Accepted, 30);
+    }
+
+    /// @dev E4: who accepts has seen a start. No second is waited for any more, recalled or not.
+    function test_an_accepted_part_proves_a_start() external {
+        _release(REQUESTER, 0, 10, true);
+        _assertState(IEscrow.State.Started, 10);
+        _assertEq(escrow.recordOf(id).time, 0, "no deadline");
+        award.slot = 1;
+        id = _fund(award);
+        vm.warp(award.startBy + 1);
+        vm.prank(REQUESTER);
+        escrow.recall(award);
+        _release(REQUESTER, 0, 10, true);
+        _assertState(IEscrow.State.Started, 10);
+        _assertEq(escrow.recordOf(id).time, 0, "no deadline any more");
+    }
+
+    /// @dev E5: an acceptance of what was claimed answers the claim, and only that.
+    function test_an_accepted_claim_has_no_deadline() external {
+        _claimUpTo(award, 1, 600);
+        uint64 disputeBy = escrow.recordOf(id).time;
+        _release(REQUESTER, 1, 599, true);
+        _assertState(IEscrow.State.Claimed, 599);
+        _assertEq(escrow.recordOf(id).time, disputeBy, "the claim's deadline");
+        _release(REQUESTER, 1, 600, true);
+        _assertState(IEscrow.State.Started, 600);
+        _assertEq(escrow.recordOf(id).time, 0, "no deadline any more");
+    }
+
+    /// @dev E10: the arbiter is at work. Even the whole price, and even the provider's own hand, leave the dispute open.
+    function test_whoever_concedes_leaves_the_dispute_open() external {
+        for (uint16 i = 0; i < 2; ++i) {
+            award.slot = i + 1;
+            id = _fund(award);
+            _claimAll(award);
+            _dispute(award);
+            uint64 resolveBy = escrow.recordOf(id).time;
+            _release(PROVIDER, 3, 1000, i == 0);
+            _assertState(IEscrow.State.Disputed, 1000);
+            _assertEq(escrow.recordOf(id).time, resolveBy, "the dispute's deadline");
+        }
+    }
+
+    function test_an_award_of_another_rail_is_not_funded() external {
+        bytes4 foreign = IEscrow.NotForEscrow.selector;
+        award.channel = keccak256("channel");
+        _fails(REQUESTER, abi.encodeCall(escrow.fund, (award, "")), foreign);
+        (award.channel, award.rail) = (0, address(channels));
+        _fails(REQUESTER, abi.encodeCall(escrow.fund, (award, "")), foreign);
+    }
+
+    /// @dev E10: a dispute without an arbiter has nobody to pay.
+    function test_who_settle_a_dispute_without_an_arbiter_keep_the_fee() external {
+        award.arbiter = address(0);
+        id = _fund(award);
+        _claimAll(award);
+        _dispute(award);
+        Settlement memory settlement;
+        (settlement.award, settlement.due, settlement.settleBy) = (id, 400, uint64(block.timestamp));
+        bytes memory signature = _sign(PROVIDER_KEY, _marketDigest(hashes.hashSettlement(settlement)));
+        uint256 before = token.balanceOf(REQUESTER);
+        vm.prank(REQUESTER);
+        escrow.settle(award, settlement, "", signature);
+        _assertEq(token.balanceOf(REQUESTER) - before, 605, "back");
+    }
+
+    /// @dev An acceptance of the award, by itself or as a batch of one.
+    function _release(address caller, uint32 part, uint128 due, bool alone) private {
+        (Acceptance memory acceptance, bytes memory signature) = _acceptance(award, part, due);
+        bytes memory batch = bytes.concat(bytes20(address(token)), _packRelease(award, acceptance, signature));
+        vm.prank(caller);
+        if (alone) escrow.release(award, acceptance, signature);
+        else escrow.releaseMany(batch);
+    }
+
+    function _assertState(IEscrow.State state, uint256 paid) private view {
+        IEscrow.Record memory record = escrow.recordOf(id);
+        _assertEq(uint256(record.state), uint256(state), "state");
+        _assertEq(record.paid, paid, "paid");
     }
 
     function _start(uint64 startedAt) private view returns (Start memory start, bytes memory signature) {
