@@ -161,6 +161,19 @@ contract EscrowEdgesTest is LawFixture {
         }
     }
 
+    /// @dev E9: of what was claimed and not yet paid. What was accepted before is the provider's already.
+    function test_what_was_accepted_before_a_split_is_not_split() external {
+        uint256 before = token.balanceOf(PROVIDER);
+        _release(REQUESTER, 0, 100, true);
+        _claimUpTo(award, 1, 600);
+        _dispute(award);
+        vm.warp(block.timestamp + RESOLVE_WITHIN + 1);
+        escrow.split(award);
+        _assertState(IEscrow.State.Split, 350);
+        _assertEq(token.balanceOf(PROVIDER) - before, 350, "100, and half of 500");
+        _assertEq(token.balanceOf(address(escrow)), 0, "left");
+    }
+
     function test_an_award_of_another_rail_is_not_funded() external {
         bytes4 foreign = IEscrow.NotForEscrow.selector;
         award.channel = keccak256("channel");
