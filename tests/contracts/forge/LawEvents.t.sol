@@ -59,13 +59,14 @@ contract LawEventsTest is CourtRefusals {
         reputation.freeAccepted(award, acceptance, signature);
     }
 
+    /// @dev No two of the amounts are equal, so none can stand for another.
     function test_a_slash_tells_who_got_what() external {
-        Award memory award = _liable(PRICE, FEE);
+        Award memory award = _liable(PRICE, FEE - 1);
         _stake(LIABILITY);
         bytes32 id = _lock(award);
         _bonus(award);
         _next();
-        emit IReputation.LiabilitySlashed(id, PROVIDER, ARBITER, FEE, MAX_BOUNTY, LIABILITY / 2 - MAX_BOUNTY);
+        emit IReputation.LiabilitySlashed(id, PROVIDER, ARBITER, FEE - 1, MAX_BOUNTY, LIABILITY / 2 - MAX_BOUNTY);
         _next();
         emit IReputation.BonusPaid(id, REQUESTER, BONUS, false);
         vm.prank(ARBITER);
