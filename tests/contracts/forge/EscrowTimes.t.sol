@@ -20,7 +20,8 @@ contract EscrowTimesTest is LawFixture {
         vm.warp(award.startBy + 1);
         _tooLate(REQUESTER, abi.encodeCall(escrow.fund, (award, "")));
         vm.warp(award.startBy);
-        _fund(award);
+        id = _fund(award);
+        _assertEq(escrow.recordOf(id).time, 0, "a record that waits for nobody's act names no time");
     }
 
     function test_a_recall_comes_after_start_by_and_waits_a_pace() external {
