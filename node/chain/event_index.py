@@ -5,6 +5,9 @@ them with the hash of the range's last block, and only then wakes the subscriber
 block has left the chain, a reorganisation went deeper than the profile's confirmations: the index goes back to the
 newest block that both share and tells every subscriber to undo what came after it.
 
+The newest blocks are read one by one, each by its hash: of several nodes behind one address, one that does not know a
+block yet says so, whereas for a range it returns what it has, as if there were nothing more.
+
 A long history is read in several ranges at once, and stored in order: whatever ends the node leaves a whole beginning,
 from which the next start goes on. A range counts only if its end, and the block that was read last before it, are still
 on the chain after its logs were read: then no reorganisation fell between them.
@@ -14,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 import trio
@@ -32,6 +35,8 @@ from protocol.units import UnixTime
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 BATCH: Final = 256
+NEWEST: Final = 4
+"""Confirmed blocks that are read one by one. Whoever misses more lags by these and by the profile's confirmations."""
 BACKOFF_MOST_S: Final = 30.0
 
 
@@ -184,6 +189,7 @@ class EventIndex:
         self.reverts: list[int] = []
         """To which blocks the index ever went back; a subscription's epoch counts how many of these it has seen."""
         self._checkpoints: deque[Checkpoint] = deque()
+        self._contracts = tuple(names_of(chain.deployment))
         self._sizes = RangeSizes(chain.profile.log_range)
         self._done_with: Digest | None = None
         """The newest block of the chain when everything up to what it confirms had been read."""
@@ -252,19 +258,30 @@ class EventIndex:
             if first > confirmed.number:
                 self._done_with = head.hash
                 return
-            if not await self._read(first, confirmed):
+            older = confirmed.number - NEWEST
+            read = self._read_newest(first, confirmed) if first > older else self._read_ranges(first, older)
+            if not await read:
                 return
 
-    async def _read(self, first: int, confirmed: Block) -> bool:
-        """Read some ranges from block `first`. False if the chain moved meanwhile: look again at the next poll."""
-        spans = self._sizes.plan(first, confirmed.number)
+    async def _read_newest(self, first: int, confirmed: Block) -> bool:
+        """Read blocks one by one. False if the chain moved meanwhile: look again at the next poll."""
+        for number in range(first, confirmed.number + 1):
+            block = confirmed if number == confirmed.number else await self.chain.block(number)
+            if self.last is not None and self.last.hash != block.parent:
+                return False
+            await self._store(BlockRange(number, block, await self.chain.logs_of(self._contracts, block)))
+        return True
+
+    async def _read_ranges(self, first: int, last: int) -> bool:
+        """Read some ranges from block `first`. False if the chain moved meanwhile."""
+        spans = self._sizes.plan(first, last)
         read: list[BlockRange | None] = [None] * len(spans)
         refused: list[RpcRefused] = []
 
         async def fetch(place: int, start: int, end: int) -> None:
             try:
-                block = confirmed if end == confirmed.number else await self.chain.block(end)
-                logs = await self.chain.logs(tuple(names_of(self.chain.deployment)), start, end)
+                block = await self.chain.block(end)
+                logs = await self.chain.logs(self._contracts, start, end)
             except RpcRefused as error:  # too many blocks, results or requests for this node
                 refused.append(error)
             else:
@@ -277,14 +294,12 @@ class EventIndex:
         if not await self._are_of_one_chain(ranges):
             return False
         for each in ranges:
-            for log_of_range in each.logs:
-                self._check(log_of_range, each.first, each.end.number)
             await self._store(each)
         if not refused:
             self._sizes.grow(len(ranges))
         return True
 
-    async def _are_of_one_chain(self, ranges: Sequence["BlockRange"]) -> bool:
+    async def _are_of_one_chain(self, ranges: Sequence[BlockRange]) -> bool:
         """Whether nothing was reorganised between what was read last before and what was read now.
 
         The end of each range was read before its logs; if it and the block before them are there after the logs, all of
@@ -292,9 +307,7 @@ class EventIndex:
         """
         if not ranges:
             return True
-        last = self.last
-        follows = last is None or ranges[0].end.parent == last.hash  # as at the chain's head: one sees it
-        if not follows and not await self._is_on_chain(cast("Checkpoint", last)):
+        if self.last is not None and not await self._is_on_chain(self.last):
             return False
         still: list[bool] = []
 
@@ -305,7 +318,9 @@ class EventIndex:
         await run_at_once(look, [(each,) for each in ranges])
         return all(still)
 
-    async def _store(self, each: "BlockRange") -> None:
+    async def _store(self, each: BlockRange) -> None:
+        for log_of_range in each.logs:
+            self._check(log_of_range, each.first, each.end.number)
         checkpoint = Checkpoint(number=each.end.number, hash=each.end.hash, time=each.end.time)
         with trio.CancelScope(shield=True):
             await self.store.append(checkpoint, each.logs)

@@ -215,7 +215,7 @@ class ScriptedChain(Chain):
         number = len(self.blocks) - 1 if tag == "latest" else int(tag, 16)
         return self.blocks[number] if number < len(self.blocks) else None
 
-    async def logs(self, addresses: Sequence[Address], first: int, last: int) -> tuple[RawLog, ...]:
+    async def logs_of(self, addresses: Sequence[Address], block: Block) -> tuple[RawLog, ...]:
         if self.fails:
             raise ChainUnreachable("http://node", "it is away")
         return ()
