@@ -12,9 +12,10 @@ from sqlalchemy import delete, update
 from node.chain.chain import Chain
 from node.chain.errors import RpcRefused
 from node.chain.event_check import RangeCheck, check_index, compute_return, records
-from node.chain.event_index import NEWEST, BlocksReverted, EventIndex, IndexedEvent, open_event_index
+from node.chain.event_index import NEWEST, EventIndex, open_event_index
 from node.chain.event_ranges import RANGES_AT_ONCE
 from node.chain.event_store import CHAIN_SCHEMA, Checkpoint, SqlEventStore, chain_log
+from node.chain.event_subscription import BlocksReverted, IndexedEvent
 from node.chain.local import DEPLOYER
 from node.chain.profile import ChainProfile
 from node.chain.rpc import Json, Rpc, hexed, members, quantity
