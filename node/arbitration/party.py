@@ -47,6 +47,11 @@ class Party:
         views = [self._view(file) async for file in self._room.files.all()]
         return tuple(sorted(views, key=lambda view: view.file.brief.award_id not in self._room.files.open))
 
+    def problem_of(self, award: Digest) -> str:
+        """Return what is in the way of the next step of a case; empty if nothing is, or nobody follows it."""
+        pursuit = self._pursuits.get(award)
+        return "" if pursuit is None else pursuit.problem
+
     def _view(self, file: File) -> CaseView:
         pursuit = self._pursuits.get(file.brief.award_id)
         if pursuit is None:
