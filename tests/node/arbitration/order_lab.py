@@ -5,15 +5,22 @@ from dataclasses import dataclass, field
 
 import trio
 
+from node.app.ordering import ChainLocks, TokenPurse
 from node.arbitration.order_ports import LockSight
 from node.arbitration.ordering import Ordering
+from node.arbitration.party import Party
+from node.arbitration.party_ports import Subject
+from node.arbitration.party_room import PartyRoom
 from node.arbitration.quoting import QuoteParts
 from node.arbitration.rehearsal import Rehearsed
 from protocol.dispute.evidence import Matter
+from protocol.dispute.messages import Dossier
+from protocol.dispute.objects import Finding
 from protocol.identity import Address, Digest
 from protocol.spending import Cap
 from protocol.units import Amount
 from tests.node.arbitration.party_lab import FakePapers, LabParty
+from tests.node.payments.payments_world import Party as PaymentParty
 
 RICH = Amount(10**12)
 
@@ -31,6 +38,14 @@ class FakeOrderPapers(FakePapers):
     async def accepted_of(self, award: Digest) -> Amount:
         await trio.lowlevel.checkpoint()
         return self.accepted
+
+
+class NothingToShow(FakeOrderPapers):
+    """Those of a test whose court asks nobody for a dossier."""
+
+    async def dossier_of(self, award: Digest, subject: Subject | None = None) -> Dossier | None:
+        await trio.lowlevel.checkpoint()
+        return None
 
 
 @dataclass(kw_only=True)
@@ -84,6 +99,13 @@ class Desk:
     looking: FakeLooking
     locks: FakeLocks
     purse: FakePurse
+
+
+def ordering_of(room: PartyRoom, party: Party, papers: FakeOrderPapers, node: PaymentParty) -> Ordering:
+    """Return a user's way to court on a real chain, with a real wallet; what a run would find is that it is wrong."""
+    looking = FakeLooking(finds=Rehearsed(finding=Finding.WRONG_RESULT, reason="this node ran it itself: wrong result"))
+    purse, locks = TokenPurse(node.signer, node.gateway.token), ChainLocks(node.gateway.reputation)
+    return Ordering(room, party, QuoteParts(papers=papers, looking=looking, locks=locks, purse=purse))
 
 
 def desk_of(party: LabParty, looking: FakeLooking | None = None) -> Desk:

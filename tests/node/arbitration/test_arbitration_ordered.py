@@ -73,22 +73,25 @@ class Place:
         return self.party.files.open[award].state.state
 
 
-def open_place(
+async def open_place(
     stack: AsyncExitStack,
     folder: Path,
     own: Address,
     *,
     award: Award = AWARD,
     finds: Rehearsed = WRONG,
-    **parts: Any,
-) -> Any:
-    async def enter() -> Place:
-        court = await stack.enter_async_context(open_court())
-        given = {"attitude": UNWILLING, "papers": papers_of(brief_about(award, own)), **parts}
-        party = await stack.enter_async_context(open_lab_party(court, folder, own, **given))
-        return Place(court, party, desk_of(party, FakeLooking(finds=finds)))
-
-    return enter()
+    attitude: Attitude = UNWILLING,
+    papers: FakeOrderPapers | None = None,
+    holds: FakeHolds | None = None,
+) -> Place:
+    """Run a court, and a node before it that knows one award."""
+    court = await stack.enter_async_context(open_court())
+    party = await stack.enter_async_context(
+        open_lab_party(
+            court, folder, own, attitude=attitude, papers=papers or papers_of(brief_about(award, own)), holds=holds
+        )
+    )
+    return Place(court, party, desk_of(party, FakeLooking(finds=finds)))
 
 
 def papers_of(*briefs: Brief) -> FakeOrderPapers:
