@@ -49,12 +49,15 @@ def render_case(found: DisputeView) -> RenderableType:
     """Return a case with what happens next in it."""
     lines = [f"Why: {found.reason}"] if found.reason else []
     if found.part is not None:
-        lines.append(f"It is about part {found.part}; the award is worth {dollars(found.price)} at most.")
+        asks = "" if found.claimed is None else f", for which the provider asks {dollars(found.claimed)} in all"
+        lines.append(f"It is about part {found.part}{asks}; the award is worth {dollars(found.price)} at most.")
     if found.liability:
         lines.append(f"The provider answers for it with {dollars(found.liability)} of its stake, if that was locked.")
-    lines.append(f"Who loses pays the dispute fee, {dollars(found.fee)}; you have put down {dollars(found.bonds)}.")
+    lines.append(f"{_who_pays(found)} the dispute fee, {dollars(found.fee)}; you have put down {dollars(found.bonds)}.")
     if found.seats is not None and found.votes is not None:
         lines.append(f"{found.votes} of {found.seats} arbiters have voted on the chain{_verdict(found)}.")
+    elif found.finding:
+        lines.append(f"The court found: {_ENDS[found.finding]}.")
     if found.next:
         until = f" Until {due(found.next_by)}." if found.next_by is not None else ""
         lines.append(f"Next: {found.next}.{until}")
@@ -94,6 +97,18 @@ def _opener(found: DisputeView) -> str:
     if found.opened_by_us is None:
         return "you, soon" if found.ordered else "nobody yet"
     return "you" if found.opened_by_us else "the other side"
+
+
+def _who_pays(found: DisputeView) -> str:
+    match found.state:
+        case "won":
+            return "The other side pays"
+        case "lost":
+            return "You pay"
+        case "undecided":
+            return "Who opened pays"
+        case _:
+            return "Who loses pays"
 
 
 def _verdict(found: DisputeView) -> str:

@@ -169,6 +169,14 @@ def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
             return None
 
 
+def reluctance(file: File, sight: Sight, attitude: Attitude) -> str:
+    """Return why this party opens no case as things are, although somebody still may; empty if it does, or waits."""
+    if not isinstance(file.state, Held) or sight.round.stage is not Stage.NONE:
+        return ""
+    act = _plead(file.brief, file.state, sight, attitude)
+    return act.reason if isinstance(act, Abandon) else ""
+
+
 def is_worth(gain: int, at_risk: int, costs: int) -> bool:
     """Tell whether who is sure of itself gains by staking `at_risk`: it gets that back with `gain`, or neither."""
     return gain * SURE_BPS > at_risk * (WHOLE - SURE_BPS) + costs * WHOLE

@@ -29,6 +29,7 @@ class DisputeView:
         deadline: Last second of an appeal of this round, and the case can be closed after it; None if it isn't open.
         finding: What the current round, or the whole case, found; empty while nothing is decided.
         due: What the award is worth by that finding.
+        claimed: What the provider's receipt asks for in all; None if none is here.
         price: What it would have been worth at most.
         liability: What of the provider's stake answers for it, if it was locked.
         fee: The dispute fee, which the loser pays, and the bond of the first round.
@@ -53,6 +54,7 @@ class DisputeView:
     deadline: UnixTime | None
     finding: str
     due: Amount | None
+    claimed: Amount | None
     price: Amount
     liability: Amount
     fee: Amount

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from node.api.views.disputes import DisputeStage
 from node.arbitration.party import CaseView
-from protocol.dispute.acting import LAST_ROUND, Sight
+from protocol.dispute.acting import LAST_ROUND, NO_HOLD, PAID, Sight
 from protocol.dispute.case import Round, Stage
 from protocol.dispute.party import Brief, Closed, GivenUp, Held, Open, is_against
 from protocol.dispute.schedule import SEATS
@@ -20,6 +20,7 @@ class Next(NamedTuple):
 
 
 NOTHING = Next("")
+BY_HAND = " (your node if it ran the part itself, or you by `stoa disputes appeal`)"
 
 
 def round_seen(view: CaseView) -> Round | None:
@@ -49,6 +50,9 @@ def next_of(view: CaseView) -> Next:
     brief, state = view.file.brief, view.file.state
     match state:
         case Held():
+            if view.reluctance:
+                by_hand = "" if view.reluctance in (PAID, NO_HOLD) else "; you may, by `stoa disputes open`"
+                return Next(f"your node opens no case: {view.reluctance}{by_hand}", _last_opening(brief, view.sight))
             return _before(brief, state, view.sight)
         case Open():
             return _in_court(view, brief, state)
@@ -83,6 +87,13 @@ def _before(brief: Brief, held: Held, sight: Sight | None) -> Next:
     return Next("a claim on the escrow is waited for", times.claim_by)
 
 
+def _last_opening(brief: Brief, sight: Sight | None) -> UnixTime | None:
+    """Return until when somebody may still open a case, as far as that is known."""
+    if brief.on_channel:
+        return deadlines_of(brief.award).latest_dispute_by
+    return sight.resolve_by or sight.dispute_by if sight is not None else None
+
+
 def _in_court(view: CaseView, brief: Brief, state: Open) -> Next:
     current = round_seen(view)
     if current is None:
@@ -105,6 +116,7 @@ def _appeal_words(brief: Brief, state: Open) -> str:
         return "your node appeals, as you ordered"
     decision = state.decision
     if decision is None:
-        return "either side may appeal, since nothing was decided; else the case is closed"
-    loser = "you" if is_against(brief, state.opener, decision.finding) else "the other side"
-    return f"{loser} may appeal; else the case is closed"
+        return f"either side may appeal, since nothing was decided{BY_HAND}; else the case is closed"
+    if is_against(brief, state.opener, decision.finding):
+        return f"you may appeal{BY_HAND}; else the case is closed"
+    return "the other side may appeal; else the case is closed"

@@ -5,6 +5,7 @@ from typing import cast
 
 from node.api import views
 from node.api.views.disputes import DisputeState, FindingName
+from node.app.doors.arbiters import NoCourt
 from node.app.doors.dispute_words import next_of, round_seen, stage_of
 from node.app.doors.names import rail_of
 from node.app.node import Node
@@ -21,10 +22,6 @@ from protocol.units import Amount
 
 class NoSuchDispute(ProtocolError):
     """No case is about an award with that id, or several are."""
-
-
-class NoCourt(ProtocolError):
-    """A network whose deployment has no court."""
 
 
 class DisputeDoors:
@@ -106,6 +103,7 @@ def dispute_view(view: CaseView) -> views.DisputeView:
         due=due,
         price=brief.award.price,
         liability=brief.award.liability,
+        claimed=None if brief.receipt is None else brief.receipt.value.due,
         fee=brief.award.dispute_fee,
         bonds=state.bonds if isinstance(state, Open | Closed) else Amount(0),
         reason=state.reason if isinstance(state, GivenUp) else brief.reason,

@@ -14,6 +14,7 @@ from node.api.views import (
     ReputationReport,
     ScoreView,
     SheetView,
+    SittingView,
     StakedAwardView,
     StakeReport,
     SummaryView,
@@ -61,6 +62,7 @@ DISPUTE = DisputeView(
     deadline=UnixTime(NOW + 60),
     finding="wrong result",
     due=Amount(1_500_000),
+    claimed=Amount(1_900_000),
     price=Amount(2_000_000),
     liability=Amount(400_000),
     fee=Amount(250_000),
@@ -110,6 +112,10 @@ BENCH = ArbiterReport(
     collectable=Amount(1_000_000),
     cooldown=Seconds(5),
     cases=7,
+    sittings=(
+        SittingView(award=DISPUTE.award, round=0, part=3, seats=0, vote="", vote_by=None),
+        SittingView(award=DISPUTE.award, round=1, part=3, seats=2, vote="wrong result", vote_by=UnixTime(NOW + 60)),
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from node.api.views import DisputeQuote
 from node.app.doors.disputes import DisputeDoors, NoCourt, NoSuchDispute, dispute_view, pick, quote_view
 from node.arbitration.party import CaseView
 from node.arbitration.quoting import Quote
-from protocol.dispute.acting import Sight
+from protocol.dispute.acting import PAID, Sight
 from protocol.dispute.case import Round, Stage
 from protocol.dispute.objects import Finding
 from protocol.dispute.party import (
@@ -113,6 +113,21 @@ def test_before_it_is_opened_a_case_says_who_does_what_next_and_until_when() -> 
         assert next_in(seen(claimed)) == ("a claim on the escrow is waited for", TIMES.claim_by)
 
 
+def test_a_case_that_the_node_leaves_says_why_and_that_its_user_need_not() -> None:
+    left = CaseView(
+        file=file_of(BUYER), sight=Sight(now=UnixTime(9), round=NO_ROUND), reluctance="disputes.open is false"
+    )
+    told = next_in(left)
+    assert told == (
+        "your node opens no case: disputes.open is false; you may, by `stoa disputes open`",
+        TIMES.latest_dispute_by,
+    )
+    claimed = begin(replace(file_of(BUYER).brief, award=replace(AWARD, channel=ZERO_DIGEST)))
+    assert next_in(seen(claimed, resolve_by=UnixTime(9)))[1] == 9
+    assert next_in(replace(left, file=claimed))[1] is None
+    assert next_in(replace(left, reluctance=PAID))[0] == f"your node opens no case: {PAID}"
+
+
 def test_in_court_a_case_says_its_stage_its_votes_and_what_happens_next() -> None:
     case = opened(SELLER)
     drawing = dispute_view(seen(case, round_=replace(VOTING, stage=Stage.DRAWING)))
@@ -124,7 +139,8 @@ def test_in_court_a_case_says_its_stage_its_votes_and_what_happens_next() -> Non
     agreed = replace(VOTING, stage=Stage.AGREED, ended_after=101, opened_seats=0b11111)
     lost = dispute_view(seen(against, 1_150, agreed))
     assert (lost.stage, lost.votes, lost.next_by) == ("appeal", 5, agreed.appeal_by)
-    assert lost.next == "you may appeal; else the case is closed"
+    assert lost.next.startswith("you may appeal (")
+    assert "`stoa disputes appeal`); else the case is closed" in lost.next
     won = dispute_view(
         seen(transition(opened(BUYER), VoteCarried(round=0, vote=vote(Finding.WRONG_RESULT))), 1_150, agreed)
     )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,14 @@ def test_an_arbiters_tickets_are_bought_given_up_and_paid_back(tmp_path: Path) -
         told = place.stoa("arbiter", "status").stdout
         assert "$1.00 to be collected now" in told.replace("\n", " ")
         assert "does not judge" not in told
+        assert "0707070707" not in told, "who doesn't judge sits nowhere"
         assert place.json("arbiter", "enlist", "3")["balance"] == "13000000"
         assert "This node does not judge" in place.stoa("arbiter", "status").stdout
+        place.node.bench = replace(place.node.bench, enabled=True)
+        judging = place.stoa("arbiter", "status").stdout
+        for said in ("0707070707", "not yet", "wrong result"):
+            assert said in judging
+        assert [each["seats"] for each in place.json("arbiter", "status")["sittings"]] == [0, 2]
         assert place.stoa("arbiter", "resign", "4").exit_code == ExitCode.REFUSED
         asked = place.json("arbiter", "resign", "2")
         assert (asked["tickets"], asked["leaving"], asked["cases"]) == (1, 2, 7)
