@@ -163,10 +163,11 @@ class NodeFacade(Protocol):
         """Return the case about an award."""
         ...
 
-    async def dispute_open_quote(self, award: str) -> DisputeQuote:
+    async def dispute_open_quote(self, award: str, *, look: bool) -> DisputeQuote:
         """Say what a case about an award would be about, cost and bring.
 
-        A requester that never ran the part does so now, which takes as long as it takes, ten minutes at most.
+        With `look`, a requester that never ran the part does so now, which takes as long as it takes, ten minutes at
+        most.
         """
         ...
 

@@ -18,7 +18,7 @@ from protocol.units import Amount
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 BY_HAND: Final = "ordered by hand"
-MOST_WORDS: Final = 512
+MOST_BYTES: Final = 512
 """Of a reason."""
 WAIT_S: Final = 300.0
 """How long a user is kept waiting for the chain. The order is durable, and is followed all the same."""
@@ -84,4 +84,5 @@ def _require_agreed(quote: Quote, bond: Amount, *, anyway: bool) -> None:
 
 def _with_reason(quote: Quote) -> Brief:
     """Return the brief with words that say why there is a case: whoever reads them may not have ordered it."""
-    return replace(quote.brief, reason=f"{BY_HAND}: {quote.found}"[:MOST_WORDS])
+    words = f"{BY_HAND}: {quote.found}".encode()[:MOST_BYTES]
+    return replace(quote.brief, reason=words.decode(errors="ignore"))

@@ -106,7 +106,7 @@ async def open_by_hand(lab: Lab, award: Digest) -> None:
     async def can_be_opened() -> bool:
         async with open_client(lab.requester.socket) as client:
             try:
-                quote = await client.call(NodeFacade.dispute_open_quote, award=award.hex())
+                quote = await client.call(NodeFacade.dispute_open_quote, award=award.hex(), look=True)
             except RemoteRefusal:  # nothing is claimed yet
                 return False
         assert (quote.expected, quote.warning, quote.bond) == ("wrong result", "", TERMS.least_fee)

@@ -39,9 +39,9 @@ class DisputeDoors:
         """See `NodeFacade`."""
         return pick(await self.dispute_list(), award)
 
-    async def dispute_open_quote(self, award: str) -> views.DisputeQuote:
+    async def dispute_open_quote(self, award: str, *, look: bool) -> views.DisputeQuote:
         """See `NodeFacade`."""
-        return quote_view(await self._ordering().quoting.opening(award))
+        return quote_view(await self._ordering().quoting.opening(award, look=look))
 
     async def dispute_open(self, award: str, bond: Amount, *, anyway: bool) -> views.DisputeView:
         """See `NodeFacade`."""

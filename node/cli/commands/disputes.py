@@ -24,7 +24,10 @@ app = new_app(
 Award = Annotated[str, typer.Argument(help="The award, or how its id begins.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; put down the bond that is shown.")]
 Anyway = Annotated[
-    bool, typer.Option("--anyway", help="Also if there is nothing to gain, as far as your node can tell.")
+    bool,
+    typer.Option(
+        "--anyway", help="Also if there is nothing to gain, as far as your node can tell; no part is run first."
+    ),
 ]
 
 
@@ -72,7 +75,7 @@ def open_(context: typer.Context, award: Award, *, yes: Yes = False, anyway: Any
 
     As a requester, over a claim on an escrow or a receipt over a channel; your node runs the part itself first, so that
     you know what a court would find. As a provider, over work that is not paid, or whose claim is disputed.
-    With --json and without --yes, only what it would cost and bring is printed.
+    With --json and without --yes, only what it would cost and bring is printed. Ctrl-C ends the waiting, no order.
 
     Examples:
       stoa disputes open 7ac3
@@ -97,7 +100,7 @@ def appeal(context: typer.Context, award: Award, *, yes: Yes = False, anyway: An
 def _order(options: Options, order: _Order, award: str, *, yes: bool, anyway: bool) -> None:
     if order is _Order.OPEN:
         with clock("Looking at it, and running the part again if need be"):
-            quote = call(options, NodeFacade.dispute_open_quote, award=award)
+            quote = call(options, NodeFacade.dispute_open_quote, award=award, look=not anyway)
     else:
         quote = call(options, NodeFacade.dispute_appeal_quote, award=award)
     if not options.json_output:

@@ -199,9 +199,10 @@ def test_a_quote_says_every_end_in_the_words_of_users() -> None:
 async def test_a_network_without_a_court_says_so() -> None:
     doors = DisputeDoors(cast("Any", SimpleNamespace(party=None, ordering=None)))
     assert await doors.dispute_list() == ()
-    for ask in (doors.dispute_open_quote, doors.dispute_appeal_quote):
-        with pytest.raises(NoCourt, match="no court"):
-            await ask("7ac3")
+    with pytest.raises(NoCourt, match="no court"):
+        await doors.dispute_open_quote("7ac3", look=True)
+    with pytest.raises(NoCourt, match="no court"):
+        await doors.dispute_appeal_quote("7ac3")
     for order in (doors.dispute_open, doors.dispute_appeal):
         with pytest.raises(NoCourt, match="no court"):
             await order("7ac3", Amount(1), anyway=False)

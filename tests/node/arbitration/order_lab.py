@@ -1,6 +1,6 @@
 """What it takes to order a case by hand, beside a party before a court in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import trio
@@ -55,9 +55,11 @@ class FakeLooking:
     finds: Rehearsed = field(default_factory=Rehearsed)
     matters: list[Matter] = field(default_factory=list[Matter])
     within_s: float = 0.0
+    on_look: Callable[[], None] = lambda: None
 
     async def rehearse(self, matter: Matter, provider: Address, *, within_s: float) -> Rehearsed:
         await trio.sleep(1)
+        self.on_look()
         self.matters.append(matter)
         self.within_s = within_s
         return self.finds

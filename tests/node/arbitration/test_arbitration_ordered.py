@@ -34,7 +34,7 @@ from protocol.settlement.deadlines import deadlines_of
 from protocol.signing.eip712 import digest
 from protocol.task.audit import Rerun
 from protocol.units import Amount, UnixTime
-from tests.node.arbitration.order_lab import Desk, FakeLooking, FakeOrderPapers, LockSight, desk_of
+from tests.node.arbitration.order_lab import RICH, Desk, FakeLooking, FakeOrderPapers, LockSight, desk_of
 from tests.node.arbitration.party_lab import (
     CrashAt,
     FakeCourt,
@@ -298,6 +298,13 @@ async def test_without_a_lock_a_requester_has_nothing_to_gain_over_a_channel(
         assert place.court.acts == [("open", BUYER)]
 
 
+async def test_a_reason_in_many_words_is_cut_and_not_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        place = await open_place(stack, tmp_path, BUYER, finds=replace(WRONG, reason="é" * 600))
+        await place.desk.ordering.open(AWARD_ID.hex(), FEE, anyway=False)
+        assert len(place.party.files.open[AWARD_ID].state.brief.reason.encode()) in (511, 512)
+
+
 async def test_who_says_anyway_waits_for_no_run(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         place = await open_place(stack, tmp_path, BUYER)
@@ -320,9 +327,27 @@ async def test_an_order_that_the_wallet_refuses_is_told_and_followed_until_it_is
             Held(is_ordered=True),
             "the cap per day is reached (raise wallet.caps)",
         )
+        place.desk.purse.left = Amount(FEE - 1)  # what was signed for counts against a cap, and is not asked for again
         quote = await place.desk.ordering.quoting.opening(AWARD_ID.hex())
         assert "ordered it already" in quote.notes[-1]
         place.party.court.refuses = None
+        await eventually(lambda: place.court.acts == [("open", BUYER)])
+
+
+async def test_a_user_whose_chain_goes_away_is_told_at_once(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        place = await open_place(stack, tmp_path, BUYER)
+        courthouse = place.party.court
+
+        def leave() -> None:
+            courthouse.away = True
+
+        place.desk.looking.on_look = leave
+        began = trio.current_time()
+        await place.desk.ordering.open(AWARD_ID.hex(), FEE, anyway=False)
+        assert trio.current_time() - began < 30
+        assert "can't be reached" in place.party.party.problem_of(AWARD_ID)
+        courthouse.away = False
         await eventually(lambda: place.court.acts == [("open", BUYER)])
 
 
@@ -358,7 +383,14 @@ async def test_an_appeal_is_ordered_once_there_is_a_decision_and_as_long_as_it_c
         assert quote.until == place.court.cases[AWARD_ID].round.appeal_by
         with pytest.raises(DearerThanAgreed):
             await ordering.appeal(AWARD_ID.hex(), FEE, anyway=False)
+        place.party.court.refuses = refusal("the cap per day is reached")
         await ordering.appeal(AWARD_ID.hex(), bond, anyway=False)
+        assert "the cap per day" in place.party.party.problem_of(AWARD_ID)
+        place.party.court.refuses, place.desk.purse.left = None, Amount(0)
+        await ordering.appeal(AWARD_ID.hex(), bond, anyway=False)  # said again, it is the same order
+        await eventually(lambda: place.court.cases[AWARD_ID].round.number == 1)
+        await trio.sleep(10)
+        place.desk.purse.left = RICH
         state = place.state()
         assert isinstance(state, Open)
         assert (state.number, state.bonds) == (1, bond)

@@ -105,6 +105,7 @@ def test_a_bond_that_would_be_lost_for_nothing_is_put_down_only_by_who_says_so(t
         assert len(place.json("disputes", "list")) == 1
         asked = place.stoa("disputes", "open", "0909", "--anyway", stdin="n\n")
         assert "Warning: the bond would be lost" in asked.stdout
+        assert "has not run the part itself" in asked.stdout, "who says anyway waits for no run"
         assert len(place.json("disputes", "list")) == 1, "and it is asked all the same"
         assert place.json("disputes", "open", "0909", "--anyway", "--yes")["state"] == "open"
 
