@@ -59,7 +59,7 @@ class RoundAsked(ChainRejected):
     """The other side has asked for this round; an appeal now would be one of the round after it."""
 
     def __init__(self, number: int, appellant: Address) -> None:
-        super().__init__(f"round {number} of this case was asked for by {format_address(appellant)} already")
+        super().__init__(f"round {number + 1} of this case was asked for by {format_address(appellant)} already")
 
 
 class ContractCourt:

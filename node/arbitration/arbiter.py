@@ -26,9 +26,11 @@ from protocol.dispute.messages import (
     OpeningsNotice,
     SealsNotice,
 )
+from protocol.dispute.objects import Vote
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import Address, Digest, PeerId
 from protocol.signing.eip712 import digest
+from protocol.units import UnixTime
 from protocol.wire.codec import decode, encode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,12 +44,26 @@ PLACE_EVERY: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SittingView:
-    """A round that this node is summoned to, for people to look at."""
+    """A round that this node is summoned to, for people to look at.
+
+    Attributes:
+        part: What the case is about, as it was opened.
+        seats: How many this node holds, as far as is known: 0 while the committee isn't.
+        vote: What it found; None before.
+        vote_by: Last second of a vote; None before the chain was asked.
+    """
 
     award: Digest
     round: int
+    part: int
     seats: int
-    has_vote: bool
+    vote: Vote | None
+    vote_by: UnixTime | None
+
+    @property
+    def has_vote(self) -> bool:
+        """Whether it has run the part, or found that it can't."""
+        return self.vote is not None
 
 
 class NotIntroduced(TransientError):
@@ -76,7 +92,14 @@ class Arbiter:
     def sittings(self) -> tuple[SittingView, ...]:
         """Return the rounds that are not over."""
         return tuple(
-            SittingView(award=award, round=number, seats=one.seats, has_vote=one.vote is not None)
+            SittingView(
+                award=award,
+                round=number,
+                part=one.part,
+                seats=one.seats,
+                vote=one.vote,
+                vote_by=None if one.held is None else one.held.schedule.open_by,
+            )
             for (award, number), one in self._sittings.items()
         )
 

@@ -58,11 +58,18 @@ class Sitting:
         self._shown: dict[Address, Dossier] = {}
         self._talk: Conversation | None = None
         self._redraws, self._patience = 0, room.random.uniform()
+        self.held: Round | None = None
+        """The round as the chain told it last; None before."""
 
     @property
     def vote(self) -> Vote | None:
         """What this arbiter found; None before."""
         return self._machine.state.vote
+
+    @property
+    def part(self) -> int:
+        """What the case is about, as it was opened."""
+        return self._machine.context.matter.part
 
     @property
     def seats(self) -> int:
@@ -98,7 +105,7 @@ class Sitting:
                     log.info("court.round_not_there_yet", award=self._award.hex(), round=self._machine.context.round)
                     await self._room.clock.sleep(pause_s)
                     continue
-                behind = _Since(self._room.clock)
+                behind, self.held = _Since(self._room.clock), held
                 if self._is_over(held, now) or (self.vote is None and now > held.schedule.seal_by):
                     return
                 pause_s = max(self._room.look_s, min(LONGEST_LOOK_S, held.time / IDLE_LOOKS))

@@ -244,6 +244,10 @@ async def test_a_chain_node_that_has_not_come_to_the_round_costs_nobody_its_seat
         await trio.sleep(4)
         del lab.hall.behind["a"]
         await eventually(lambda: sitting["a"].sittings()[0].has_vote)
+        (seen,) = sitting["a"].sittings()
+        assert seen.vote is not None
+        assert (seen.part, seen.vote.finding) == (lab.hall.opened.part, Finding.WRONG_RESULT)
+        assert seen.vote_by == lab.hall.round.schedule.open_by
         lab.hall.behind["a"] = older  # and once more, in the middle of it
         await trio.sleep(2)
         lab.hall.behind.clear()
