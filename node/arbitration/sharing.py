@@ -5,7 +5,7 @@ fellows what its papers come to, hands them on where the other's differ, and tak
 """
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +56,7 @@ class Sharing:
         self._told: dict[Address, _Told] = {}
         self._knows: dict[Address, _Told] = {}
         self._read_at: dict[Address, float] = {}
+        self._sent_at: dict[Address, float] = {}
         self._liars: set[Address] = set()
         self._sealed: set[Address] = set()
         self._standing: set[trio.CancelScope] = set()
@@ -200,23 +201,33 @@ class Sharing:
             raise ProtocolError("the sender holds no seat in this round")
         self._hear(sender, notice)
         self._knows[sender] = self._own()
-        return self._notice(notice.gist)
+        return self._notice(sender, notice.gist)
 
     def _own(self) -> _Told:
         return _Told(self.gist, self.is_final, self.has_output)
 
-    def _notice(self, told: Digest | None) -> PapersNotice:
-        """Return what to tell somebody who knows papers of this gist, or of whom that isn't known."""
-        own, summons = self._own(), self._machine.context
-        is_news = self._shown is not None and told is not None and told != own.gist
+    def _notice(self, fellow: Address, told: Digest | None) -> PapersNotice:
+        """Return what to tell a fellow that knows papers of this gist, or of whom that isn't known.
+
+        Papers are large: whoever asks for them all the time gets them at the pace at which they are read.
+        """
+        own = self._own()
+        papers = self._shown.papers if self._shown is not None else None
+        if told is None or told == own.gist or self._is_too_soon(self._sent_at, fellow):
+            papers = None
+        if papers is not None:
+            self._sent_at[fellow] = self._room.clock.monotonic()
         return PapersNotice(
             award=self._matter.award,
-            round=summons.round,
+            round=self._machine.context.round,
             gist=own.gist,
             is_final=own.is_final,
             has_output=own.has_output,
-            papers=self._shown.papers if self._shown is not None and is_news else None,
+            papers=papers,
         )
+
+    def _is_too_soon(self, last_at: Mapping[Address, float], fellow: Address) -> bool:
+        return self._room.clock.monotonic() - last_at.get(fellow, -math.inf) < self._room.tell_s
 
     def _hear(self, fellow: Address, notice: PapersNotice) -> None:
         if fellow in self._liars:
@@ -241,7 +252,7 @@ class Sharing:
             return
         if self._is_closed or now >= self._hear_until or self._most_have_sealed():
             return
-        if now - self._read_at.get(fellow, -math.inf) < self._room.tell_s:
+        if self._is_too_soon(self._read_at, fellow):
             return
         self._read_at[fellow] = now
         shown = read_papers(self._room.court.market_domain, self._matter, papers)
@@ -291,7 +302,7 @@ class Sharing:
 
     async def _tell(self, fellow: Address) -> None:
         known = self._told.get(fellow)
-        notice, own = self._notice(known.gist if known is not None else None), self._own()
+        notice, own = self._notice(fellow, known.gist if known is not None else None), self._own()
         answer = await self._room.peers.call(fellow, PAPERS_METHOD, encode(notice))
         self._knows[fellow] = own
         self._hear(fellow, decode(PapersNotice, answer, max_bytes=PAPERS_MAX_BYTES))

@@ -16,7 +16,7 @@ from protocol.signing.eip712 import Domain
 from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from protocol.units import Amount
-from protocol.wire.codec import encode
+from protocol.wire.codec import decode, encode
 from tests.node.arbitration.court_lab import (
     MARKET,
     PROVIDER,
@@ -143,6 +143,29 @@ async def test_a_flood_of_papers_is_read_at_a_pace_and_splits_nobody(
     assert lab.hall.vote.finding == Finding.WRONG_RESULT
     assert lab.hall.vote.due > 3_000
     assert lab.hall.round.opened_seats == 0b01111
+
+
+async def test_who_asks_for_papers_all_the_time_is_sent_them_now_and_then(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    lab = open_channel_case(tmp_path)
+    for side in (REQUESTER, PROVIDER):
+        show(lab, side, to("abcde", lab.case.dossier(), None))
+    asks = iter(range(10_000))
+    mallory = Mallory(lab, "e", lambda _name: None)
+    answers: list[PapersNotice] = []
+    async with lab.sitting("a"):
+        await trio.sleep(6)
+        handler = lab.network.handlers[lab.people["a"].address, PAPERS_METHOD]
+        mallory.tells = lambda _name: mallory.notice(None, gist_told=keccak256(b"%d" % next(asks)))
+        for _ in range(200):
+            told = mallory.tells("a")
+            body = await handler(peer_of(mallory.address), encode(told))
+            answers.append(decode(PapersNotice, body, max_bytes=1 << 20))
+            await trio.sleep(0.02)
+    answered = [*answers, *mallory.heard]
+    assert next(asks) > 200, "it was called as well, each time that it said something new"
+    assert 4 <= sum(notice.papers is not None for notice in answered) <= 9, "in four seconds, at most two each"
 
 
 async def test_a_silent_fellow_is_waited_for_while_the_part_is_run_and_no_longer(
