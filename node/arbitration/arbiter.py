@@ -12,6 +12,7 @@ from node.arbitration.conversation import NOTICE_MAX_BYTES
 from node.arbitration.gathering import DOSSIER_MAX_BYTES
 from node.arbitration.ports import Cursors, Mark, Rewound, Told
 from node.arbitration.room import SEAT, ArbiterRoom, NotSeatedYet, SeatLog
+from node.arbitration.sharing import PAPERS_MAX_BYTES
 from node.arbitration.sitting import Sitting
 from node.storage.errors import ConcurrentAppend
 from node.storage.machine_log import Journal, load_machine, open_machine
@@ -21,9 +22,11 @@ from protocol.dispute.evidence import Matter
 from protocol.dispute.messages import (
     EVIDENCE_METHOD,
     OPENINGS_METHOD,
+    PAPERS_METHOD,
     SEALS_METHOD,
     Dossier,
     OpeningsNotice,
+    PapersNotice,
     SealsNotice,
 )
 from protocol.dispute.objects import Vote
@@ -126,6 +129,7 @@ class Arbiter:
     def serve(self) -> None:
         """Answer the parties and the other arbiters."""
         peers = self._room.peers
+        peers.serve(PAPERS_METHOD, self._on_papers, max_request=PAPERS_MAX_BYTES)
         peers.serve(SEALS_METHOD, self._on_seals, max_request=NOTICE_MAX_BYTES)
         peers.serve(OPENINGS_METHOD, self._on_openings, max_request=NOTICE_MAX_BYTES)
         peers.serve(EVIDENCE_METHOD, self._on_evidence, max_request=DOSSIER_MAX_BYTES)
@@ -174,6 +178,10 @@ class Arbiter:
         key = (machine.context.matter.award, machine.context.round)
         if self._sittings.get(key) is sitting:
             del self._sittings[key]
+
+    async def _on_papers(self, peer: PeerId, body: bytes) -> bytes:
+        notice = decode(PapersNotice, body, max_bytes=PAPERS_MAX_BYTES)
+        return encode(self._sitting(notice.award, notice.round).hear_papers(self._wallet(peer), notice))
 
     async def _on_seals(self, peer: PeerId, body: bytes) -> bytes:
         notice = decode(SealsNotice, body, max_bytes=NOTICE_MAX_BYTES)

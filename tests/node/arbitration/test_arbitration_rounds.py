@@ -200,8 +200,8 @@ async def test_a_side_that_hides_what_was_accepted_gains_nothing(tmp_path: Path,
 
 async def test_a_node_that_restarts_goes_on_with_its_vote(tmp_path: Path, autojump_clock: MockClock) -> None:
     lab = with_both_sides(open_case(tmp_path, make_papers(output=b"forged")))
-    async with lab.sitting("a"):
-        await trio.sleep(12)
+    async with lab.sitting("a") as sitting:
+        await eventually(lambda: bool(sitting["a"].sittings()) and sitting["a"].sittings()[0].has_vote)
     assert lab.runners["a"].runs == 1
     async with lab.sitting():
         await lab.wait_over()
