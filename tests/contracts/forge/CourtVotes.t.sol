@@ -144,7 +144,9 @@ contract CourtVotesTest is CourtRefusals {
         vm.roll(round.drawBlock + 300); // the number is forgotten: it takes a draw to have a new one
         _refuseQuorum(award, vote, quorum, IDisputeArbiter.WrongCommittee.selector);
         vm.roll(round.drawBlock + 1);
+        uint256 before = _sum(committee, 5);
         court.settleByQuorum(_id(award), vote, quorum);
+        _assertEq(_sum(committee, 5) - before, 3 * SEAT_FEE, "who opened is paid as it is seated");
         for (uint256 seat = 0; seat < 5; ++seat) {
             require(bench.accountOf(committee[seat]).serving != 0, "a seat is bound, whether it opened or not");
         }
