@@ -149,7 +149,35 @@ contract BenchEdgesTest is CourtFixture {
         _assertEq(Bench(dear.bench()).accountOf(who).balance, 2 ** 95, "balance");
     }
 
+    /// @dev Seats and tickets share a word: buying, giving up and taking out leave what is bound, and until when, as it was.
+    function test_what_an_arbiter_does_with_its_tickets_leaves_its_seats_as_they_are() external {
+        _enlist(1, 6);
+        address who = _arbiter(0);
+        for (uint256 i = 1; i <= 2; ++i) {
+            vm.warp(block.timestamp + 1); // to an odd second and to an even one, so that no bit stays by chance
+            Award memory award = _claimed(false);
+            _open(award, REQUESTER);
+            _settle(award, _drawn(award), _vote(WRONG, 0), 5);
+            _assertSeats(who, 5 * i, block.timestamp + RESOLVE_WITHIN);
+        }
+        uint256 until = block.timestamp + RESOLVE_WITHIN;
+        vm.startPrank(who);
+        bench.enlist(ENGINE, 5, new uint32[](0));
+        _assertSeats(who, 10, until);
+        bench.resign(ENGINE, _alone(0));
+        _assertSeats(who, 10, until);
+        _assertEq(bench.collect(), 10 * SEAT_FEE, "collected");
+        vm.stopPrank();
+        _assertSeats(who, 10, until);
+    }
+
     // Helpers
+
+    function _assertSeats(address who, uint256 serving, uint256 until) private view {
+        IBench.Account memory account = bench.accountOf(who);
+        _assertEq(account.serving, serving, "serving");
+        _assertEq(account.servingUntil, until, "until");
+    }
 
     function _newcomer() private returns (address who) {
         who = _arbiter(ARBITERS);
