@@ -17,13 +17,13 @@ contract CourtRoundsTest is CourtRefusals {
         IDisputeArbiter.Vote[] memory votes = new IDisputeArbiter.Vote[](2);
         (committees[0], committees[1], votes[0]) = (committee, committee, vote);
         _settle(award, committee, vote, 5);
-        uint256 appealed = vm.snapshotState();
+        uint256 settled = vm.snapshotState();
         _awaitClose(award);
         _refuseClose(award, committees, votes, IDisputeArbiter.WrongCommittee.selector);
         _refuseClose(award, _one(committee), votes, IDisputeArbiter.WrongCommittee.selector);
         _refuseClose(award, committees, _one(vote), IDisputeArbiter.WrongCommittee.selector);
 
-        vm.revertToState(appealed);
+        vm.revertToState(settled);
         _appeal(award, PROVIDER);
         committees[1] = _drawn(award);
         votes[1] = _vote(UPHELD, PRICE);
