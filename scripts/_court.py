@@ -52,7 +52,7 @@ def tell_case(deployed: Deployed, digest: bytes) -> Iterator[str]:
         is_current = number == int(current.number)
         state = current if is_current else court.pastOf(digest, number)
         of_round = [each for each in events if each.fields.get("round") == number]
-        yield f"round {number}   {SEATS[number]} seats, asked for by {by[number]} with {money(bonds[number])}"
+        yield f"round {number + 1}   {SEATS[number]} seats, asked for by {by[number]} with {money(bonds[number])}"
         yield from _tell_round(state, of_round, now, is_current=is_current)
     closed = next((each.fields for each in events if each.name == "CaseClosed"), None)
     if closed is None:

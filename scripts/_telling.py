@@ -110,10 +110,17 @@ def open_locks(events: Iterable[PastEvent]) -> tuple[PastEvent, ...]:
 
 
 def tell_events(events: Iterable[PastEvent], *, of: str) -> Iterator[str]:
-    """Describe what happened, one line an event; `of` is the field that all of them share."""
+    """Describe what happened, one line an event; `of` is the field that all of them share.
+
+    People count the rounds of a case from 1, contracts from 0.
+    """
     for event in events:
-        rest = "  ".join(f"{key}={show(value)}" for key, value in event.fields.items() if key != of)
+        rest = "  ".join(f"{key}={show(_counted(key, value))}" for key, value in event.fields.items() if key != of)
         yield f"  block {event.block:<8} {event.name:<15} {rest}"
+
+
+def _counted(key: str, value: Any) -> Any:
+    return int(value) + 1 if key == "round" else value
 
 
 def _word(owner: Any) -> bytes:

@@ -23,6 +23,7 @@ from node.api.views import (
     CalibrationView,
     CancelQuote,
     ChannelView,
+    DisputeQuote,
     DisputeView,
     EarningsReport,
     EscrowView,
@@ -160,6 +161,29 @@ class NodeFacade(Protocol):
 
     async def dispute_show(self, award: str) -> DisputeView:
         """Return the case about an award."""
+        ...
+
+    async def dispute_open_quote(self, award: str, *, look: bool) -> DisputeQuote:
+        """Say what a case about an award would be about, cost and bring.
+
+        With `look`, a requester that never ran the part does so now, which takes as long as it takes, ten minutes at
+        most.
+        """
+        ...
+
+    async def dispute_open(self, award: str, bond: Amount, *, anyway: bool) -> DisputeView:
+        """Open a case, unless its bond is more than `bond`; return once it is confirmed, or something is in the way.
+
+        Also where there is nothing to gain, with `anyway`; then no part is run again before.
+        """
+        ...
+
+    async def dispute_appeal_quote(self, award: str) -> DisputeQuote:
+        """Say what an appeal in this node's open case would cost and bring."""
+        ...
+
+    async def dispute_appeal(self, award: str, bond: Amount, *, anyway: bool) -> DisputeView:
+        """Appeal; otherwise as `dispute_open`."""
         ...
 
     async def stake_show(self) -> StakeReport:

@@ -12,8 +12,9 @@ from node.chain import channel_events, escrow_events
 from node.chain.chain import Chain
 from node.chain.contract import Sent
 from node.chain.escrow import EscrowState
-from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
+from node.chain.event_index import EventIndex
 from node.chain.event_store import BEGINNING, Position
+from node.chain.event_subscription import BlockConfirmed, BlocksReverted, IndexedEvent, Subscription
 from node.chain.events import ContractEvent
 from node.chain.fees import is_cheap
 from node.chain.gateway import Gateway

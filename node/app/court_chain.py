@@ -10,7 +10,8 @@ from node.arbitration.ports import CourtTerms, Delivery, Mark, PastRound, Rewoun
 from node.chain.chain import Block, Chain
 from node.chain.contract import Sent
 from node.chain.court import Court, CourtRules
-from node.chain.event_index import BlockConfirmed, BlocksReverted, EventIndex, IndexedEvent, Subscription
+from node.chain.event_index import EventIndex
+from node.chain.event_subscription import BlockConfirmed, BlocksReverted, IndexedEvent, Subscription
 from node.chain.events import decode_log
 from node.chain.gateway import Gateway
 from node.chain.opening import CheckedBefore
@@ -58,7 +59,7 @@ class RoundAsked(ChainRejected):
     """The other side has asked for this round; an appeal now would be one of the round after it."""
 
     def __init__(self, number: int, appellant: Address) -> None:
-        super().__init__(f"round {number} of this case was asked for by {format_address(appellant)} already")
+        super().__init__(f"round {number + 1} of this case was asked for by {format_address(appellant)} already")
 
 
 class ContractCourt:

@@ -12,14 +12,14 @@ from node.app.party_papers import JournalPapers
 from node.app.peers import WalletPeers
 from node.arbitration.case_files import CaseFiles, load_case_files
 from node.arbitration.opening import open_contested
-from node.arbitration.party_ports import EscrowSight
+from node.arbitration.party_ports import EscrowClaim, EscrowSight, Subject
 from node.arbitration.party_room import PartyRoom
 from node.arbitration.ports import CourtTerms, Runner
 from node.arbitration.rehearsal import Rehearsal, Rehearsed
 from node.market.case_book import CaseBook
 from node.market.ports import Court
 from node.operations.clock import Clock
-from node.payments.escrow_view import EscrowView
+from node.payments.escrow_view import Claim, EscrowView
 from node.payments.payments import Payments
 from node.payments.ports import ChallengedClaim
 from node.storage.machine_log import select_open_streams
@@ -183,9 +183,11 @@ class Advocacy:
     rehearsing: LateRehearsal
     opening: LateOpening
 
-    def equip(self, peers: WalletPeers, runner: Runner) -> None:
-        """Give what claims are rehearsed with."""
-        self.rehearsing.provide(Rehearsal(peers, self.papers, runner, self.clock, self.court.market_domain))
+    def equip(self, peers: WalletPeers, runner: Runner) -> Rehearsal:
+        """Give what claims are rehearsed with, and return it."""
+        rehearsal = Rehearsal(peers, self.papers, runner, self.clock, self.court.market_domain)
+        self.rehearsing.provide(rehearsal)
+        return rehearsal
 
     def room(self, peers: WalletPeers, payments: Payments, attitude: Attitude) -> PartyRoom:
         """Return what `open_party` needs; from now on contested claims are taken to court."""
@@ -255,4 +257,10 @@ class PaymentEscrows:
         if view is None or view.phase == "closed":
             return EscrowSight(resolve_by=None, is_over=True)
         resolve_by = view.waits_until if view.phase == "disputed" else None
-        return EscrowSight(resolve_by=resolve_by, is_over=False, paid=view.paid)
+        dispute_by = view.waits_until if view.phase == "claimed" else None
+        claim = None if view.claim is None else _claim_of(view.claim)
+        return EscrowSight(resolve_by=resolve_by, is_over=False, paid=view.paid, dispute_by=dispute_by, claim=claim)
+
+
+def _claim_of(claim: Claim) -> EscrowClaim:
+    return EscrowClaim(subject=Subject(part=claim.part, receipt=claim.receipt), due=claim.due)

@@ -7,6 +7,7 @@ from node.app.bench_desk import BenchDesk
 from node.app.sandbox import WasmSandbox
 from node.app.selling import Seller
 from node.arbitration.arbiter import Arbiter
+from node.arbitration.ordering import Ordering
 from node.arbitration.party import Party
 from node.chain.chain import Chain
 from node.chain.erc8004 import FeedbackRegistry
@@ -37,7 +38,7 @@ class Node:
         anchors: None on a network without stakes.
         bench: None on a network without a court.
         arbiter: None unless this node judges.
-        party: None on a network without a court.
+        party, ordering: None on a network without a court.
         feedback, registry: None if no registry of ERC-8004 is set.
     """
 
@@ -64,5 +65,6 @@ class Node:
     provider: Provider
     arbiter: Arbiter | None
     party: Party | None
+    ordering: Ordering | None
     seller: Seller
     stop: Callable[[], None]

@@ -12,7 +12,7 @@ from node.arbitration.party_ports import Subject
 from node.market import delivery_run
 from node.market.delivery_run import DeliveryContext
 from node.market.purchase_run import PurchaseContext
-from node.market.task_table import find_purchase_of_award
+from node.market.task_table import find_awards, find_purchase_of_award
 from node.storage.machine_log import CLOSED
 from node.storage.storage import Storage
 from protocol.dispute.messages import Dossier
@@ -27,6 +27,7 @@ from protocol.task.manifest import Manifest
 from protocol.task.objects import Acceptance, Receipt
 from protocol.task.pricing import Rates
 from protocol.task.verification import Verification, encode_verification
+from protocol.units import Amount
 from protocol.wire.codec import decode_as, encode
 
 T = TypeVar("T")
@@ -93,6 +94,21 @@ class JournalPapers:
             rerun=bundle.rerun,
             reason=bundle.reason,
         )
+
+    async def awards_of(self, digits: str) -> tuple[Digest, ...]:
+        """See `OrderPapers`."""
+        bought = await self._storage.read.query(lambda connection: find_awards(connection, digits))
+        prefix = delivery_run.stream_of(Digest(b""))
+        sold = await self._storage.journal.streams(f"{prefix}{digits}")
+        return tuple(dict.fromkeys((*bought, *(Digest(bytes.fromhex(each.removeprefix(prefix))) for each in sold))))
+
+    async def accepted_of(self, award: Digest) -> Amount:
+        """See `OrderPapers`."""
+        bundle = await self._bundle_of(award)
+        if bundle is None:
+            return Amount(0)
+        values = [each if isinstance(each, Acceptance) else each.value for each in bundle.accepted]
+        return Amount(max((each.due for each in values), default=0))
 
     async def dossier_of(self, award: Digest, subject: Subject | None = None) -> Dossier | None:
         """See `PartyPapers`."""

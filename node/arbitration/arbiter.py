@@ -12,6 +12,7 @@ from node.arbitration.conversation import NOTICE_MAX_BYTES
 from node.arbitration.gathering import DOSSIER_MAX_BYTES
 from node.arbitration.ports import Cursors, Mark, Rewound, Told
 from node.arbitration.room import SEAT, ArbiterRoom, NotSeatedYet, SeatLog
+from node.arbitration.sharing import PAPERS_MAX_BYTES
 from node.arbitration.sitting import Sitting
 from node.storage.errors import ConcurrentAppend
 from node.storage.machine_log import Journal, load_machine, open_machine
@@ -21,14 +22,18 @@ from protocol.dispute.evidence import Matter
 from protocol.dispute.messages import (
     EVIDENCE_METHOD,
     OPENINGS_METHOD,
+    PAPERS_METHOD,
     SEALS_METHOD,
     Dossier,
     OpeningsNotice,
+    PapersNotice,
     SealsNotice,
 )
+from protocol.dispute.objects import Vote
 from protocol.errors import ProtocolError, TransientError
 from protocol.identity import Address, Digest, PeerId
 from protocol.signing.eip712 import digest
+from protocol.units import UnixTime
 from protocol.wire.codec import decode, encode
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,12 +47,26 @@ PLACE_EVERY: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SittingView:
-    """A round that this node is summoned to, for people to look at."""
+    """A round that this node is summoned to, for people to look at.
+
+    Attributes:
+        part: What the case is about, as it was opened.
+        seats: How many this node holds, as far as is known: 0 while the committee isn't.
+        vote: What it found; None before.
+        vote_by: Last second of a vote; None before the chain was asked.
+    """
 
     award: Digest
     round: int
+    part: int
     seats: int
-    has_vote: bool
+    vote: Vote | None
+    vote_by: UnixTime | None
+
+    @property
+    def has_vote(self) -> bool:
+        """Whether it has run the part, or found that it can't."""
+        return self.vote is not None
 
 
 class NotIntroduced(TransientError):
@@ -76,7 +95,14 @@ class Arbiter:
     def sittings(self) -> tuple[SittingView, ...]:
         """Return the rounds that are not over."""
         return tuple(
-            SittingView(award=award, round=number, seats=one.seats, has_vote=one.vote is not None)
+            SittingView(
+                award=award,
+                round=number,
+                part=one.part,
+                seats=one.seats,
+                vote=one.vote,
+                vote_by=None if one.held is None else one.held.schedule.open_by,
+            )
             for (award, number), one in self._sittings.items()
         )
 
@@ -103,6 +129,7 @@ class Arbiter:
     def serve(self) -> None:
         """Answer the parties and the other arbiters."""
         peers = self._room.peers
+        peers.serve(PAPERS_METHOD, self._on_papers, max_request=PAPERS_MAX_BYTES)
         peers.serve(SEALS_METHOD, self._on_seals, max_request=NOTICE_MAX_BYTES)
         peers.serve(OPENINGS_METHOD, self._on_openings, max_request=NOTICE_MAX_BYTES)
         peers.serve(EVIDENCE_METHOD, self._on_evidence, max_request=DOSSIER_MAX_BYTES)
@@ -151,6 +178,10 @@ class Arbiter:
         key = (machine.context.matter.award, machine.context.round)
         if self._sittings.get(key) is sitting:
             del self._sittings[key]
+
+    async def _on_papers(self, peer: PeerId, body: bytes) -> bytes:
+        notice = decode(PapersNotice, body, max_bytes=PAPERS_MAX_BYTES)
+        return encode(self._sitting(notice.award, notice.round).hear_papers(self._wallet(peer), notice))
 
     async def _on_seals(self, peer: PeerId, body: bytes) -> bytes:
         notice = decode(SealsNotice, body, max_bytes=NOTICE_MAX_BYTES)

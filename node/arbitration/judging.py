@@ -1,20 +1,20 @@
 """How one arbiter comes to its vote: it gathers what the sides show, runs the part or its test, and compares."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 import structlog
 
 from node.arbitration.gathering import Gathering
+from node.arbitration.hours import end_of
 from node.arbitration.ports import Runner
-from node.arbitration.room import ArbiterRoom, after
+from node.arbitration.room import ArbiterRoom
+from node.arbitration.sharing import Sharing
 from protocol.dispute.case import Round
 from protocol.dispute.evidence import (
     Evidence,
     Matter,
     is_tested,
-    needed_blobs,
     vote_not_judged,
     vote_on_run,
     vote_on_test,
@@ -22,58 +22,94 @@ from protocol.dispute.evidence import (
     vote_without_run,
 )
 from protocol.dispute.messages import Dossier
-from protocol.dispute.objects import Vote
+from protocol.dispute.objects import Finding, Vote
 from protocol.errors import StoaError, TransientError
 from protocol.identity import Address, ContentDigest
 from protocol.task.audit import Rerun
 from protocol.task.objects import Receipt
-from protocol.units import UnixTime
 
 log = structlog.stdlib.get_logger(__name__)
 
-EVIDENCE_UNTIL: Final = 6
-"""Twelfths of the round during which both sides are asked."""
+Ran: TypeAlias = Rerun | str
+"""What came out of a run, or why none ever can."""
 
 
 async def find_vote(
-    room: ArbiterRoom, matter: Matter, held: Round, fellows: Sequence[Address], shown: Mapping[Address, Dossier]
+    room: ArbiterRoom, matter: Matter, held: Round, sharing: Sharing, shown: Mapping[Address, Dossier]
 ) -> Vote | None:
-    """Judge a case; None if this machine can't run the part before it is too late to seal a vote.
+    """Judge a case; None if this machine can't before it is too late to seal a vote.
+
+    The part is run while the fellows are still heard. If they bring what changes the vote, it is judged again.
 
     Args:
         room: What we work with.
         matter: What the court named when it was opened.
         held: The round.
-        fellows: The other arbiters: they are served what we found, and may serve us.
+        sharing: What the committee knows; closed when there is a vote.
         shown: What parties show unasked, by wallet; it may grow meanwhile.
     """
-    until = UnixTime(held.began + held.time)
-    gathering = Gathering(room.peers, room.clock, room.court.market_domain, matter, shown, fellows)
-    found = await gathering.gather(
-        within_s=max(0.0, after(held, EVIDENCE_UNTIL) - await room.court.now()), keep_until=until
-    )
-    evidence = found.evidence
-    if evidence is None or evidence.receipt is None:
-        return vote_without_run(matter, evidence)
-    unseen = vote_untested(evidence, has_output=found.has_output) if is_tested(evidence) else None
-    if unseen is not None:
-        return unseen
-    if not found.has_inputs:
-        return vote_without_run(matter, evidence)
-    award, output = evidence.terms.award, evidence.receipt.output
-    readers = (*fellows, award.requester, award.provider)
-    served = {blob.digest for blob in needed_blobs(evidence)}
-    if is_tested(evidence):
-        served.add(output)
-    await _serve(room, served, readers, until)
-    rerun = await _run(room, act_of(room.runner, evidence, evidence.receipt), matter, held)
-    if rerun is None:
-        return None
-    if isinstance(rerun, str):
-        log.warning("court.cannot_run", award=matter.award.hex(), reason=rerun)
-        return vote_not_judged(evidence)
-    await _serve(room, {rerun.output}, readers, until)
-    return vote_on(evidence, rerun, has_output=found.has_output)
+    gathering = Gathering(room, matter, sharing, shown, end_of(held))
+    judging = _Judging(room, matter, held, gathering, sharing)
+    await gathering.ask()
+    while True:
+        gist, vote = sharing.gist, None
+        with sharing.standing():
+            vote = await judging.judge(sharing.evidence)
+            await sharing.wait_settled()
+        if sharing.gist == gist:
+            if vote is not None:
+                await sharing.close()
+            return vote
+
+
+class _Judging:
+    """What one arbiter finds, of whatever evidence there is; a part is run once."""
+
+    def __init__(self, room: ArbiterRoom, matter: Matter, held: Round, gathering: Gathering, sharing: Sharing) -> None:
+        self._room, self._matter, self._held = room, matter, held
+        self._gathering, self._sharing = gathering, sharing
+        self._ran: dict[tuple[int, ContentDigest | None], Ran] = {}
+
+    async def judge(self, evidence: Evidence | None) -> Vote | None:
+        """Return the vote that follows; None if there is no time left to find it."""
+        if evidence is None or evidence.receipt is None or evidence.is_contradicted:
+            return self._without_run(evidence)
+        found = await self._gathering.fetch(evidence, evidence.receipt)
+        unseen = vote_untested(evidence, has_output=found.has_output) if is_tested(evidence) else None
+        if unseen is not None:
+            return None if unseen.finding == Finding.OUTPUT_MISSING and self._came_too_late else unseen
+        if not found.has_inputs:
+            return self._without_run(evidence)
+        ran = await self._run(evidence, evidence.receipt)
+        if ran is None:
+            return None
+        if isinstance(ran, str):
+            log.warning("court.cannot_run", award=self._matter.award.hex(), reason=ran)
+            return vote_not_judged(evidence)
+        for wallet in (*self._sharing.fellows, evidence.terms.award.requester, evidence.terms.award.provider):
+            await self._room.peers.grant(ran.output, wallet, end_of(self._held))
+        return vote_on(evidence, ran, has_output=found.has_output)
+
+    @property
+    def _came_too_late(self) -> bool:
+        """Whether what is missing here may only be missing because nobody could be asked for it."""
+        return self._sharing.hours.is_over
+
+    def _without_run(self, evidence: Evidence | None) -> Vote | None:
+        is_known = evidence is not None and evidence.is_contradicted
+        if self._came_too_late and not is_known:
+            log.warning("court.came_too_late", award=self._matter.award.hex())
+            return None
+        return vote_without_run(self._matter, evidence)
+
+    async def _run(self, evidence: Evidence, receipt: Receipt) -> Ran | None:
+        key = (receipt.part, receipt.output if is_tested(evidence) else None)
+        if key not in self._ran:
+            ran = await _run(self._room, act_of(self._room.runner, evidence, receipt), self._matter, self._held)
+            if ran is None:
+                return None
+            self._ran[key] = ran
+        return self._ran[key]
 
 
 def act_of(runner: Runner, evidence: Evidence, receipt: Receipt) -> Callable[[], Awaitable[Rerun]]:
@@ -90,17 +126,7 @@ def vote_on(evidence: Evidence, found: Rerun, *, has_output: bool) -> Vote:
     return vote_on_run(evidence, found, has_output=has_output)
 
 
-async def _serve(
-    room: ArbiterRoom, digests: AbstractSet[ContentDigest], readers: Sequence[Address], until: UnixTime
-) -> None:
-    for digest in digests:
-        for wallet in readers:
-            await room.peers.grant(digest, wallet, until)
-
-
-async def _run(
-    room: ArbiterRoom, run: Callable[[], Awaitable[Rerun]], matter: Matter, held: Round
-) -> Rerun | str | None:
+async def _run(room: ArbiterRoom, run: Callable[[], Awaitable[Rerun]], matter: Matter, held: Round) -> Ran | None:
     """Return what came out, why nothing ever can, or None if there is no time left to try."""
     while await room.court.now() <= held.schedule.seal_by:
         try:

@@ -42,7 +42,7 @@ async def open_contested(room: PartyRoom, award: Digest) -> int | None:
     machine = room.files.open.get(award)
     if machine is None or not isinstance(machine.state.state, Held):
         return None
-    refused = refusal_to_open(machine.state.brief, room.attitude)
+    refused = refusal_to_open(machine.state.brief, room.attitude, machine.state.state)
     if refused is not None:
         log.info("dispute.not_opened", award=award.hex(), reason=refused.reason)
         return None

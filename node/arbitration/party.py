@@ -10,18 +10,24 @@ from node.arbitration.docket import Docket
 from node.arbitration.dossier_desk import DossierDesk
 from node.arbitration.party_room import PartyRoom
 from node.arbitration.pursuit import Pursuit
-from protocol.dispute.acting import Sight
+from protocol.dispute.acting import Sight, reluctance
 from protocol.dispute.party import File
 from protocol.identity import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseView:
-    """A case of this node's own, with what was seen of it last, if it is still followed."""
+    """A case of this node's own, with what was seen of it last, if it is still followed.
+
+    Attributes:
+        problem: What is in the way of the next step.
+        reluctance: Why this node opens no case by itself, as things are.
+    """
 
     file: File
     sight: Sight | None = None
     problem: str = ""
+    reluctance: str = ""
 
 
 class Party:
@@ -47,11 +53,18 @@ class Party:
         views = [self._view(file) async for file in self._room.files.all()]
         return tuple(sorted(views, key=lambda view: view.file.brief.award_id not in self._room.files.open))
 
+    def problem_of(self, award: Digest) -> str:
+        """Return what is in the way of the next step of a case; empty if nothing is, or nobody follows it."""
+        pursuit = self._pursuits.get(award)
+        return "" if pursuit is None else pursuit.problem
+
     def _view(self, file: File) -> CaseView:
         pursuit = self._pursuits.get(file.brief.award_id)
         if pursuit is None:
             return CaseView(file=file)
-        return CaseView(file=file, sight=pursuit.sight, problem=pursuit.problem)
+        sight = pursuit.sight
+        why = "" if sight is None else reluctance(file, sight, self._room.attitude)
+        return CaseView(file=file, sight=sight, problem=pursuit.problem, reluctance=why)
 
     async def _pursue(self, award: Digest, pursuit: Pursuit) -> None:
         await pursuit.run()

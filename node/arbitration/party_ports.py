@@ -38,6 +38,14 @@ class PartyPapers(Papers, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EscrowClaim:
+    """What a provider claims, or has claimed and is disputed: `due` in all, by what the subject names."""
+
+    subject: Subject
+    due: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EscrowSight:
     """How far an escrow is, to a court.
 
@@ -45,11 +53,15 @@ class EscrowSight:
         resolve_by: Until when it waits for a verdict; None while its claim is not disputed.
         is_over: Whether it is closed, or never was.
         paid: What its provider has been paid from it, base units.
+        dispute_by: Until when its claim may be disputed; None without one, and once it is disputed.
+        claim: What is claimed; None if nothing is.
     """
 
     resolve_by: UnixTime | None
     is_over: bool
     paid: Amount = Amount(0)
+    dispute_by: UnixTime | None = None
+    claim: EscrowClaim | None = None
 
 
 class Escrows(Protocol):

@@ -97,6 +97,7 @@ class Pursuit:
         return Sight(
             now=now,
             round=current,
+            dispute_by=escrow.dispute_by,
             resolve_by=escrow.resolve_by,
             escrow_over=escrow.is_over,
             paid=escrow.paid,
@@ -191,4 +192,5 @@ class Pursuit:
         told = f"{problem} ({advice})" if advice else problem
         if told != self.problem:
             log.warning("dispute.not_done_yet", award=self._brief.award_id.hex(), reason=told)
-        self.problem = told
+            self.problem = told
+            self._room.files.stir()  # a user may be waiting for this case

@@ -13,13 +13,15 @@ import structlog
 import trio
 
 from node.arbitration.conversation import Conversation
+from node.arbitration.hours import hours_of
 from node.arbitration.judging import find_vote
 from node.arbitration.room import ArbiterRoom, NotSeatedYet, SeatLog, after
+from node.arbitration.sharing import Sharing
 from node.operations.clock import Clock
 from protocol.dispute import seat
 from protocol.dispute.case import Round, Stage
 from protocol.dispute.exchange import Settlement
-from protocol.dispute.messages import Dossier, OpeningsNotice, SealsNotice
+from protocol.dispute.messages import Dossier, OpeningsNotice, PapersNotice, SealsNotice
 from protocol.dispute.objects import Finding, Vote
 from protocol.errors import ChainRejected, ProtocolError, TransientError
 from protocol.identity import Address, Digest
@@ -56,13 +58,21 @@ class Sitting:
     def __init__(self, room: ArbiterRoom, machine: SeatLog) -> None:
         self._room, self._machine = room, machine
         self._shown: dict[Address, Dossier] = {}
+        self._sharing: Sharing | None = None
         self._talk: Conversation | None = None
         self._redraws, self._patience = 0, room.random.uniform()
+        self.held: Round | None = None
+        """The round as the chain told it last; None before."""
 
     @property
     def vote(self) -> Vote | None:
         """What this arbiter found; None before."""
         return self._machine.state.vote
+
+    @property
+    def part(self) -> int:
+        """What the case is about, as it was opened."""
+        return self._machine.context.matter.part
 
     @property
     def seats(self) -> int:
@@ -76,9 +86,19 @@ class Sitting:
     def show(self, wallet: Address, dossier: Dossier) -> None:
         """Take what a party shows; the newest counts."""
         self._shown[wallet] = dossier
+        if self._sharing is not None:
+            self._sharing.stir()
+
+    def hear_papers(self, sender: Address, notice: PapersNotice) -> PapersNotice:
+        """See `Sharing`. Raises NotSeatedYet before we know who sits."""
+        if self._sharing is None:
+            raise NotSeatedYet("this arbiter does not know yet that it sits in the round")
+        return self._sharing.hear(sender, notice)
 
     def hear_seals(self, sender: Address, notice: SealsNotice) -> SealsNotice:
         """See `Conversation`. Raises NotSeatedYet before we have a vote."""
+        if self._talk is None and self._sharing is not None:
+            self._sharing.note_sealed(sender)
         return self._conversation().hear_seals(sender, notice)
 
     async def hear_openings(self, sender: Address, notice: OpeningsNotice) -> OpeningsNotice:
@@ -98,7 +118,7 @@ class Sitting:
                     log.info("court.round_not_there_yet", award=self._award.hex(), round=self._machine.context.round)
                     await self._room.clock.sleep(pause_s)
                     continue
-                behind = _Since(self._room.clock)
+                behind, self.held = _Since(self._room.clock), held
                 if self._is_over(held, now) or (self.vote is None and now > held.schedule.seal_by):
                     return
                 pause_s = max(self._room.look_s, min(LONGEST_LOOK_S, held.time / IDLE_LOOKS))
@@ -109,28 +129,33 @@ class Sitting:
                     return
                 elif committee is None and self._is_redraw_due(held, now):
                     await self._send("court.draw_requested", court.draw(self._award))
-            except (TransientError, ChainRejected, ProtocolError) as error:
-                log.info("court.waits", award=self._award.hex(), reason=str(error))
+            except* (TransientError, ChainRejected, ProtocolError) as group:
+                log.info("court.waits", award=self._award.hex(), causes=[str(each) for each in group.exceptions])
             await self._room.clock.sleep(pause_s)
 
     async def _sit(self, held: Round, committee: tuple[Address, ...]) -> None:
         """Do our part in this committee; returns if it is another one, or the round is over."""
-        me = self._room.signing.address
-        fellows = [wallet for wallet in dict.fromkeys(committee) if wallet != me]
-        log.info("court.seated", award=self._award.hex(), round=held.number, seats=committee.count(me))
-        vote = self.vote
-        if vote is None:
-            vote = await find_vote(self._room, self._machine.context.matter, held, fellows, self._shown)
-            if vote is None:
-                return
+        seats = committee.count(self._room.signing.address)
+        log.info("court.seated", award=self._award.hex(), round=held.number, seats=seats)
+        hours = await hours_of(self._room, held)
+        self._sharing = sharing = Sharing(self._room, self._machine, committee, hours)
+        async with trio.open_nursery() as nursery:
+            for fellow in sharing.fellows:
+                nursery.start_soon(sharing.tell, fellow)
+            vote = self.vote or await self._judge(held, sharing)
+            if vote is not None:
+                self._talk = talk = Conversation(self._room, self._machine, vote, committee)
+                for fellow in sharing.fellows:
+                    nursery.start_soon(talk.tell, fellow)
+                await self._see_through(talk, vote)
+            nursery.cancel_scope.cancel()
+
+    async def _judge(self, held: Round, sharing: Sharing) -> Vote | None:
+        vote = await find_vote(self._room, self._machine.context.matter, held, sharing, self._shown)
+        if vote is not None:
             await self._machine.apply(seat.Judged(vote=vote))
             log.info("court.judged", award=self._award.hex(), finding=Finding(vote.finding).name.lower())
-        self._talk = talk = Conversation(self._room, self._machine, vote, committee)
-        async with trio.open_nursery() as nursery:
-            for fellow in fellows:
-                nursery.start_soon(talk.tell, fellow)
-            await self._see_through(talk, vote)
-            nursery.cancel_scope.cancel()
+        return vote
 
     async def _see_through(self, talk: Conversation, vote: Vote) -> None:
         """Look at the round until it is over, and take each step that is due."""

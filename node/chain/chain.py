@@ -158,13 +158,26 @@ class Chain:
         return None if value is None else parse_receipt(value)
 
     async def logs(self, addresses: Sequence[Address], first: int, last: int) -> tuple[RawLog, ...]:
-        """Return the logs of `addresses` in blocks `first` to `last`, in their order on the chain."""
-        query: dict[str, Json] = {
-            "address": [hexed(address) for address in addresses],
-            "fromBlock": hexed(first),
-            "toBlock": hexed(last),
-        }
-        value = await self.rpc.call("eth_getLogs", query)
+        """Return the logs of `addresses` in blocks `first` to `last`, in their order on the chain.
+
+        A node that has not heard of all these blocks yet leaves out what it doesn't know, without a word: what is new
+        is for `logs_of`.
+        """
+        return await self._logs(addresses, {"fromBlock": hexed(first), "toBlock": hexed(last)})
+
+    async def logs_of(self, addresses: Sequence[Address], block: Block) -> tuple[RawLog, ...]:
+        """Return the logs of `addresses` in this very block (EIP-234), in their order.
+
+        Raises:
+            RpcRefused: The chain's node does not know the block, or no more.
+        """
+        logs = await self._logs(addresses, {"blockHash": hexed(block.hash)})
+        if any(each.block_hash != block.hash for each in logs):
+            raise ProtocolMismatch(self.rpc.url, "eth_getLogs returned logs of another block than was asked for")
+        return logs
+
+    async def _logs(self, addresses: Sequence[Address], blocks: dict[str, Json]) -> tuple[RawLog, ...]:
+        value = await self.rpc.call("eth_getLogs", {"address": [hexed(address) for address in addresses], **blocks})
         if not isinstance(value, list):
             raise ProtocolMismatch(self.rpc.url, "eth_getLogs returned no list")
         return tuple(sorted((_log(members(item)) for item in value), key=lambda log: (log.block, log.index)))

@@ -106,7 +106,7 @@ class Court(Contract):
         """Draw the committee of the current round, or ask for the draw anew."""
         current = await self.case_of(award)
         header = await self._header(current)
-        title = f"draw the committee of round {current.number} of case {award.hex()[:12]}"
+        title = f"draw the committee of round {current.number + 1} of case {award.hex()[:12]}"
         return await self._once(title, current.draw_block, "draw", award, header)
 
     async def seal(self, award: Digest, committee: Sequence[Address], seat: int, seal: Digest) -> Sent:
@@ -146,7 +146,7 @@ class Court(Contract):
 
     async def appeal(self, award: Award, offer: Offer, number: int) -> Sent:
         """Ask for round `number`, likewise. The contract takes it for the next round, so look before (`case_of`)."""
-        title = f"ask for round {number} of case {self._id(award).hex()[:12]}"
+        title = f"ask for round {number + 1} of case {self._id(award).hex()[:12]}"
         return await self._once(title, number, "appeal", award, offer, spend=self._bond(award, number))
 
     async def close(self, award: Award, committees: Sequence[Sequence[Address]], votes: Sequence[Vote | None]) -> Sent:
@@ -189,7 +189,7 @@ class Court(Contract):
             b"".join(signatures),
             list(quorum.others),
         )
-        title = f"settle round {current.number} of case {award.hex()[:12]}"
+        title = f"settle round {current.number + 1} of case {award.hex()[:12]}"
         return await self._once(title, 0, "settleByQuorum", award, quorum.vote, packed)
 
     async def _round(self, function: str, *arguments: object, at: Block | None) -> Round:

@@ -5,6 +5,9 @@ them with the hash of the range's last block, and only then wakes the subscriber
 block has left the chain, a reorganisation went deeper than the profile's confirmations: the index goes back to the
 newest block that both share and tells every subscriber to undo what came after it.
 
+The newest blocks are read one by one, each by its hash: of several nodes behind one address, one that does not know a
+block yet says so, whereas for a range it returns what it has, as if there were nothing more.
+
 A long history is read in several ranges at once, and stored in order: whatever ends the node leaves a whole beginning,
 from which the next start goes on. A range counts only if its end, and the block that was read last before it, are still
 on the chain after its logs were read: then no reorganisation fell between them.
@@ -13,61 +16,31 @@ on the chain after its logs were read: then no reorganisation fell between them.
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Final, Protocol
 
 import structlog
 import trio
 
 from node.chain.abi import UndecodableLog
 from node.chain.chain import Block, Chain, RawLog
+from node.chain.deployment import Deployment
 from node.chain.errors import ProtocolMismatch, RpcRefused
 from node.chain.event_ranges import BlockRange, RangeSizes, run_at_once, without_gap
-from node.chain.event_store import BEGINNING, LAST_INDEX, Checkpoint, Position, Source
-from node.chain.events import ContractEvent, decode_log, names_of
+from node.chain.event_store import BEGINNING, Checkpoint, Position, Source
+from node.chain.event_subscription import Subscription
+from node.chain.events import decode_log, names_of
 from protocol.errors import TransientError
 from protocol.identity import Address, Digest
-from protocol.units import UnixTime
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-BATCH: Final = 256
+NEWEST: Final = 4
+"""Confirmed blocks that are read one by one. Whoever misses more lags by these and by the profile's confirmations."""
 BACKOFF_MOST_S: Final = 30.0
 
 
 class NodeBehind(TransientError):
     """The chain's node does not know a block that it, or another behind the same address, has already shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexedEvent:
-    """An event in a confirmed block. `position` is what to remember once it is dealt with."""
-
-    event: ContractEvent
-    block_hash: Digest
-    transaction: Digest
-    position: Position
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockConfirmed:
-    """All events up to this block were delivered; `time` is the block's."""
-
-    number: int
-    hash: Digest
-    time: UnixTime
-    position: Position
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlocksReverted:
-    """Blocks above `to` left the chain: what was delivered of them did not happen."""
-
-    to: int
-    position: Position
-
-
-Delivery: TypeAlias = IndexedEvent | BlockConfirmed | BlocksReverted
 
 
 class EventStore(Protocol):
@@ -106,74 +79,6 @@ class EventStore(Protocol):
         ...
 
 
-class Subscription:
-    """One reader's way through the events. Owned by one task. Made by `EventIndex.subscribe`."""
-
-    def __init__(self, index: "EventIndex", position: Position) -> None:
-        self._index, self._position = index, position
-        self._waiting: deque[RawLog] = deque()
-        self._has_told_block = False
-
-    @property
-    def is_reverted(self) -> bool:
-        """Whether blocks were lost of which this reader has not been told yet."""
-        return len(self._index.reverts) > self._position.epoch
-
-    async def receive(self) -> Delivery:
-        """Return what comes next, waiting for it if need be.
-
-        The newest block is told at first even if the reader had come so far before: it has to know the chain's time,
-        and the chain may be away.
-        """
-        while True:
-            reverts = self._index.reverts[self._position.epoch :]
-            if reverts:
-                delivery = self._revert(reverts)
-                if delivery is not None:
-                    return delivery
-            if self._waiting:
-                delivery = self._next_event()
-                if delivery is not None:
-                    return delivery
-                continue
-            changed, last = self._index.changed, self._index.last
-            if last is None or (self._has_come_to(last) and self._has_told_block):
-                await changed.wait()
-                continue
-            logs = await self._index.store.logs_after(self._position, up_to=last.number, limit=BATCH)
-            if self.is_reverted:
-                continue  # what was just read may be of the lost blocks
-            self._waiting.extend(logs)
-            if not logs:
-                if not self._has_come_to(last):
-                    self._position = replace(self._position, block=last.number, index=LAST_INDEX)
-                self._has_told_block = True
-                return BlockConfirmed(number=last.number, hash=last.hash, time=last.time, position=self._position)
-
-    def _has_come_to(self, last: Checkpoint) -> bool:
-        return last.number <= self._position.block and self._position.index == LAST_INDEX
-
-    def _revert(self, reverts: Sequence[int]) -> BlocksReverted | None:
-        """Go back as far as the index has since; None if this reader had not come that far."""
-        to, epoch = min(reverts), len(self._index.reverts)
-        self._waiting.clear()
-        if to >= self._position.block:
-            self._position = replace(self._position, epoch=epoch)
-            return None
-        self._position = Position(block=to, index=LAST_INDEX, epoch=epoch)
-        return BlocksReverted(to=to, position=self._position)
-
-    def _next_event(self) -> IndexedEvent | None:
-        raw = self._waiting.popleft()
-        self._position = replace(self._position, block=raw.block, index=raw.index)
-        event = decode_log(self._index.chain.deployment, raw)
-        if event is None:
-            return None
-        return IndexedEvent(
-            event=event, block_hash=raw.block_hash, transaction=raw.transaction, position=self._position
-        )
-
-
 class EventIndex:
     """Reads the deployment's events. Made by `open_event_index`."""
 
@@ -184,14 +89,24 @@ class EventIndex:
         self.reverts: list[int] = []
         """To which blocks the index ever went back; a subscription's epoch counts how many of these it has seen."""
         self._checkpoints: deque[Checkpoint] = deque()
+        self._contracts = tuple(names_of(chain.deployment))
         self._sizes = RangeSizes(chain.profile.log_range)
         self._done_with: Digest | None = None
         """The newest block of the chain when everything up to what it confirms had been read."""
 
     @property
+    def deployment(self) -> Deployment:
+        """Whose events these are."""
+        return self.chain.deployment
+
+    @property
     def last(self) -> Checkpoint | None:
         """The newest confirmed block that was read, None before the first."""
         return self._checkpoints[-1] if self._checkpoints else None
+
+    async def logs_after(self, position: Position, *, up_to: int, limit: int) -> tuple[RawLog, ...]:
+        """Return stored logs; see `EventStore`."""
+        return await self.store.logs_after(position, up_to=up_to, limit=limit)
 
     def subscribe(self, after: Position = BEGINNING) -> Subscription:
         """Deliver everything after a position: what the reader had dealt with when it last stopped."""
@@ -252,19 +167,30 @@ class EventIndex:
             if first > confirmed.number:
                 self._done_with = head.hash
                 return
-            if not await self._read(first, confirmed):
+            older = confirmed.number - NEWEST
+            read = self._read_newest(first, confirmed) if first > older else self._read_ranges(first, older)
+            if not await read:
                 return
 
-    async def _read(self, first: int, confirmed: Block) -> bool:
-        """Read some ranges from block `first`. False if the chain moved meanwhile: look again at the next poll."""
-        spans = self._sizes.plan(first, confirmed.number)
+    async def _read_newest(self, first: int, confirmed: Block) -> bool:
+        """Read blocks one by one. False if the chain moved meanwhile: look again at the next poll."""
+        for number in range(first, confirmed.number + 1):
+            block = confirmed if number == confirmed.number else await self.chain.block(number)
+            if self.last is not None and self.last.hash != block.parent:
+                return False
+            await self._store(BlockRange(number, block, await self.chain.logs_of(self._contracts, block)))
+        return True
+
+    async def _read_ranges(self, first: int, last: int) -> bool:
+        """Read some ranges from block `first`. False if the chain moved meanwhile."""
+        spans = self._sizes.plan(first, last)
         read: list[BlockRange | None] = [None] * len(spans)
         refused: list[RpcRefused] = []
 
         async def fetch(place: int, start: int, end: int) -> None:
             try:
-                block = confirmed if end == confirmed.number else await self.chain.block(end)
-                logs = await self.chain.logs(tuple(names_of(self.chain.deployment)), start, end)
+                block = await self.chain.block(end)
+                logs = await self.chain.logs(self._contracts, start, end)
             except RpcRefused as error:  # too many blocks, results or requests for this node
                 refused.append(error)
             else:
@@ -277,14 +203,12 @@ class EventIndex:
         if not await self._are_of_one_chain(ranges):
             return False
         for each in ranges:
-            for log_of_range in each.logs:
-                self._check(log_of_range, each.first, each.end.number)
             await self._store(each)
         if not refused:
             self._sizes.grow(len(ranges))
         return True
 
-    async def _are_of_one_chain(self, ranges: Sequence["BlockRange"]) -> bool:
+    async def _are_of_one_chain(self, ranges: Sequence[BlockRange]) -> bool:
         """Whether nothing was reorganised between what was read last before and what was read now.
 
         The end of each range was read before its logs; if it and the block before them are there after the logs, all of
@@ -292,9 +216,7 @@ class EventIndex:
         """
         if not ranges:
             return True
-        last = self.last
-        follows = last is None or ranges[0].end.parent == last.hash  # as at the chain's head: one sees it
-        if not follows and not await self._is_on_chain(cast("Checkpoint", last)):
+        if self.last is not None and not await self._is_on_chain(self.last):
             return False
         still: list[bool] = []
 
@@ -305,7 +227,9 @@ class EventIndex:
         await run_at_once(look, [(each,) for each in ranges])
         return all(still)
 
-    async def _store(self, each: "BlockRange") -> None:
+    async def _store(self, each: BlockRange) -> None:
+        for log_of_range in each.logs:
+            self._check(log_of_range, each.first, each.end.number)
         checkpoint = Checkpoint(number=each.end.number, hash=each.end.hash, time=each.end.time)
         with trio.CancelScope(shield=True):
             await self.store.append(checkpoint, each.logs)

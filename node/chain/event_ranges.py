@@ -73,9 +73,6 @@ def without_gap(read: Sequence[BlockRange | None]) -> list[BlockRange]:
 
 async def run_at_once(act: Callable[..., Awaitable[None]], arguments: Sequence[tuple[object, ...]]) -> None:
     """Run `act` for each; if several fail, one of their errors is raised."""
-    if len(arguments) == 1:  # as at the chain's head, all the time
-        await act(*arguments[0])
-        return
     failures: list[Exception] = []
 
     async def run(each: tuple[object, ...]) -> None:

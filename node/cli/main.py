@@ -46,7 +46,7 @@ StoaGroup.branches = {
         ("watch", "commands.watch", "Watchtowers: list, add, remove, allow, disallow, drop.", _MONEY),
         ("arbiter", "commands.arbiter", "Decide disputes for fees: status, enlist, resign, collect.", _SELL),
         ("escrows", "commands.escrows", "Awards that are paid from the escrow contract.", _MONEY),
-        ("disputes", "commands.disputes", "Cases about your tasks and work before the court: list, show.", _MONEY),
+        ("disputes", "commands.disputes", "Your cases before the court: list, show, open, appeal.", _MONEY),
         (
             "chain",
             "commands.chain",

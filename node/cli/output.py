@@ -21,6 +21,7 @@ _PLAIN_WIDTH: Final = 160
 _WIDEST: Final = 1_000
 _ID_CHARS: Final = 10
 _ETHER: Final = 10**18
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 STATE_STYLES: Final = {
     "done": "green",
     "delivered": "green",
@@ -126,6 +127,29 @@ def moment(time: UnixTime | None) -> str:
     if not time:
         return "-"
     return datetime.fromtimestamp(time, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def due(time: UnixTime | None) -> str:
+    """Return a time, and how far it is from now by this machine's clock."""
+    if not time:
+        return "-"
+    left = time - round(datetime.now(tz=UTC).timestamp())
+    return f"{moment(time)} ({f'in {span(left)}' if left >= 0 else f'{span(-left)} ago'})"
+
+
+def span(seconds: int) -> str:
+    """Return a length of time in its two greatest units."""
+    parts: list[str] = []
+    for length, name in _UNITS:
+        if seconds >= length and len(parts) < 2:
+            parts.append(f"{seconds // length} {name}")
+            seconds %= length
+    return " ".join(parts) or "0 s"
+
+
+def change(amount: int) -> str:
+    """Return dollars that come (+) or go (-)."""
+    return f"{'-' if amount < 0 else '+'}{format_amount(Amount(abs(amount)))}" if amount else format_amount(Amount(0))
 
 
 def fuel(units: int) -> str:

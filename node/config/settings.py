@@ -129,7 +129,7 @@ class DisputeSettings(Section):
     appeal: bool = Field(default=True, description="Appeal a decision that contradicts what this node ran itself.")
     max_bond: Dollars | None = Field(
         default=None,
-        description="Most to put down in one case, appeals included; the wallet's caps hold besides.",
+        description="Most to put down in one case unasked, appeals included; the wallet's caps hold besides.",
         examples=["10.00"],
     )
 

@@ -188,6 +188,16 @@ def find_purchase_of_award(connection: Connection, award_id: Digest) -> str | No
     return None if row is None else stream_of(Digest(row.offer), row.slot)
 
 
+def find_awards(connection: Connection, digits: str) -> tuple[Digest, ...]:
+    """Return the awards of purchases whose ids begin with these hexadecimal digits; none if they are no digits."""
+    try:
+        first, last = (bytes.fromhex(digits.ljust(64, filler)) for filler in "0f")
+    except ValueError:
+        return ()
+    query = select(task_awards.c.award).where(task_awards.c.award.between(first, last)).order_by(task_awards.c.award)
+    return tuple(Digest(bytes(award)) for award in connection.execute(query).scalars())
+
+
 def _copies_of(connection: Connection, offer: bytes) -> Sequence[Any]:
     query = select(task_copies).where(task_copies.c.offer == offer).order_by(task_copies.c.slot)
     return connection.execute(query).all()

@@ -9,9 +9,10 @@ import trio
 
 from node.payments import payer_book
 from node.payments.account import keep, write_down
+from node.payments.channel_deposits import ChannelDeposits
 from node.payments.channel_doubt import PayerAccount, ask_newest, doubt_what_was_restored, end_doubt, wait_known
 from node.payments.channel_view import PayerChannelView, payer_view
-from node.payments.errors import ChannelUnknown, InsufficientTokens, NotSeenYet, OpenFailed
+from node.payments.errors import ChannelUnknown, NotSeenYet
 from node.payments.payer_book import AskRelease, BookEffect, BookEvent, Dismissed, DropHold, PayerBook, PayerContext
 from node.payments.ports import Fact
 from node.payments.room import Ledger, Room
@@ -28,7 +29,7 @@ from protocol.channel.messages import (
     ReleaseRequest,
     VoucherHeld,
 )
-from protocol.channel.objects import ChannelKey, channel_id
+from protocol.channel.objects import channel_id
 from protocol.channel.paying import (
     AskNewest,
     AskOpened,
@@ -44,10 +45,9 @@ from protocol.channel.paying import (
     SubmitOpen,
     SubmitTopUp,
     SubmitWithdraw,
-    TopUpRequested,
     VoucherAcknowledged,
 )
-from protocol.errors import ChainRejected, ProtocolError
+from protocol.errors import ProtocolError
 from protocol.identity import Address, Digest, format_address
 from protocol.market.objects import Award
 from protocol.settlement.deadlines import deadlines_of
@@ -55,7 +55,7 @@ from protocol.settlement.rail import ChannelOutlook
 from protocol.signing.signed import Signed
 from protocol.spending import Spend
 from protocol.task.messages import VoucherNotice
-from protocol.units import Amount, UnixTime, format_amount
+from protocol.units import Amount, UnixTime
 from protocol.wire.codec import decode, encode
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -69,7 +69,7 @@ FIT_ATTEMPTS: Final = 4
 
 
 class ChannelPayer:
-    """Opens, tops up, promises, pays, releases, closes."""
+    """Promises, pays, releases, closes."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -80,8 +80,7 @@ class ChannelPayer:
             transition=track(payer_book.RULES),
         )
         self._ledger = Ledger(room, PREFIX, machine, payer_book.RULES)
-        self._locks: dict[Address, trio.Lock] = {}
-        self._opening = trio.Lock()  # the contract counts a payer's channels, so openings go one after the other
+        self.deposits: Final = ChannelDeposits(room, self._ledger, self._serve)
 
     async def start(self) -> None:
         """Take up what was open."""
@@ -98,10 +97,10 @@ class ChannelPayer:
         Before an auction nobody knows who wins: without a provider it is the fullest channel, or a new one.
         """
         if provider is None:
-            free = max((account.state.free for account in self._usable_ones()), default=0)
+            free = max((account.state.free for account in self.deposits.usable_ones()), default=0)
             reachable = max(free, balance)
         else:
-            account = self._usable(provider)
+            account = self.deposits.usable(provider)
             free = account.state.free if account else 0
             reachable = free + balance
         return ChannelOutlook(
@@ -112,37 +111,6 @@ class ChannelPayer:
             hold_period=self._room.rules.hold_period,
             seen_at=self._room.feed.time,
         )
-
-    async def ensure(self, provider: Address, needed: Amount) -> Digest:
-        """Return a channel that has `needed` free, opened or topped up and confirmed.
-
-        Raises:
-            InsufficientTokens, OutOfGas, OpenFailed: This wallet's own trouble.
-            TransientError: The chain can't be reached, or takes too long.
-        """
-        async with self._locks.setdefault(provider, trio.Lock()):
-            account = self._usable(provider) or await self._open(provider, needed)
-            async with self._room.confirming("the opening of the channel"):
-                await account.wait_until(lambda book: not isinstance(book.channel, Opening))
-            missing = needed - account.state.free
-            if missing > 0:
-                await self._top_up(account, missing)
-        return payer_book.channel_of(account.context)
-
-    async def open(self, provider: Address, amount: Amount) -> Digest:
-        """Open another channel with exactly this deposit, whatever there is already."""
-        async with self._locks.setdefault(provider, trio.Lock()):
-            account = await self._begin(provider, amount)
-            async with self._room.confirming("the opening of the channel"):
-                await account.wait_until(lambda book: not isinstance(book.channel, Opening))
-        return payer_book.channel_of(account.context)
-
-    async def top_up(self, channel: Digest, amount: Amount) -> None:
-        """Add exactly `amount` to a channel and wait until that is confirmed."""
-        account = self.find(channel)
-        await self._require(amount)
-        async with self._locks.setdefault(account.context.key.payee, trio.Lock()):
-            await self._add(account, amount)
 
     async def fund(self, award: Signed[Award], award_id: Digest) -> VoucherNotice:
         """Promise price and fee to an award; repeating it gives the newest voucher.
@@ -176,8 +144,7 @@ class ChannelPayer:
                         # A cap forbids it: the voucher was never signed, so nobody can rely on the hold.
                         await account.apply(HoldReleased(award=award_id))
                     raise
-            async with self._locks.setdefault(value.provider, trio.Lock()):
-                await self._top_up(account, missing)
+            await self.deposits.add_missing(account, missing)
         raise ExitPending("the channel's deposit is promised away faster than it can be topped up")
 
     async def pay(self, award: Award, award_id: Digest, due: Amount) -> VoucherNotice | None:
@@ -290,73 +257,11 @@ class ChannelPayer:
 
     # ------------------------------------------------------------------------------------------------ inside
 
-    def _usable(self, provider: Address) -> PayerAccount | None:
-        """Return the channel with `provider` that has most free, if any can promise something."""
-        of_provider = (each for each in self._usable_ones() if each.context.key.payee == provider)
-        return max(of_provider, key=lambda account: account.state.free, default=None)
-
-    def _usable_ones(self) -> list[PayerAccount]:
-        return [
-            each
-            for each in self._ledger.accounts.values()
-            if not (each.is_over or each.state.is_leaving or each.state.is_in_doubt)
-        ]
-
     def _of(self, award: Award) -> PayerAccount:
         account = self.find(award.channel)
         if account.context.key.payee != award.provider:
             raise ChannelUnknown(f"channel {award.channel.hex()} does not pay {format_address(award.provider)}")
         return account
-
-    async def _require(self, amount: Amount) -> Amount:
-        """Check that the wallet has the tokens, and the gas to send them; return its balance."""
-        await self._room.chain.require_gas()
-        balance = await self._room.chain.token_balance(self._room.wallet.address)
-        if balance < amount:
-            raise InsufficientTokens(needed=amount, balance=balance)
-        return balance
-
-    async def _open(self, provider: Address, needed: Amount) -> PayerAccount:
-        balance = await self._require(needed)
-        return await self._begin(provider, Amount(max(needed, min(self._room.settings.channel_deposit, balance))))
-
-    async def _begin(self, provider: Address, amount: Amount) -> PayerAccount:
-        await self._require(amount)
-        async with self._opening:
-            for account in tuple(self._ledger.accounts.values()):
-                if isinstance(account.state.channel, Opening):  # its counter is not on chain yet
-                    async with self._room.confirming("the opening of another channel"):
-                        await account.wait_until(lambda book: not isinstance(book.channel, Opening))
-            wallet = self._room.wallet.address
-            key = ChannelKey(
-                payer=wallet,
-                signer=wallet,
-                payee=provider,
-                token=self._room.chain.token,
-                counter=await self._room.chain.next_counter(wallet),
-            )
-            channel = channel_id(key)
-            account = await self._ledger.open(channel, PayerContext(key=key, amount=amount, rules=self._room.rules))
-            log.info("channel.opening", payee=format_address(provider), deposit=format_amount(amount))
-            self._serve(channel, account)
-            return account
-
-    async def _top_up(self, account: PayerAccount, missing: int) -> None:
-        """Add what is missing, rounded up to the usual deposit if the wallet has it. Under the payee's lock."""
-        if isinstance(account.state.channel, Open) and account.state.channel.top_up_to is not None:
-            await self._await_top_up(account)
-            return  # the caller looks again
-        balance = await self._require(Amount(missing))
-        await self._add(account, Amount(max(missing, min(self._room.settings.channel_deposit, balance))))
-
-    async def _add(self, account: PayerAccount, amount: Amount) -> None:
-        async with account.guard:
-            await account.apply(TopUpRequested(amount=amount))
-        await self._await_top_up(account)
-
-    async def _await_top_up(self, account: PayerAccount) -> None:
-        async with self._room.confirming("the top-up"):
-            await account.wait_until(lambda book: not isinstance(book.channel, Open) or book.channel.top_up_to is None)
 
     async def _notice(self, account: PayerAccount, *, task: Digest | None) -> VoucherNotice:
         """Sign the newest voucher; under the account's guard, so that what is signed is what the caller meant."""
@@ -401,7 +306,7 @@ class ChannelPayer:
         chain, feed = self._room.chain, self._room.feed
         match effect:
             case SubmitOpen(key=key, amount=amount):
-                await self._submit_open(account, key, amount)
+                await self.deposits.submit_open(account, key, amount)
             case SubmitTopUp(key=key, amount=amount, target=target):
                 order = f"{channel_id(key).hex()} {target}"
                 await feed.wait_reached(await chain.top_up(key, amount, order=order))
@@ -424,23 +329,6 @@ class ChannelPayer:
                 await self._ask_release(account, award)
             case DropHold(award=award):
                 await self._release(account, award)
-
-    async def _submit_open(self, account: PayerAccount, key: ChannelKey, amount: Amount) -> None:
-        channel = channel_id(key)
-        try:
-            actual = await self._room.chain.open_channel(key, amount, order=self._ledger.name_of(channel))
-        except (ChainRejected, ProtocolError) as error:
-            failure = OpenFailed(f"the channel could not be opened: {error}", advice=error.advice)
-        else:
-            if actual == key:
-                await account.wait_until(lambda book: not isinstance(book.channel, Opening))
-                return
-            # Something else opens channels with this wallet's key. The channel is ours all the same: see `on_fact`.
-            if not isinstance(account.state.channel, Opening):
-                return  # so is the one that got our number
-            failure = OpenFailed("another program uses this wallet: the channel got another number than expected")
-        log.warning("channel.not_opened", channel=channel.hex(), reason=str(failure))
-        await account.give_up(failure)
 
     async def _send_voucher(self, account: PayerAccount) -> None:
         await self._room.clock.sleep(SEND_AFTER_S)

@@ -11,6 +11,15 @@ from protocol.units import Amount, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a provider claims, or has claimed and is disputed: `due` in all, by the receipt of a part."""
+
+    part: int
+    receipt: Digest
+    due: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EscrowView:
     """An escrowed award, for people.
 
@@ -22,6 +31,7 @@ class EscrowView:
         accepted: What this side knows to be accepted.
         paid: What the provider has from it.
         waits_until: The deadline of the act that the phase waits for; 0 if the award's own times apply.
+        claim: What is claimed; None in a phase without.
     """
 
     award: Digest
@@ -32,6 +42,7 @@ class EscrowView:
     accepted: Amount
     paid: Amount
     waits_until: UnixTime
+    claim: Claim | None = None
 
 
 def view_of(award: Digest, state: RequesterState | ProviderState, side: str, other: Address) -> EscrowView:
@@ -45,6 +56,7 @@ def view_of(award: Digest, state: RequesterState | ProviderState, side: str, oth
         accepted=Amount(state.accepted),
         paid=_paid_of(state.phase),
         waits_until=_waits_until(state.phase),
+        claim=_claim_of(state.phase),
     )
 
 
@@ -57,6 +69,12 @@ def _paid_of(phase: record.Phase) -> Amount:
             return to_provider
         case _:
             return phase.paid
+
+
+def _claim_of(phase: record.Phase) -> Claim | None:
+    if not isinstance(phase, record.Claimed | record.Disputed):
+        return None
+    return Claim(part=phase.part, receipt=phase.receipt, due=phase.due)
 
 
 def _waits_until(phase: record.Phase) -> UnixTime:

@@ -91,7 +91,7 @@ class HoldDesk:
         if _needs_newer(account.state, award_id):  # it came while one waited
             await account.apply(HoldSecured(award=award_id, won=True))
         if isinstance(account.state.channel, Receiving):
-            await self._channels.claim_unpaid(award.channel)
+            await self._channels.claims.ask_unpaid(award.channel)
         async with self._room.confirming("what has to stand before a hold is enforced"):
             await account.wait_until(lambda book: not payee_book.outstanding(book) and _stands(book, award_id))
         ready = account.state.find_secured(award_id)

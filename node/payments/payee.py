@@ -7,7 +7,8 @@ from typing import Final
 
 import structlog
 
-from node.payments.channel_payee import ChannelPayee, PayeeChannelView
+from node.payments.channel_payee import ChannelPayee
+from node.payments.channel_view import PayeeChannelView
 from node.payments.errors import BadTerms, NotFunded
 from node.payments.escrow_payee import EscrowPayee
 from node.payments.escrow_view import EscrowView
@@ -166,16 +167,16 @@ class Payee:
     @property
     def claims_waiting(self) -> int:
         """How many claims wait for cheaper gas, or for others to go with."""
-        return self._channels.desk.waiting
+        return self._channels.claims.desk.waiting
 
     async def claim(self, channel: Digest) -> None:
         """Bring on chain what a channel has paid; noted durably when this returns, done in the background."""
-        await self._channels.claim(channel)
+        await self._channels.claims.ask(channel)
 
     async def drain(self) -> None:
         """Bring everything on chain that can be, and return when that is confirmed. The caller bounds the time."""
-        await self._channels.claim_all()
-        await self._channels.wait_claimed()
+        await self._channels.claims.ask_all()
+        await self._channels.claims.wait_done()
         await self._escrows.wait_settled()
         if self._stakes is not None:
             await self._stakes.free()

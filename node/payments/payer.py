@@ -64,7 +64,7 @@ class Payer:
             await self._room.feed.wait_reached(1)
         if offer.rail == self._room.chain.escrow_contract:
             return ZERO_DIGEST
-        return await self._channels.ensure(provider, Amount(price + offer.dispute_fee))
+        return await self._channels.deposits.ensure(provider, Amount(price + offer.dispute_fee))
 
     def contract_of(self, rail: Rail) -> Address:
         """Return the contract that an offer names for `rail`."""
@@ -130,11 +130,11 @@ class Payer:
 
     async def open_channel(self, provider: Address, amount: Amount) -> Digest:
         """Open a channel with this deposit and wait for its confirmation."""
-        return await self._channels.open(provider, amount)
+        return await self._channels.deposits.open(provider, amount)
 
     async def top_up(self, channel: Digest, amount: Amount) -> None:
         """Add to a channel's deposit and wait for the confirmation."""
-        await self._channels.top_up(channel, amount)
+        await self._channels.deposits.top_up(self._channels.find(channel), amount)
 
     async def close_channel(self, channel: Digest, *, force: bool = False) -> Literal["closed", "leaving"]:
         """End a channel, with the payee's consent if it gives it in time; see `ChannelPayer.close`."""

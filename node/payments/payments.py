@@ -139,7 +139,7 @@ async def open_payments(
 
         await nursery.start(room.feed.run, deliver, on_block)
         channel_payer, channel_payee, escrow_payer, escrow_payee = rails
-        nursery.start_soon(channel_payee.desk.run)
+        nursery.start_soon(channel_payee.claims.desk.run)
         if handover is not None:
             await handover.start()
         if stakes is not None:

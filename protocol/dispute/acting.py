@@ -10,10 +10,12 @@ contract and harms nobody.
     Held     requester, escrow, the claim is disputed and there is time to judge   OpenCase
     Held     provider, channel, a part unpaid after claimBy and worth the bond     SecureHold, then OpenCase
     Held     provider, escrow, disputed, the requester leaves it at that, likewise OpenCase
+    Held     the user ordered it, as soon as and as long as the court takes it     SecureHold, then OpenCase
     Held     none of this, and nobody can open a case any more                     Abandon
     Open     provider, channel, its hold doesn't count against an exit yet         SecureHold
     Open     decided against us and our conviction, within the appeal's time       AppealCase
     Open     no decision, and one is worth more to us than its bond, likewise      AppealCase
+    Open     the user ordered it, likewise                                         AppealCase
     Open     that time is over: who opened it at once, the other a little later    CloseCase
     Closed   provider, channel, the decision gives it something out of the hold    TakeHold
     Closed   given, and again on a newer voucher that was signed since             TakeHold
@@ -36,6 +38,11 @@ LAST_ROUND: Final = len(SEATS) - 1
 SURE_BPS: Final = 9_000
 """With which chance, in basis points, who knows the result itself counts on being found right: a bench may be bent, or
 not come to a vote."""
+
+PAID: Final = "what was delivered is paid"
+NO_HOLD: Final = "no voucher here holds money for it any more"
+TOO_LATE_ON_CHANNEL: Final = "it is too late: no case was open by deliverBy + 2*pace"
+TOO_LATE_ON_ESCROW: Final = "it is too late: the escrow waits no longer than the court needs at least"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,7 @@ class Sight:
     Attributes:
         now: Time of the newest block.
         round: The case's current round as of that block; of stage NONE without a case.
+        dispute_by: Until when the claim on the escrow may be disputed; None without a claim, and once it is disputed.
         resolve_by: Until when the escrow waits for a verdict; None while its claim is not disputed, and on a channel.
         escrow_over: Whether the escrow is closed, so that no verdict can move it.
         paid: What the escrow has paid the provider.
@@ -74,6 +82,7 @@ class Sight:
 
     now: UnixTime
     round: Round
+    dispute_by: UnixTime | None = None
     resolve_by: UnixTime | None = None
     escrow_over: bool = False
     paid: Amount = Amount(0)
@@ -149,7 +158,7 @@ def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
     brief, state = file.brief, file.state
     match state:
         case Held() if sight.round.stage is Stage.NONE:
-            act = _plead(brief, sight, attitude)
+            act = _plead(brief, state, sight, attitude)
             # While the other side may still go to court, this one must be there to answer: silence costs a lock (L1).
             return None if isinstance(act, Abandon) and not _is_too_late(brief, sight, attitude) else act
         case Open() if sight.round.stage is not Stage.CLOSED:
@@ -158,6 +167,14 @@ def next_act(file: File, sight: Sight, attitude: Attitude) -> Act | None:
             return _settle(brief, state, sight)
         case _:
             return None
+
+
+def reluctance(file: File, sight: Sight, attitude: Attitude) -> str:
+    """Return why this party opens no case as things are, although somebody still may; empty if it does, or waits."""
+    if not isinstance(file.state, Held) or sight.round.stage is not Stage.NONE:
+        return ""
+    act = _plead(file.brief, file.state, sight, attitude)
+    return act.reason if isinstance(act, Abandon) else ""
 
 
 def is_worth(gain: int, at_risk: int, costs: int) -> bool:
@@ -187,7 +204,9 @@ def due_again(brief: Brief, closed: Closed, held: int) -> Amount:
     return Amount(max(0, closed.due - paid))
 
 
-def _plead(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
+def _plead(brief: Brief, held: Held, sight: Sight, attitude: Attitude) -> Act | None:
+    if held.is_ordered:
+        return _obey(brief, sight, attitude)
     if brief.is_requester:
         return _accuse(brief, sight, attitude)
     return _demand(brief, sight, attitude) if brief.on_channel else _defend(brief, sight, attitude)
@@ -202,13 +221,38 @@ def _is_too_late(brief: Brief, sight: Sight, attitude: Attitude) -> bool:
     )
 
 
-def refusal_to_open(brief: Brief, attitude: Attitude) -> Abandon | None:
-    """Return why this party opens no case about an award at all, whatever is seen; None if it does."""
+def refusal_to_open(brief: Brief, attitude: Attitude, held: Held | None = None) -> Abandon | None:
+    """Return why this party opens no case about an award at all, whatever is seen; None if it does, or if it must."""
+    if held is not None and held.is_ordered:
+        return None
     if not attitude.open:
         return Abandon(reason="this node opens no cases (disputes.open)")
     if attitude.max_bond is not None and brief.award.dispute_fee > attitude.max_bond:
         return Abandon(reason="the bond is above what this node puts down in one case (disputes.max_bond)")
     return None
+
+
+def _obey(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
+    """Open what the user ordered, whatever this node would do by itself; on an escrow that may dispute the claim."""
+    if brief.is_paid_from_hold:
+        hold = sight.hold or HoldSight()
+        if not hold.unpaid or not hold.held:
+            return Abandon(reason=PAID if not hold.unpaid else NO_HOLD)
+        return _unless_late(brief, sight, attitude) or (OpenCase() if hold.is_secured else SecureHold())
+    if brief.on_channel:
+        return _unless_late(brief, sight, attitude) or OpenCase()
+    if sight.escrow_over:
+        return Abandon(reason="the escrow was closed without a case")
+    if sight.resolve_by is None:
+        may_dispute = brief.is_requester and sight.dispute_by is not None and is_open(sight.dispute_by, sight.now)
+        return OpenCase() if may_dispute else None
+    return _unless_late(brief, sight, attitude) or OpenCase()
+
+
+def _unless_late(brief: Brief, sight: Sight, attitude: Attitude) -> Abandon | None:
+    if not _is_too_late(brief, sight, attitude):
+        return None
+    return Abandon(reason=TOO_LATE_ON_CHANNEL if brief.on_channel else TOO_LATE_ON_ESCROW)
 
 
 def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
@@ -218,7 +262,7 @@ def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
         return refusal
     if brief.on_channel:
         if not is_open(deadlines_of(brief.award).latest_dispute_by, sight.now):
-            return Abandon(reason="it is too late: no case was open by deliverBy + 2*pace")
+            return Abandon(reason=TOO_LATE_ON_CHANNEL)
         # The money is still ours. Without a lock nobody would give the bond back, and the provider must come to us.
         return OpenCase() if brief.award.liability else None
     if sight.escrow_over:
@@ -226,7 +270,7 @@ def _accuse(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     if sight.resolve_by is None:
         return None  # no claim yet; or payments dispute it, which they do by opening the case where that is possible
     if _is_too_late(brief, sight, attitude):
-        return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
+        return Abandon(reason=TOO_LATE_ON_ESCROW)
     return OpenCase()
 
 
@@ -240,7 +284,7 @@ def _defend(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     if refusal is not None:
         return refusal
     if _is_too_late(brief, sight, attitude):
-        return Abandon(reason="it is too late: the escrow waits no longer than the court needs at least")
+        return Abandon(reason=TOO_LATE_ON_ESCROW)
     to_provider, to_requester = _shares(brief, sight)
     if not is_worth(to_requester, brief.award.dispute_fee, sight.costs):
         return Abandon(reason=f"the split gives us {to_provider}; the rest is not worth the bond and the gas of a case")
@@ -254,16 +298,16 @@ def _demand(brief: Brief, sight: Sight, attitude: Attitude) -> Act | None:
     """Open as the provider of an award over a channel: a hold is enforced by a verdict, and by nothing else."""
     hold, times = sight.hold or HoldSight(), deadlines_of(brief.award)
     if not hold.unpaid:
-        return Abandon(reason="what was delivered is paid")
+        return Abandon(reason=PAID)
     if not hold.held:
-        return Abandon(reason="no voucher here holds money for it any more")
+        return Abandon(reason=NO_HOLD)
     if not is_over(times.claim_by, sight.now):
         return None  # it may still be paid
     refusal = refusal_to_open(brief, attitude)
     if refusal is not None:
         return refusal
     if is_over(times.latest_dispute_by, sight.now):
-        return Abandon(reason="it is too late: no case was open by deliverBy + 2*pace")
+        return Abandon(reason=TOO_LATE_ON_CHANNEL)
     if not is_worth(hold.unpaid, brief.award.dispute_fee, sight.costs):
         return Abandon(reason="what is unpaid is not worth the bond and the gas of a case")
     return OpenCase() if hold.is_secured else SecureHold()
@@ -278,12 +322,13 @@ def _appeal(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act 
     current = sight.round
     if current.number != state.number or state.number == LAST_ROUND:
         return None
-    if not attitude.appeal or not brief.is_convinced:
-        return None
-    is_decided = bool(current.ended_after) or is_over(current.schedule.open_by, sight.now)
-    if not is_decided or is_over(current.appeal_by, sight.now):
+    if not is_appealable(current, sight.now):
         return None
     bond = bond_of(brief.award.dispute_fee, state.number + 1)
+    if state.ordered == state.number + 1:
+        return AppealCase(number=state.ordered, bond=bond)
+    if not attitude.appeal or not brief.is_convinced:
+        return None
     if attitude.max_bond is not None and state.bonds + bond > attitude.max_bond:
         return None
     if not _wants_another_round(brief, state, sight, bond):
@@ -291,8 +336,14 @@ def _appeal(brief: Brief, state: Open, sight: Sight, attitude: Attitude) -> Act 
     return AppealCase(number=state.number + 1, bond=bond)
 
 
+def is_appealable(current: Round, now: UnixTime) -> bool:
+    """Tell whether the court takes an appeal of this round now (CT7)."""
+    has_ended = bool(current.ended_after) or is_over(current.schedule.open_by, now)
+    return current.number != LAST_ROUND and has_ended and is_open(current.appeal_by, now)
+
+
 def _wants_another_round(brief: Brief, state: Open, sight: Sight, bond: Amount) -> bool:
-    decision = state.vote or state.standing
+    decision = state.decision
     if state.vote is None and sight.round.stage is not Stage.VOTING:
         # A vote that isn't confirmed yet; or a committee that could not be drawn, and a larger one can't either.
         return False

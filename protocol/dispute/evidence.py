@@ -49,12 +49,14 @@ class Evidence:
         terms: The award and what its bill is computed from.
         receipt: What is in dispute; None if nobody showed it.
         before: Running total that the requester has accepted for the parts before, base units.
+        is_contradicted: Whether the provider signed another receipt of the same later part that states something else.
     """
 
     matter: Matter
     terms: Terms
     receipt: Receipt | None
     before: Amount
+    is_contradicted: bool = False
 
 
 def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
@@ -100,16 +102,29 @@ def read_dossier(domain: Domain, matter: Matter, dossier: Dossier) -> Evidence:
 
 
 def put_together(shown: Sequence[Evidence]) -> Evidence:
-    """Join what both sides showed of one case: at least one, the requester's first.
+    """Join what was shown of one case, at least one: of the latest part that anybody shows.
 
-    Of the latest part that either shows. A requester that signed two acceptances of one part is held to the greater, a
-    provider that signed two receipts of one later part to the one that the requester was sent.
+    What a vote depends on follows from the papers alone, neither from their order nor from who showed them: else two
+    arbiters that know the same would find differently. A requester that signed two acceptances of one part is held to
+    the greater, a provider that signed two receipts of one later part, which state different things, to neither.
     """
     part = max(one.matter.part for one in shown)
     latest = [one for one in shown if one.matter.part == part]
-    receipt = next((one.receipt for one in latest if one.receipt is not None), None)
-    first = latest[0]
-    return Evidence(matter=first.matter, terms=first.terms, receipt=receipt, before=max(one.before for one in latest))
+    first = next((one for one in latest if one.receipt is not None), latest[0])
+    receipts = [one.receipt for one in latest if one.receipt is not None]
+    return Evidence(
+        matter=first.matter,
+        terms=first.terms,
+        receipt=first.receipt,
+        before=max(one.before for one in latest),
+        is_contradicted=any(one.is_contradicted for one in latest)
+        or any(not is_same_statement(receipts[0], each) for each in receipts),
+    )
+
+
+def is_same_statement(one: Receipt, other: Receipt) -> bool:
+    """Tell whether two receipts say the same of what is judged: notes and logs are not."""
+    return replace(one, logs=other.logs, notes=other.notes) == other
 
 
 def is_whole(evidence: Evidence, named: Matter) -> bool:
@@ -211,10 +226,10 @@ def vote_untested(evidence: Evidence, *, has_output: bool) -> Vote | None:
 
 
 def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
-    """Judge a part that can't be run for want of what the sides had to show (SPEC L1).
+    """Judge a part that can't be run for want of what the sides had to show (SPEC L1), or needn't be.
 
     Nobody showed the award, or what it leads to: the opener loses. A receipt that its provider doesn't show has no
-    output either.
+    output either. Two that exclude each other need no run: one of them is untrue, and the provider signed both.
 
     Args:
         matter: What the court named when it was opened.
@@ -225,6 +240,8 @@ def vote_without_run(matter: Matter, evidence: Evidence | None) -> Vote:
     matter = evidence.matter
     if evidence.receipt is None:
         return _without_run(Finding.OUTPUT_MISSING, matter.part, evidence.before)
+    if evidence.is_contradicted:
+        return _without_run(Finding.WRONG_RESULT, matter.part, evidence.before)
     by_provider = matter.opener == evidence.terms.award.provider
     due = evidence.before if by_provider else evidence.receipt.due
     return _without_run(Finding.INPUTS_MISSING, matter.part, due)

@@ -25,6 +25,8 @@ DOSSIER_METHOD: Final = "court/dossier"
 """An arbiter asks a party: `DossierRequest`, answered by a `Dossier`."""
 EVIDENCE_METHOD: Final = "court/evidence"
 """A party shows its `Dossier` unasked: who opened a case and then keeps silent must not be the only one to be heard."""
+PAPERS_METHOD: Final = "court/papers"
+"""An arbiter tells a fellow of its committee what it was shown: `PapersNotice`, answered by the fellow's own."""
 SEALS_METHOD: Final = "court/seals"
 OPENINGS_METHOD: Final = "court/openings"
 
@@ -57,6 +59,38 @@ class DossierRequest:
     """An arbiter, or a party, asks for what the other shows the court; the answer grants it the blobs too."""
 
     award: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """All that one arbiter knows of a case, from whomever it has it: each piece proves itself.
+
+    Attributes:
+        dossier: The latest part that was shown, with the greatest acceptance of the part before.
+        contrary: Another receipt of the same later part that states something else (CJ11); None if there is none.
+    """
+
+    dossier: Dossier
+    contrary: Signed[Receipt] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PapersNotice:
+    """What one arbiter of a round judges from; the answer is the other's, likewise.
+
+    Attributes:
+        gist: What a vote depends on (`protocol.dispute.papers.gist_of`); zero for nothing.
+        is_final: Whether it takes nothing more from the sides themselves.
+        has_output: Whether it holds the output that the receipt names, from a side; None while it asks for it.
+        papers: What the gist is of; None if the other is known to have the same, or there is nothing.
+    """
+
+    award: Digest
+    round: Uint8
+    gist: Digest
+    is_final: bool
+    has_output: bool | None
+    papers: Papers | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

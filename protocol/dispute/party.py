@@ -6,9 +6,11 @@ case follows from these and from what is seen of the chain (`protocol.dispute.ac
 
     state   event          next
     Held    CaseBegan      Open          by us, or by the other side before us
+    Held    CaseOrdered    Held          the user wants it opened
     Held    Abandoned      GivenUp
     Open    VoteCarried    Open          what the round decided
     Open    RoundAsked     Open          the next round, undecided
+    Open    AppealOrdered  Open          the user wants the next round
     Open    CaseEnded      Closed        the court is done
     Closed  CaseSettled    Closed        so is this party: its hold is enforced or let go of, its bonds count no more
     any     EvidenceFound  same          a conviction that was formed later
@@ -80,7 +82,9 @@ class Brief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Nobody has opened a case yet."""
+    """Nobody has opened a case yet. `is_ordered`: the user wants it opened, whatever the node would do by itself."""
+
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ class Open:
         vote: What that round decided; None before, or without a majority.
         standing: What the last round before it decided: without a vote of its own, that is the decision (CT8).
         bonds: What this party has put down in all.
+        ordered: The round for which the user wants an appeal, whatever the node would do by itself; 0 for none.
     """
 
     opener: Address
@@ -103,6 +108,12 @@ class Open:
     number: Uint8 = 0
     vote: Vote | None = None
     standing: Vote | None = None
+    ordered: Uint8 = 0
+
+    @property
+    def decision(self) -> Vote | None:
+        """What is decided so far; None if nothing is."""
+        return self.vote or self.standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +205,31 @@ class CaseSettled:
     taken: Amount
 
 
-Event: TypeAlias = CaseBegan | VoteCarried | RoundAsked | CaseEnded | Abandoned | EvidenceFound | CaseSettled
+@tagged(8)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseOrdered:
+    """The user wants a case, knowing its bond, which is the award's dispute fee."""
+
+
+@tagged(9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppealOrdered:
+    """The user wants round `round`, knowing its bond (`bond_of`)."""
+
+    round: Uint8
+
+
+Event: TypeAlias = (
+    CaseBegan
+    | VoteCarried
+    | RoundAsked
+    | CaseEnded
+    | Abandoned
+    | EvidenceFound
+    | CaseSettled
+    | CaseOrdered
+    | AppealOrdered
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,12 +263,17 @@ def _after(brief: Brief, state: State, event: Event) -> State:
             return Open(opener=event.opener, part=event.part, receipt=event.receipt, bonds=Amount(bond))
         case Held(), Abandoned(reason=reason):
             return GivenUp(reason=reason)
+        case Held(is_ordered=False), CaseOrdered():
+            return Held(is_ordered=True)
         case Open(number=number, vote=None), VoteCarried() if event.round == number:
             return replace(state, vote=event.vote)
         case Open(number=number), RoundAsked() if event.round == number + 1:
             bond = bond_of(brief.award.dispute_fee, event.round) if event.appellant == brief.own else 0
-            standing = state.vote or state.standing
-            return replace(state, number=event.round, vote=None, standing=standing, bonds=Amount(state.bonds + bond))
+            return replace(
+                state, number=event.round, vote=None, standing=state.decision, bonds=Amount(state.bonds + bond)
+            )
+        case Open(number=number, ordered=ordered), AppealOrdered() if event.round == number + 1 != ordered:
+            return replace(state, ordered=event.round)
         case Open(), CaseEnded():
             return Closed(
                 opener=state.opener,

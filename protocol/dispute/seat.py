@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 from protocol.dispute.ballot import seal_of, vote_hash
 from protocol.dispute.evidence import Matter
-from protocol.dispute.messages import MOST_SEATS
+from protocol.dispute.messages import MOST_SEATS, Papers
 from protocol.dispute.objects import Vote
 from protocol.errors import ProtocolError, UnexpectedEvent
 from protocol.identity import Address, Digest
@@ -51,13 +51,22 @@ class Opened:
     seals: Seals
 
 
-Event: TypeAlias = Judged | Opened
+@tagged(3)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The sides are not asked any more: fellows may be told that nothing but this came of it."""
+
+    papers: Papers | None
+
+
+Event: TypeAlias = Judged | Opened | Heard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What is decided so far. `opened` is None until a vote may be told."""
+    """What is decided so far. `heard` is None while the sides are asked, `opened` until a vote may be told."""
 
+    heard: Heard | None = None
     vote: Vote | None = None
     opened: Opened | None = None
 
@@ -66,10 +75,14 @@ def transition(state: State, event: Event) -> tuple[State, tuple[()]]:
     """Apply one event.
 
     Raises:
-        UnexpectedEvent: A second vote, or an opening before the vote.
+        UnexpectedEvent: A second vote, an opening before the vote, or evidence after it.
         OpenedAlready: An opening under other seals of the same committee.
     """
     match event:
+        case Heard():
+            if state.vote is not None:
+                raise UnexpectedEvent("this arbiter has its vote")
+            return (state if state.heard == event else replace(state, heard=event)), ()
         case Judged(vote=vote):
             if state.vote is not None:
                 raise UnexpectedEvent("this arbiter has its vote")

@@ -217,6 +217,8 @@ class Disputed:
 
     paid: Amount
     due: Amount
+    part: Uint32
+    receipt: Digest
     resolve_by: UnixTime
 
 
@@ -280,7 +282,9 @@ def _moved(terms: EscrowTerms, phase: OpenPhase, event: ChainEvent) -> Phase:
         case Claimed(), ClaimAcceptedConfirmed():
             return Started(paid=phase.paid)
         case Claimed(), DisputeConfirmed(resolve_by=resolve_by):
-            return Disputed(paid=phase.paid, due=phase.due, resolve_by=resolve_by)
+            return Disputed(
+                paid=phase.paid, due=phase.due, part=phase.part, receipt=phase.receipt, resolve_by=resolve_by
+            )
         case _:
             raise UnexpectedEvent(phase, event)
 

@@ -253,7 +253,7 @@ def test_inspect_case_tells_rounds_seats_votes_deadlines_and_money(
     text = told()
     assert "part 3, receipt 0x" in text
     assert "bonds of $20.00 and $0.00 of arbiters' stake are behind it" in text
-    assert f"5 seats, asked for by {desk.requester.account.address} with $20.00" in text
+    assert f"round 1   5 seats, asked for by {desk.requester.account.address} with $20.00" in text
     assert "no committee yet" in text
     case = court.caseOf(award_id)
     times = schedule_of(0, case.began, case.time)
@@ -280,6 +280,7 @@ def test_inspect_case_tells_rounds_seats_votes_deadlines_and_money(
     text = told()
     assert "closed    the receipt is right" in text
     assert text.split("history")[1].split().count("VoteOpened") == 5
+    assert {word for word in text.split() if word.startswith("round=")} == {"round=1"}, "people count from one"
     assert f"vote=(finding={int(Finding.UPHELD)}, part=3, outcome=0, output=0x" in text
     script("inspect-award", award_id.hex(), *there)
     assert "closed    the receipt is right" in capsys.readouterr().out

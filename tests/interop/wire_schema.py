@@ -38,7 +38,7 @@ from protocol.channel.watch_messages import (
     WatchStateAnswer,
     WatchStateRequest,
 )
-from protocol.dispute.messages import Dossier, DossierRequest, OpeningsNotice, SealsNotice
+from protocol.dispute.messages import Dossier, DossierRequest, OpeningsNotice, PapersNotice, SealsNotice
 from protocol.dispute.objects import Opening, Verdict, Vote
 from protocol.escrow.objects import Settlement
 from protocol.identity import PeerId
@@ -87,7 +87,7 @@ ROOTS: Final[tuple[Any, ...]] = (
     ReceiptNotice, PaymentNotice, FailureNotice, CancelNotice, SealNotice, VoucherNotice, VoucherHeld,
     ReleaseRequest, ReleaseAnswer, NewestRequest, NewestAnswer, CloseProposal,
     ReachQuestion, ReachAnswer, FindQuestion, ScoreRequest, ScoreProof,
-    DossierRequest, Dossier, SealsNotice, OpeningsNotice,
+    DossierRequest, Dossier, PapersNotice, SealsNotice, OpeningsNotice,
     HandRequest, HandAnswer, WatchStateRequest, WatchStateAnswer, KeptRequest, KeptAnswer,
     AgentRequest, AgentAnswer,
 )  # fmt: skip

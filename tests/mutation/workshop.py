@@ -4,6 +4,7 @@ forge links the suites dynamically here: a test fetches the code that it deploys
 compile of one contract, and no test is compiled anew. The tests' own hashing and packing stay the original's.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -195,7 +196,8 @@ class Workshop:
         try:
             output, _ = process.communicate(timeout=MOST_S)
         except BaseException:  # whatever ends this, the compiler must not go on without it
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # over since
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise
         if arguments[0] == "build" and process.returncode:

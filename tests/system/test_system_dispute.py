@@ -12,6 +12,9 @@ from pathlib import Path
 
 import trio
 
+from node.api.client import open_client
+from node.api.errors import RemoteRefusal
+from node.api.facade import NodeFacade
 from node.chain.abi import load_artifact
 from node.chain.chain import Chain
 from node.chain.court import Court
@@ -32,7 +35,10 @@ COURT = True
 CASE_S = 90
 """So long that a busy machine finds its quorum long before the chain is asked for more."""
 OVERRIDES = {"provider.credit_limit": "20", "requester.pace_s": 20, "requester.resolve_within_s": CASE_S}
-OWN = {f"watcher-{number}": {"arbiter.enabled": True} for number in range(1, WATCHERS + 1)}
+OWN: dict[str, dict[str, bool]] = {f"watcher-{number}": {"arbiter.enabled": True} for number in range(1, WATCHERS + 1)}
+OWN["provider-1"] = {
+    "disputes.open": False
+}  # so that the case which a user opens is not opened by the other side before
 TERMS = LocalTerms(
     challenge=Seconds(60), hold_period=Seconds(3_600), min_resolve_within=Seconds(CASE_S // 2), max_time=Seconds(CASE_S)
 )
@@ -78,7 +84,42 @@ class Told:
         return self.last.opened_seats.bit_count()
 
 
-async def have_dispute(lab: Lab, folder: Path, *, pause_chain_s: float = 0) -> Told:
+@asynccontextmanager
+async def leaving_cases_to_its_user(lab: Lab) -> AsyncGenerator[None, None]:
+    """Run the requester with disputes.open = false until the block ends; `lab` starts it as it was before."""
+    place = lab.requester
+    before = place.config.read_text()
+    assert before.count("[disputes]\n") == 1
+    await lab.kill(place)
+    place.config.write_text(before.replace("[disputes]\n", "[disputes]\nopen = false\n"))
+    try:
+        await lab.start(place)
+        yield
+        await lab.kill(place)
+    finally:
+        place.config.write_text(before)
+
+
+async def open_by_hand(lab: Lab, award: Digest) -> None:
+    """Be a user who opens the case as soon as the provider claims."""
+
+    async def can_be_opened() -> bool:
+        async with open_client(lab.requester.socket) as client:
+            try:
+                quote = await client.call(NodeFacade.dispute_open_quote, award=award.hex(), look=True)
+            except RemoteRefusal:  # nothing is claimed yet
+                return False
+        assert (quote.expected, quote.warning, quote.bond) == ("wrong result", "", TERMS.least_fee)
+        return True
+
+    await lab.until("a claim can be taken to court", can_be_opened)
+    ran = await lab.cli(lab.requester, "disputes", "open", award.hex()[:8], "--yes", "--json")
+    assert ran.code == 0, ran.text
+    (opened,) = ran.documents()
+    assert (opened["award"], opened["state"], opened["opened_by_us"]) == (award.hex(), "open", True), ran.text
+
+
+async def have_dispute(lab: Lab, folder: Path, *, pause_chain_s: float = 0, by_hand: bool = False) -> Told:
     """Let the lying provider win a task, and wait until the court has closed the case about it."""
     task = await lab.submit(make_monte_carlo(folder, parts=1, batches=4, paths=200, budget="12"), verify="audit:100%")
     detail = await lab.wait_ended(task)
@@ -95,6 +136,8 @@ async def have_dispute(lab: Lab, folder: Path, *, pause_chain_s: float = 0) -> T
         async def is_closed() -> bool:
             return (await court.case_of(award.award)).stage is Stage.CLOSED
 
+        if by_hand:
+            await open_by_hand(lab, award.award)
         await lab.until("the case is open", is_open)
         opened = time.monotonic()
         if pause_chain_s:
@@ -188,8 +231,9 @@ async def test_five_arbiters_run_a_forged_part_again_and_the_cheat_is_slashed(la
 
 
 async def test_a_chain_that_stops_half_way_only_delays_the_case(lab: Lab, tmp_path: Path) -> None:
+    """And it is one that its user opened, for the requester's node leaves it alone."""
     await endow(lab)
     before = await lab.snapshot()
-    async with lying(lab, lab.devnet.places[1], "output"):
-        told = await have_dispute(lab, tmp_path / "task", pause_chain_s=6)
+    async with lying(lab, lab.devnet.places[1], "output"), leaving_cases_to_its_user(lab):
+        told = await have_dispute(lab, tmp_path / "task", pause_chain_s=6, by_hand=True)
         await assert_cheat_pays(lab, told, before)

@@ -3,10 +3,10 @@
 Amounts are token base units, times unix seconds, unless a name says otherwise. Every field is always present in JSON.
 """
 
-from node.api.views.arbiters import ArbiterReport
+from node.api.views.arbiters import ArbiterReport, SittingView
 from node.api.views.auctions import AuctionDetail, AuctionVerdict, AuctionView, BidderVerdict, BidView
 from node.api.views.backup import BackupProgress
-from node.api.views.disputes import DisputeState, DisputeView
+from node.api.views.disputes import DisputeEnd, DisputeQuote, DisputeState, DisputeView
 from node.api.views.money import ChannelView, EarningsReport, EarningView, EscrowView, WalletView
 from node.api.views.names import (
     AuctionFormatName,
@@ -94,6 +94,8 @@ __all__ = [
     "CopyView",
     "CountView",
     "CoverView",
+    "DisputeEnd",
+    "DisputeQuote",
     "DisputeState",
     "DisputeView",
     "EarningView",
@@ -123,6 +125,7 @@ __all__ = [
     "RollSigned",
     "ScoreView",
     "SheetView",
+    "SittingView",
     "StakeReport",
     "StakedAwardView",
     "SummaryView",

@@ -2,8 +2,28 @@
 
 from dataclasses import dataclass
 
-from protocol.identity import Address
+from protocol.identity import Address, Digest
 from protocol.units import Amount, Seconds, UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SittingView:
+    """A round of a case for which this node may be drawn, or is.
+
+    Attributes:
+        round: From 0.
+        part: What the case is about, as it was opened.
+        seats: How many this node has; 0 until it has judged, and if others are drawn.
+        vote: What it found; empty before.
+        vote_by: Until when the votes are given at the latest; None before the chain was asked.
+    """
+
+    award: Digest
+    round: int
+    part: int
+    seats: int
+    vote: str
+    vote_by: UnixTime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +43,7 @@ class ArbiterReport:
         collectable: What of it can be taken out now.
         cooldown: From giving a ticket up to taking its stake.
         cases: Committees that it was ever drawn for.
+        sittings: Rounds that are not over.
     """
 
     enabled: bool
@@ -37,3 +58,4 @@ class ArbiterReport:
     collectable: Amount
     cooldown: Seconds
     cases: int
+    sittings: tuple[SittingView, ...] = ()

@@ -3,6 +3,8 @@
 from node.api import views
 from node.app.bench_desk import BenchDesk
 from node.app.node import Node
+from node.arbitration.arbiter import SittingView
+from protocol.dispute.objects import Finding
 from protocol.errors import ProtocolError
 
 
@@ -35,6 +37,7 @@ class ArbiterDoors:
             collectable=account.collectable(figures.seat_stake, now),
             cooldown=figures.cooldown,
             cases=figures.cases,
+            sittings=() if self._node.arbiter is None else tuple(map(_sitting_view, self._node.arbiter.sittings())),
         )
 
     async def arbiter_enlist(self, count: int) -> views.ArbiterReport:
@@ -59,3 +62,14 @@ class ArbiterDoors:
                 advice="its deployments file names none (court); a local chain gets one by: stoa chain deploy --court",
             )
         return self._node.bench
+
+
+def _sitting_view(sitting: SittingView) -> views.SittingView:
+    return views.SittingView(
+        award=sitting.award,
+        round=sitting.round,
+        part=sitting.part,
+        seats=sitting.seats,
+        vote="" if sitting.vote is None else Finding(sitting.vote.finding).name.lower().replace("_", " "),
+        vote_by=sitting.vote_by,
+    )

@@ -7,8 +7,7 @@ from node.api.json_codec import Wei
 from node.app.doors.tasks import cap_views
 from node.app.node import Node
 from node.market.earning_table import EarningRow, list_earnings
-from node.payments.channel_payee import PayeeChannelView
-from node.payments.channel_view import PayerChannelView
+from node.payments.channel_view import PayeeChannelView, PayerChannelView
 from node.payments.escrow_view import EscrowView
 from protocol.errors import ProtocolError
 from protocol.identity import Address, Digest, did

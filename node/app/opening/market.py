@@ -12,6 +12,7 @@ from node.app.node import Node
 from node.app.opening.base import Base
 from node.app.opening.money import Money
 from node.app.opening.records import Records
+from node.app.ordering import make_ordering
 from node.app.peers import WalletPeers
 from node.app.rerunning import SandboxRunner
 from node.app.sandbox import WasmSandbox
@@ -24,6 +25,7 @@ from node.app.terms import (
 from node.app.tidying import tidy
 from node.app.trading import TradingParts, open_trading
 from node.arbitration.arbiter import Arbiter, open_arbiter
+from node.arbitration.ordering import Ordering
 from node.arbitration.party import Party, open_party
 from node.arbitration.room import ArbiterRoom
 from node.execution.pool import WorkerPool
@@ -122,10 +124,12 @@ async def open_market(
     court = advocacy.court if advocacy is not None else None
     arbiter = await _open_arbiter(stack, base, peers, court, sandbox)
     party: Party | None = None
+    ordering: Ordering | None = None
     if advocacy is not None:
-        advocacy.equip(peers, SandboxRunner(sandbox, storage.blobs))
-        attitude = party_attitude(settings, base.chain, advocacy.terms)
-        party = await stack.enter_async_context(open_party(advocacy.room(peers, payments, attitude)))
+        rehearsal = advocacy.equip(peers, SandboxRunner(sandbox, storage.blobs))
+        room = advocacy.room(peers, payments, party_attitude(settings, base.chain, advocacy.terms))
+        party = await stack.enter_async_context(open_party(room))
+        ordering = make_ordering(advocacy, room, party, rehearsal, money.gateway)
     health = HealthRegistry(clock)
     health.register("disk", lambda: check_room(settings.node.data_dir, storage.blobs))
     health.register("database", lambda: check_database(storage.writer))
@@ -156,6 +160,7 @@ async def open_market(
         provider=trading.provider,
         arbiter=arbiter,
         party=party,
+        ordering=ordering,
         seller=seller,
         stop=stop,
     )

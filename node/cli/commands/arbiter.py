@@ -9,7 +9,7 @@ from node.api.facade import NodeFacade
 from node.api.views import ArbiterReport
 from node.cli.lazy import StoaCommand, new_app
 from node.cli.options import Options, options_of
-from node.cli.output import dollars, long_address, moment, show, table
+from node.cli.output import dollars, due, long_address, short_id, show, table
 from node.cli.session import call, transact
 
 _MOST: Final = 100
@@ -94,17 +94,34 @@ def _render(report: ArbiterReport) -> RenderableType:
                 str(report.tickets),
                 dollars(report.seat_stake),
                 str(report.leaving),
-                moment(report.ready_at),
+                due(report.ready_at),
                 str(report.seats),
-                moment(report.serving_until),
+                due(report.serving_until),
                 str(report.cases),
             ),
         ),
         empty="",
     )  # fmt: skip
+    sittings = table(
+        "",
+        "case", ">round", ">part", ">your seats", "your vote", "votes until",
+        rows=(
+            (
+                short_id(each.award),
+                str(each.round + 1),
+                str(each.part),
+                str(each.seats or ""),
+                each.vote or "not yet",
+                due(each.vote_by),
+            )
+            for each in report.sittings
+        ),
+        empty="No case is before a committee that you may sit in.",
+    )  # fmt: skip
     place, free = long_address(report.court), dollars(report.collectable)
     told: list[RenderableType] = [
         totals,
+        *([sittings] if report.enabled else []),
         f"{dollars(report.balance)} on the bench of court {place}, {free} to be collected now.",
     ]
     if report.tickets and not report.enabled:

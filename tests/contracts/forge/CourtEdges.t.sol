@@ -2,8 +2,9 @@
 pragma solidity 0.8.37;
 
 import {IDisputeArbiter} from "../../../contracts/interfaces/IDisputeArbiter.sol";
+import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
 import {IReputation} from "../../../contracts/interfaces/IReputation.sol";
-import {Acceptance, Award, Receipt} from "../../../contracts/interfaces/MarketTypes.sol";
+import {Acceptance, Award, Receipt, Settlement} from "../../../contracts/interfaces/MarketTypes.sol";
 import {CourtRefusals} from "./CourtRefusals.sol";
 import {Vm} from "./Vm.sol";
 
@@ -115,5 +116,53 @@ contract CourtEdgesTest is CourtRefusals {
         _close(award, committees, votes);
         _assertEq(token.balanceOf(REQUESTER), requester, "requester");
         _assertEq(token.balanceOf(PROVIDER) + 11 * SEAT_FEE, provider + PRICE + FEE, "provider");
+    }
+
+    /// @dev The loser settles in the block of the close, before it. What is closed carries that second, and is not judged once more.
+    function test_who_agrees_in_the_second_of_the_close_does_not_stop_it() external {
+        (Award memory award, address[] memory committee) = _sitting();
+        IDisputeArbiter.Vote memory vote = _vote(UPHELD, PRICE);
+        _settle(award, committee, vote, 5);
+        Settlement memory agreed = Settlement({award: _id(award), due: PRICE / 4, settleBy: type(uint64).max});
+        bytes32 digest = _marketDigest(hashes.hashSettlement(agreed));
+        _awaitClose(award);
+        escrow.settle(award, agreed, _sign(REQUESTER_KEY, digest), _sign(PROVIDER_KEY, digest));
+        _assertEq(escrow.recordOf(_id(award)).time, block.timestamp, "closed now");
+        court.close(award, _one(committee), _one(vote));
+        require(escrow.recordOf(_id(award)).state == IEscrow.State.Settled, "what they agreed on");
+    }
+
+    /// @dev Of the findings that free the lock, the escrow takes the requester's fee for two only: and for missing inputs only if
+    /// the requester went to court. What it tells, and the money, of each finding and each opener.
+    function test_each_finding_tells_the_escrow_who_pays_the_fee() external {
+        uint8 lost = 1; // FINDING_REQUESTER_LOST
+        uint8[7] memory byRequester = [0, lost, 2, 3, 4, lost, 6];
+        uint8[7] memory byProvider = [0, lost, 2, 3, 4, 5, 6];
+        for (uint8 finding = 1; finding <= 6; ++finding) {
+            _judged(IDisputeArbiter.Finding(finding), REQUESTER, byRequester[finding]);
+            _judged(IDisputeArbiter.Finding(finding), PROVIDER, byProvider[finding]);
+        }
+    }
+
+    function _judged(IDisputeArbiter.Finding finding, address opener, uint8 told) private {
+        vm.warp(block.timestamp + 10_000);
+        vm.roll(block.number + 100);
+        Award memory award = _claimed(true);
+        _dispute(award);
+        _open(award, opener);
+        address[] memory committee = _drawn(award);
+        IDisputeArbiter.Vote memory vote = _vote(finding, PRICE / 2);
+        _settle(award, committee, vote, 5);
+        _awaitClose(award);
+        uint256 escrowed = token.balanceOf(address(escrow));
+        uint256 provider = token.balanceOf(PROVIDER);
+        bytes32 id = _id(award);
+        vm.expectEmit(true, true, true, true);
+        emit IEscrow.Judged(id, address(court), told, PRICE / 2);
+        court.close(award, _one(committee), _one(vote));
+        _assertEq(escrowed - token.balanceOf(address(escrow)), PRICE + FEE, "all that was locked is paid");
+        // A provider that opened has its bond back: from the requester's fee, or from its own lock; not for what nobody can judge.
+        bool isBack = opener == PROVIDER && finding != IDisputeArbiter.Finding.NotJudged;
+        _assertEq(token.balanceOf(PROVIDER) - provider, PRICE / 2 + (isBack ? FEE : 0), "half the price, and its bond");
     }
 }

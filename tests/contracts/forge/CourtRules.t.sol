@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IBench} from "../../../contracts/interfaces/IBench.sol";
 import {IDisputeArbiter} from "../../../contracts/interfaces/IDisputeArbiter.sol";
 import {IEscrow} from "../../../contracts/interfaces/IEscrow.sol";
 import {ITreasury} from "../../../contracts/interfaces/ITreasury.sol";
 import {Award, ChannelKey, Receipt} from "../../../contracts/interfaces/MarketTypes.sol";
+import {RefusingToken} from "../../../contracts/mocks/HostileTokens.sol";
+import {TestToken} from "../../../contracts/mocks/TestToken.sol";
 import {CourtRefusals} from "./CourtRefusals.sol";
 
 /// @dev Who may open, draw, appeal, close and enforce, and until when: each refusal, each last second and the one after it.
@@ -296,8 +299,26 @@ contract CourtRulesTest is CourtRefusals {
         _assertEq(token.balanceOf(PROVIDER) - before, 2 * PRICE + FEE, "once more on a newer voucher, and one fee");
     }
 
+    /// @dev A token that refuses the court for a while leaves the escrow's fee behind. The opener's bond is not paid back by it any more, so it is the pool's.
     function test_what_a_rail_could_not_pay_goes_to_the_pool() external {
+        RefusingToken fickle = new RefusingToken();
+        token = TestToken(fickle);
+        _enrich(REQUESTER);
+        _enrich(PROVIDER);
+        _raise();
+        _raiseCourt(IBench.Randomness.BlockHash);
+        _enlist(ARBITERS, 2);
         vm.expectPartialRevert(ITreasury.NoCredit.selector);
         court.sweep(address(escrow));
+
+        (Award memory award, address[] memory committee) = _sitting();
+        _settle(award, committee, _vote(UPHELD, PRICE), 5);
+        fickle.setRefused(address(court), true);
+        _close(award, committee, _vote(UPHELD, PRICE));
+        _assertEq(escrow.creditOf(address(court), address(token)), FEE, "owed to the court");
+        fickle.setRefused(address(court), false);
+        vm.prank(STRANGER);
+        court.sweep(address(escrow));
+        _assertEq(token.balanceOf(POOL), FEE, "the pool has it");
     }
 }

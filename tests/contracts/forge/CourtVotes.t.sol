@@ -144,7 +144,9 @@ contract CourtVotesTest is CourtRefusals {
         vm.roll(round.drawBlock + 300); // the number is forgotten: it takes a draw to have a new one
         _refuseQuorum(award, vote, quorum, IDisputeArbiter.WrongCommittee.selector);
         vm.roll(round.drawBlock + 1);
+        uint256 before = _sum(committee, 5);
         court.settleByQuorum(_id(award), vote, quorum);
+        _assertEq(_sum(committee, 5) - before, 3 * SEAT_FEE, "who opened is paid as it is seated");
         for (uint256 seat = 0; seat < 5; ++seat) {
             require(bench.accountOf(committee[seat]).serving != 0, "a seat is bound, whether it opened or not");
         }
@@ -186,7 +188,11 @@ contract CourtVotesTest is CourtRefusals {
         _settle(award, committees[1], votes[1], 11);
         uint256 fees = _sum(committee, 5) - before;
         uint256 requester = token.balanceOf(REQUESTER);
-        _close(award, committees, votes);
+        bytes32 id = _id(award);
+        _awaitClose(award);
+        vm.expectEmit(true, true, true, true);
+        emit IDisputeArbiter.SeatsEnded(id, 0, 0, 7, 0); // nobody is absent where only a quorum was asked
+        court.close(award, committees, votes);
         _assertEq(before + fees - _sum(committee, 5), 3 * SEAT_STAKE, "three stakes");
         uint256 bonds = FEE + 11 * SEAT_FEE;
         _assertEq(token.balanceOf(REQUESTER) - requester, PRICE + FEE + bonds + MAX_BOUNTY, "both bonds are back");

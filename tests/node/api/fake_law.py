@@ -6,12 +6,15 @@ from node.api.views import (
     AccusationView,
     AgentView,
     ArbiterReport,
+    DisputeEnd,
+    DisputeQuote,
     DisputeView,
     FeedbackView,
     OpinionView,
     ReputationReport,
     ScoreView,
     SheetView,
+    SittingView,
     StakedAwardView,
     StakeReport,
     SummaryView,
@@ -50,17 +53,50 @@ DISPUTE = DisputeView(
     peer=BOB,
     state="open",
     opened_by_us=True,
+    ordered=False,
     part=3,
     round=1,
+    stage="appeal",
+    seats=11,
+    votes=7,
     deadline=UnixTime(NOW + 60),
     finding="wrong result",
     due=Amount(1_500_000),
+    claimed=Amount(1_900_000),
     price=Amount(2_000_000),
     liability=Amount(400_000),
+    fee=Amount(250_000),
     bonds=Amount(800_000),
     reason="the receipt for part 3 states another output",
+    next="the other side may appeal; else the case is closed",
+    next_by=UnixTime(NOW + 60),
     problem="the cap per day is reached",
 )
+
+
+QUOTE = DisputeQuote(
+    award=Digest(b"\x08" * 32),
+    role="requester",
+    peer=BOB,
+    rail="escrow",
+    round=0,
+    seats=5,
+    part=3,
+    claimed=Amount(1_500_000),
+    bond=Amount(250_000),
+    until=UnixTime(NOW + 60),
+    liability=Amount(400_000),
+    expected="wrong result",
+    found="this node ran it itself: wrong result",
+    warning="",
+    notes=("that is more than your node puts down by itself (disputes.max_bond, 0.10)",),
+    otherwise=DisputeEnd(finding="", to_provider=Amount(1_500_000), from_stake=Amount(0), own=-1_500_000),
+    ends=(
+        DisputeEnd(finding="upheld", to_provider=Amount(1_500_000), from_stake=Amount(0), own=-1_750_000),
+        DisputeEnd(finding="wrong result", to_provider=Amount(0), from_stake=Amount(400_000), own=150_000),
+    ),
+)
+"""Of a case that can be opened. One about award 0x09... can be opened too, to no gain."""
 
 
 BENCH = ArbiterReport(
@@ -76,6 +112,10 @@ BENCH = ArbiterReport(
     collectable=Amount(1_000_000),
     cooldown=Seconds(5),
     cases=7,
+    sittings=(
+        SittingView(award=DISPUTE.award, round=0, part=3, seats=0, vote="", vote_by=None),
+        SittingView(award=DISPUTE.award, round=1, part=3, seats=2, vote="wrong result", vote_by=UnixTime(NOW + 60)),
+    ),
 )
 
 
@@ -113,14 +153,49 @@ class FakeLaw:
     stake: StakeReport = STAKE
     reputation: ReputationReport = REPUTATION
     bench: ArbiterReport = BENCH
+    disputes: tuple[DisputeView, ...] = (DISPUTE,)
 
     async def dispute_list(self) -> tuple[DisputeView, ...]:
-        return (DISPUTE,)
+        return self.disputes
 
     async def dispute_show(self, award: str) -> DisputeView:
-        if not DISPUTE.award.hex().startswith(award):
-            raise ProtocolError(f"no case is about {award}")
-        return DISPUTE
+        for each in self.disputes:
+            if each.award.hex().startswith(award):
+                return each
+        raise ProtocolError(f"no case is about {award}")
+
+    async def dispute_open_quote(self, award: str, *, look: bool) -> DisputeQuote:
+        if not look:
+            return replace(
+                await self.dispute_open_quote(award, look=True), found="this node has not run the part itself"
+            )
+        if award.startswith("09"):
+            return replace(QUOTE, award=Digest(b"\x09" * 32), expected="upheld", warning="the bond would be lost")
+        if not QUOTE.award.hex().startswith(award):
+            raise ProtocolError(
+                f"this node made and won no award that begins with {award!r}", advice="see `stoa escrows`"
+            )
+        return QUOTE
+
+    async def dispute_open(self, award: str, bond: Amount, *, anyway: bool) -> DisputeView:
+        quote = await self.dispute_open_quote(award, look=not anyway)
+        if quote.bond > bond or (quote.warning and not anyway):
+            raise ProtocolError("this was not agreed to")
+        opened = replace(DISPUTE, award=quote.award, bonds=bond, round=0, stage="drawing", seats=5, votes=0, problem="")
+        self.disputes = (*self.disputes, opened)
+        return opened
+
+    async def dispute_appeal_quote(self, award: str) -> DisputeQuote:
+        shown = await self.dispute_show(award)
+        return replace(QUOTE, award=shown.award, round=2, seats=23, bond=Amount(1_150_000))
+
+    async def dispute_appeal(self, award: str, bond: Amount, *, anyway: bool) -> DisputeView:
+        quote = await self.dispute_appeal_quote(award)
+        if quote.bond > bond:
+            raise ProtocolError("this was not agreed to")
+        shown = await self.dispute_show(award)
+        self.disputes = (replace(shown, round=2, bonds=Amount(shown.bonds + bond)),)
+        return self.disputes[0]
 
     async def auction_accuse(self, auction: str) -> tuple[AccusationView, ...]:
         if auction != "c0ffee":

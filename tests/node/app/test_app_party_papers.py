@@ -9,12 +9,12 @@ from trio.testing import MockClock
 from node.app.disputing import LateRehearsal, Litigant, PaymentEscrows
 from node.app.party_papers import JournalPapers
 from node.arbitration.case_files import load_case_files
-from node.arbitration.party_ports import Subject
+from node.arbitration.party_ports import EscrowClaim, Subject
 from node.arbitration.rehearsal import Rehearsal, Rehearsed
 from node.market.case_book import CASE, HeldCase
 from node.market.case_book import stream_of as case_stream
 from node.operations.later_clock import LaterClock
-from node.payments.escrow_view import EscrowView
+from node.payments.escrow_view import Claim, EscrowView
 from node.payments.ports import ChallengedClaim
 from node.storage.machine_log import load_machine
 from protocol.dispute.evidence import Matter
@@ -83,6 +83,23 @@ async def test_both_sides_of_a_refuted_receipt_show_the_same_papers(autojump_clo
         assert shown.receipt == case.receipt
         assert shown.before is not None
         assert (shown.before.value.part, shown.before.value.due) == (0, case.before)
+
+
+async def test_both_sides_find_an_award_by_its_first_digits_and_know_what_of_it_was_accepted(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_stage(tmp_path, prices=(110_000,)) as stage:
+        requester, mallory, held = await buy_from_a_liar(stage)
+        award_id = held.case.receipt.value.award
+        for node in (requester, mallory):
+            papers = JournalPapers(node.storage, node.signing, DOMAIN)
+            for digits in (award_id.hex(), award_id.hex()[:9], award_id.hex()[:10]):
+                assert await papers.awards_of(digits) == (award_id,)
+            assert award_id in await papers.awards_of("")
+            for digits in ("zz", award_id.hex()[:8] + "x", f"{(award_id[0] + 1) % 256:02x}{award_id.hex()[2:]}", "é"):
+                assert await papers.awards_of(digits) == ()
+            assert await papers.accepted_of(award_id) == held.case.before
+            assert await papers.accepted_of(Digest(b"\x01" * 32)) == 0
 
 
 async def test_a_case_about_an_earlier_part_is_shown_that_part_and_what_was_due_before_it(
@@ -244,6 +261,9 @@ class FakeRehearsal(Rehearsal):
         return self._finds
 
 
+CLAIM = Claim(part=3, receipt=Digest(b"\x03" * 32), due=Amount(7))
+
+
 def test_an_escrow_is_seen_by_its_phase_and_is_over_when_it_is_gone() -> None:
     award, view = Digest(b"\x01" * 32), EscrowView(
         award=Digest(b"\x01" * 32), side="requester", other=COURT, phase="claimed", amount=Amount(1),
@@ -255,4 +275,9 @@ def test_an_escrow_is_seen_by_its_phase_and_is_over_when_it_is_gone() -> None:
     }
     assert [seen["claimed"].resolve_by, seen["disputed"].resolve_by, seen["closed"].resolve_by] == [None, 5, None]
     assert [seen["claimed"].is_over, seen["disputed"].is_over, seen["closed"].is_over] == [False, False, True]
+    assert [seen["claimed"].dispute_by, seen["disputed"].dispute_by, seen["closed"].dispute_by] == [5, None, None]
+    assert (seen["claimed"].claim, PaymentEscrows(lambda: (replace(view, claim=CLAIM),)).look(award).claim) == (
+        None,
+        EscrowClaim(subject=Subject(part=3, receipt=CLAIM.receipt), due=Amount(7)),
+    )
     assert PaymentEscrows(lambda: (view,)).look(Digest(b"\x02" * 32)).is_over

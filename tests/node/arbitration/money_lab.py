@@ -9,6 +9,7 @@ import trio
 
 from node.app.court_chain import ContractCourt
 from node.arbitration.case_files import CaseFiles, load_case_files
+from node.arbitration.ordering import Ordering
 from node.arbitration.party import open_party
 from node.arbitration.party_room import PartyRoom
 from node.chain.local import POOL
@@ -22,7 +23,8 @@ from protocol.signing.signed import Signed
 from protocol.task.messages import VoucherNotice
 from protocol.task.objects import Acceptance, Receipt
 from protocol.units import ONE_TOKEN, Amount, Seconds
-from tests.node.arbitration.party_lab import FakeEscrows, FakePapers, FakePeers
+from tests.node.arbitration.order_lab import NothingToShow, ordering_of
+from tests.node.arbitration.party_lab import FakeEscrows, FakePeers
 from tests.node.chain.court_world import ENGINE, a_vote, ballots_of, quorum_of
 from tests.node.payments.payments_world import (
     CLOCK,
@@ -81,6 +83,7 @@ class Litigant:
     party: Party
     files: CaseFiles
     court: ContractCourt
+    ordering: Ordering
 
 
 @asynccontextmanager
@@ -92,10 +95,11 @@ async def open_provider(
         party = await stack.enter_async_context(world.party("payee", demand=demands.demand, crash_after=crash_after))
         files = demands.files = await load_case_files(party.storage)
         court = court_of(world, party)
+        papers = NothingToShow(briefs={} if demands.brief is None else {demands.brief.award_id: demands.brief})
         room = PartyRoom(
             court=court,
             files=files,
-            papers=FakePapers(),
+            papers=papers,
             escrows=FakeEscrows(),
             holds=party.payments.payee.holds,
             bonds=party.signer,
@@ -106,8 +110,8 @@ async def open_provider(
             own=party.address,
             attitude=Attitude(min_resolve_within=120, stagger=5),
         )
-        await stack.enter_async_context(open_party(room))
-        yield Litigant(party=party, files=files, court=court)
+        ordering = ordering_of(room, await stack.enter_async_context(open_party(room)), papers, party)
+        yield Litigant(party=party, files=files, court=court, ordering=ordering)
 
 
 def court_of(world: World, party: Party) -> ContractCourt:

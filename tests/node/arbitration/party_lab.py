@@ -420,6 +420,7 @@ class LabParty:
     """A node, as far as it is a party."""
 
     own: Address
+    room: PartyRoom
     storage: Storage
     files: CaseFiles
     court: FakeCourthouse
@@ -480,6 +481,7 @@ async def open_lab_party(
             assert isinstance(room.escrows, FakeEscrows)
             yield LabParty(
                 own=own,
+                room=room,
                 storage=storage,
                 files=files,
                 court=room.court,

@@ -6,46 +6,20 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from protocol.dispute.evidence import Matter, WrongDossier, is_whole, put_together, read_dossier
+from protocol.dispute.evidence import WrongDossier, is_whole, put_together, read_dossier
 from protocol.dispute.objects import Finding
 from protocol.identity import ZERO_DIGEST
 from protocol.signing.ecdsa import BadSignature
-from protocol.signing.eip712 import digest
-from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from tests.node.arbitration.court_lab import (
     MARKET,
     PROVIDER,
     REQUESTER,
     Lab,
-    Papers,
     digest_of,
-    make_papers,
     open_case,
 )
-
-CHANNEL = keccak256(b"channel")
-NAMED, LATER = 1, 2
-
-
-def papers_of(part: int, *, channel: bytes = CHANNEL, output: bytes | None = None) -> Papers:
-    """Papers of one award of three parts: a part's receipt, and the acceptance of the one before."""
-    papers = make_papers() if output is None else make_papers(output=output)
-    award = replace(papers.award, channel=channel)
-    award_id = digest(MARKET, award)
-    receipt = replace(papers.receipt.value, award=award_id, part=part)
-    before = replace(papers.before.value, award=award_id, part=part - 1)
-    return replace(
-        papers,
-        award=award,
-        receipt=sign_struct(PROVIDER.key, MARKET, receipt),
-        before=sign_struct(REQUESTER.key, MARKET, before),
-    )
-
-
-def matter_of(papers: Papers) -> Matter:
-    receipt = papers.receipt.value
-    return Matter(award=receipt.award, opener=REQUESTER.address, part=receipt.part, receipt=digest(MARKET, receipt))
+from tests.node.arbitration.sharing_lab import LATER, NAMED, matter_of, papers_of
 
 
 def test_a_later_part_takes_the_place_of_the_one_that_was_named() -> None:

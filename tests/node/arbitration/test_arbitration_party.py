@@ -26,6 +26,7 @@ from protocol.units import UnixTime
 from protocol.wire.codec import decode, encode
 from tests.node.arbitration.party_lab import (
     ARBITERS,
+    ATTITUDE,
     CrashAt,
     FakeCourt,
     FakeCourthouse,
@@ -235,6 +236,24 @@ async def test_a_bond_that_the_wallet_refuses_is_told_and_tried_again_until_it_i
         await trio.sleep(10)
         (view,) = await buyer.party.views()
         assert view.problem == ""
+
+
+async def test_a_case_that_the_configuration_leaves_alone_says_so_while_it_can_still_be_opened(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    shy = replace(ATTITUDE, open=False)
+    async with open_court() as court, open_lab_party(court, tmp_path, BUYER, attitude=shy) as buyer:
+        await buyer.files.hold(refuted())
+        await trio.sleep(10)
+        (view,) = await buyer.party.views()
+        assert "disputes.open" in view.reluctance
+        assert not court.cases
+    async with open_court() as court, open_lab_party(court, tmp_path / "other", BUYER) as buyer:
+        buyer.court.refuses = refusal("the cap per day is reached")
+        await buyer.files.hold(refuted())
+        await trio.sleep(10)
+        (view,) = await buyer.party.views()
+        assert view.reluctance == "", "it would"
 
 
 async def test_a_bond_that_is_refused_for_too_long_ends_the_matter(autojump_clock: MockClock, tmp_path: Path) -> None:

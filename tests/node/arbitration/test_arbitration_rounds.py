@@ -200,8 +200,8 @@ async def test_a_side_that_hides_what_was_accepted_gains_nothing(tmp_path: Path,
 
 async def test_a_node_that_restarts_goes_on_with_its_vote(tmp_path: Path, autojump_clock: MockClock) -> None:
     lab = with_both_sides(open_case(tmp_path, make_papers(output=b"forged")))
-    async with lab.sitting("a"):
-        await trio.sleep(12)
+    async with lab.sitting("a") as sitting:
+        await eventually(lambda: bool(sitting["a"].sittings()) and sitting["a"].sittings()[0].has_vote)
     assert lab.runners["a"].runs == 1
     async with lab.sitting():
         await lab.wait_over()
@@ -244,6 +244,10 @@ async def test_a_chain_node_that_has_not_come_to_the_round_costs_nobody_its_seat
         await trio.sleep(4)
         del lab.hall.behind["a"]
         await eventually(lambda: sitting["a"].sittings()[0].has_vote)
+        (seen,) = sitting["a"].sittings()
+        assert seen.vote is not None
+        assert (seen.part, seen.vote.finding) == (lab.hall.opened.part, Finding.WRONG_RESULT)
+        assert seen.vote_by == lab.hall.round.schedule.open_by
         lab.hall.behind["a"] = older  # and once more, in the middle of it
         await trio.sleep(2)
         lab.hall.behind.clear()

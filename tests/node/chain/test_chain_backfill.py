@@ -12,12 +12,13 @@ from sqlalchemy import delete, update
 from node.chain.chain import Chain
 from node.chain.errors import RpcRefused
 from node.chain.event_check import RangeCheck, check_index, compute_return, records
-from node.chain.event_index import BlocksReverted, EventIndex, IndexedEvent, open_event_index
+from node.chain.event_index import NEWEST, EventIndex, open_event_index
 from node.chain.event_ranges import RANGES_AT_ONCE
 from node.chain.event_store import CHAIN_SCHEMA, Checkpoint, SqlEventStore, chain_log
+from node.chain.event_subscription import BlocksReverted, IndexedEvent
 from node.chain.local import DEPLOYER
 from node.chain.profile import ChainProfile
-from node.chain.rpc import Json, Rpc, hexed, quantity
+from node.chain.rpc import Json, Rpc, hexed, members, quantity
 from node.operations.clock import SystemClock
 from node.storage.storage import Storage
 from protocol.identity import Address, Digest
@@ -58,7 +59,7 @@ class Watched(Rpc):
             return await self.behind.call(method, *params)
         query = params[0]
         assert isinstance(query, dict)
-        first, last = quantity(query["fromBlock"]), quantity(query["toBlock"])
+        first, last = await self._span(query)
         self.now += 1
         self.at_once = max(self.at_once, self.now)
         try:
@@ -74,6 +75,43 @@ class Watched(Rpc):
             return answer
         finally:
             self.now -= 1
+
+    async def _span(self, query: dict[str, Json]) -> tuple[int, int]:
+        if "blockHash" not in query:
+            return quantity(query["fromBlock"]), quantity(query["toBlock"])
+        block = await self.behind.call("eth_getBlockByHash", query["blockHash"], False)
+        number = quantity(members(block).get("number"))
+        return number, number
+
+
+@dataclass
+class Lagging(Rpc):
+    """Two nodes behind one address: one that knows all, and one that answers for logs and has blocks up to `knows`."""
+
+    behind: Rpc
+    knows: int
+    asked_too_early: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def url(self) -> str:
+        return self.behind.url
+
+    async def call(self, method: str, *params: Json) -> Json:
+        answer = await self.behind.call(method, *params)
+        if method != "eth_getLogs":
+            return answer
+        query = members(params[0])
+        if "blockHash" in query:
+            block = members(await self.behind.call("eth_getBlockByHash", query["blockHash"], False))
+            if quantity(block.get("number")) > self.knows:
+                self.asked_too_early.set()
+                raise RpcRefused(method, -32000, "unknown block")
+            return answer
+        assert isinstance(answer, list)
+        known = [each for each in answer if quantity(members(each).get("blockNumber")) <= self.knows]
+        if len(known) < len(answer):
+            self.asked_too_early.set()
+        return [*known]
 
 
 async def make_events(world: World, calls: int, each: int = EVENTS_A_CALL) -> None:
@@ -147,6 +185,26 @@ async def test_a_node_that_answers_only_one_request_at_a_time_is_asked_so(
     async with opened(store, tmp_path) as (_, events):
         await read_all(chain, events)
         assert all(each.is_equal for each in await compare(chain_of(world, world.rpc), events))
+
+
+@pytest.mark.parametrize("new", [1, NEWEST + 3])
+async def test_of_several_nodes_behind_one_address_one_that_lags_hides_nothing(
+    world: World, store: Store, tmp_path: Path, new: int
+) -> None:
+    head = await world.chain.head()
+    lagging = Lagging(world.rpc, knows=head.number + new - 1)
+    chain = chain_of(world, lagging)
+    with trio.fail_after(PATIENCE_S):
+        async with opened(store, tmp_path) as (_, events), open_event_index(chain, events) as index:
+            await index.wait_for(head.number)
+            await world.mine(new - 1)
+            await make_events(world, 1)
+            await lagging.asked_too_early.wait()
+            lagging.knows = 10**9
+            await index.wait_for((await world.chain.head()).number)
+            checked = await compare(chain, events)
+    assert all(each.is_equal for each in checked)
+    assert sum(each.stored for each in checked) == EVENTS_A_CALL
 
 
 @pytest.mark.parametrize("moment", [1, 3, 4, 5, 7, 9, 10])

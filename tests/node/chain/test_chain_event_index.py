@@ -13,17 +13,9 @@ from node.chain.abi import load_artifact
 from node.chain.chain import Block, Chain, RawLog
 from node.chain.channel_events import ChannelOpened, ToppedUp
 from node.chain.errors import ChainUnreachable, ProtocolMismatch
-from node.chain.event_index import (
-    BlockConfirmed,
-    BlocksReverted,
-    Delivery,
-    EventIndex,
-    IndexedEvent,
-    NodeBehind,
-    Subscription,
-    open_event_index,
-)
+from node.chain.event_index import EventIndex, NodeBehind, open_event_index
 from node.chain.event_store import BEGINNING, CHAIN_SCHEMA, SqlEventStore
+from node.chain.event_subscription import BlockConfirmed, BlocksReverted, Delivery, IndexedEvent, Subscription
 from node.chain.events import EVENTS, snake
 from node.chain.gateway import Gateway, open_gateway
 from node.chain.profile import SEPOLIA, ChainProfile
@@ -215,7 +207,7 @@ class ScriptedChain(Chain):
         number = len(self.blocks) - 1 if tag == "latest" else int(tag, 16)
         return self.blocks[number] if number < len(self.blocks) else None
 
-    async def logs(self, addresses: Sequence[Address], first: int, last: int) -> tuple[RawLog, ...]:
+    async def logs_of(self, addresses: Sequence[Address], block: Block) -> tuple[RawLog, ...]:
         if self.fails:
             raise ChainUnreachable("http://node", "it is away")
         return ()

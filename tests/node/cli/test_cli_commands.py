@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,57 @@ def test_a_dispute_is_shown_with_its_reason_its_money_and_what_is_in_the_way(tmp
         assert (case["state"], case["round"], case["due"], case["bonds"]) == ("open", 1, "1500000", "800000")
         assert place.json("disputes", "show", "0707") == case
         told = place.stoa("disputes", "show", "0707").stdout
-        for said in ("wrong result", "states another output", "part 3", "1.50", "0.80", "the cap per day is reached"):
+        for said in (
+            "wrong result", "states another output", "part 3", "1.50", "0.80", "the cap per day is reached", "you",
+            "7 of 11 arbiters have voted", "Next: the other side may appeal", "Until 20",
+        ):  # fmt: skip
             assert said in told
         assert place.stoa("disputes", "show", "ffff").exit_code == ExitCode.REFUSED
         assert place.stoa("disputes", "list").stdout.strip()
+
+
+def test_a_dispute_is_opened_by_hand_after_its_price_and_its_ends_were_told_and_agreed_to(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        declined = place.stoa("disputes", "open", "0808", stdin="n\n")
+        assert declined.exit_code == ExitCode.DONE
+        for said in (
+            "part 3", "asks for $1.50", "bond", "$0.25", "5 arbiters", "$0.40 are locked", "ran it itself",
+            "disputes.max_bond", "another result than the receipt's", "-$1.75", "+$0.15", "open no case",
+            "At best you end at +$0.15", "worst at -$1.75", "Put down $0.25 and open the case?",
+        ):  # fmt: skip
+            assert said in declined.stdout, said
+        priced = place.json("disputes", "open", "0808")
+        assert (priced["bond"], priced["ends"][0]["own"], priced["otherwise"]["finding"]) == ("250000", -1_750_000, "")
+        assert len(place.json("disputes", "list")) == 1, "so far nothing was opened"
+        opened = place.stoa("disputes", "open", "0808", stdin="y\n")
+        assert opened.exit_code == ExitCode.DONE, opened.output
+        assert "drawing" in opened.stdout
+        assert place.json("disputes", "open", "0808", "--yes")["bonds"] == "250000"
+        unknown = place.stoa("disputes", "open", "ffff", "--yes")
+        assert unknown.exit_code == ExitCode.REFUSED
+        assert "stoa escrows" in unknown.stderr
+
+
+def test_a_bond_that_would_be_lost_for_nothing_is_put_down_only_by_who_says_so(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        for how in ((), ("--yes",), ("--yes", "--json")):
+            refused = place.stoa("disputes", "open", "0909", *how, stdin="y\n")
+            assert refused.exit_code == ExitCode.REFUSED
+            assert "--anyway" in refused.stderr
+        assert len(place.json("disputes", "list")) == 1
+        asked = place.stoa("disputes", "open", "0909", "--anyway", stdin="n\n")
+        assert "Warning: the bond would be lost" in asked.stdout
+        assert "has not run the part itself" in asked.stdout, "who says anyway waits for no run"
+        assert len(place.json("disputes", "list")) == 1, "and it is asked all the same"
+        assert place.json("disputes", "open", "0909", "--anyway", "--yes")["state"] == "open"
+
+
+def test_a_decision_is_appealed_by_hand_after_its_bond_was_agreed_to(tmp_path: Path) -> None:
+    with running(tmp_path) as place:
+        asked = place.stoa("disputes", "appeal", "0707", stdin="n\n")
+        for said in ("round 3 of the case", "23 arbiters", "Put down $1.15 and appeal?"):
+            assert said in asked.stdout
+        assert place.json("disputes", "appeal", "0707", "--yes")["bonds"] == "1950000"
 
 
 def test_stake_is_added_asked_for_collected_and_freed(tmp_path: Path) -> None:
@@ -135,8 +183,14 @@ def test_an_arbiters_tickets_are_bought_given_up_and_paid_back(tmp_path: Path) -
         told = place.stoa("arbiter", "status").stdout
         assert "$1.00 to be collected now" in told.replace("\n", " ")
         assert "does not judge" not in told
+        assert "0707070707" not in told, "who doesn't judge sits nowhere"
         assert place.json("arbiter", "enlist", "3")["balance"] == "13000000"
         assert "This node does not judge" in place.stoa("arbiter", "status").stdout
+        place.node.bench = replace(place.node.bench, enabled=True)
+        judging = place.stoa("arbiter", "status").stdout
+        for said in ("0707070707", "not yet", "wrong result"):
+            assert said in judging
+        assert [each["seats"] for each in place.json("arbiter", "status")["sittings"]] == [0, 2]
         assert place.stoa("arbiter", "resign", "4").exit_code == ExitCode.REFUSED
         asked = place.json("arbiter", "resign", "2")
         assert (asked["tickets"], asked["leaving"], asked["cases"]) == (1, 2, 7)

@@ -55,7 +55,7 @@ COMMANDS = (
     "init", "run", "status", "stop", "provide", "earnings", "escrows",
     "reputation show", "reputation anchor", "reputation prove", "reputation verify",
     "watch list", "watch add", "watch remove", "watch allow", "watch disallow", "watch drop",
-    "disputes list", "disputes show",
+    "disputes list", "disputes show", "disputes open", "disputes appeal",
     "reputation feedback", "reputation agent",
     "stake status", "stake add", "stake withdraw", "stake collect", "stake free",
     "arbiter status", "arbiter enlist", "arbiter resign", "arbiter collect",
