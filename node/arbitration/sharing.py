@@ -185,8 +185,13 @@ class Sharing:
         return self._is_of_one_mind(fellow) and self._told[fellow].is_final
 
     def _most_have_sealed(self) -> bool:
-        """Tell whether a majority judges from what it has: a fellow that adds something now splits the others."""
-        return self._are_most({*self._sealed, self._room.signing.address})
+        """Tell whether a majority judges from what it has: a fellow that adds something now splits the others.
+
+        That is half of the others' seats. Who holds many itself must not stop listening because one fellow sealed.
+        """
+        others = [each for each in self._committee if each in self.fellows]
+        sealed = sum(each in self._sealed for each in others)
+        return sealed > 0 and 2 * sealed >= len(others)
 
     def _are_most(self, arbiters: AbstractSet[Address]) -> bool:
         return is_majority(sum(each in arbiters for each in self._committee), len(self._committee))

@@ -55,10 +55,10 @@ def matter_of(papers: court_lab.Papers) -> Matter:
     return Matter(award=receipt.award, opener=REQUESTER.address, part=receipt.part, receipt=digest(MARKET, receipt))
 
 
-def open_channel_case(folder: Path, *, output: bytes | None = None) -> Lab:
+def open_channel_case(folder: Path, *, output: bytes | None = None, arbiters: str = "abcde") -> Lab:
     """A case about the named part of an award over a channel: a later part may come."""
     named = papers_of(NAMED, output=output)
-    lab = open_case(folder, named)
+    lab = open_case(folder, named, arbiters=arbiters)
     for each in (NAMED, LATER):
         lab.network.holders[papers_of(each).receipt.value.output] = {PROVIDER.address}
     for runner in lab.runners.values():

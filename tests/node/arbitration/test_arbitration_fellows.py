@@ -1,5 +1,6 @@
 """An arbiter that lies to its fellows, floods them or falls silent changes nothing (docs/spec/law.md, CJ12)."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,18 @@ from trio.testing import MockClock
 
 from node.arbitration import sharing
 from protocol.dispute.evidence import Matter
-from protocol.dispute.messages import OPENINGS_METHOD, PAPERS_METHOD, SEALS_METHOD, Papers, PapersNotice
+from protocol.dispute.messages import (
+    OPENINGS_METHOD,
+    PAPERS_METHOD,
+    SEALS_METHOD,
+    Papers,
+    PapersNotice,
+    SealsNotice,
+    SeatSeal,
+)
 from protocol.dispute.objects import Finding
 from protocol.dispute.papers import Shown, read_papers
+from protocol.errors import StoaError
 from protocol.signing.eip712 import Domain
 from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
@@ -217,6 +227,30 @@ async def test_who_tells_some_a_paper_after_the_others_sealed_splits_nobody(
         await lab.wait_over()
     assert lab.hall.vote is not None
     assert lab.hall.vote.part == NAMED
+    assert lab.hall.round.opened_seats == 0b01111
+
+
+async def test_one_that_seals_at_once_keeps_nobody_from_hearing_the_others(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Not even one that has two seats of five: with the liar's they would be three."""
+    lab, later = open_channel_case(tmp_path, arbiters="aabce"), papers_of(LATER, output=b"forged")
+    lab.network.holders[later.receipt.value.output] = {PROVIDER.address}
+    show(lab, REQUESTER, to("b", later.dossier(), lab.case.dossier()))
+    show(lab, PROVIDER, to("abce", lab.case.dossier(), None))
+    mallory = Mallory(lab, "e", lambda _name: None)
+    seal = SealsNotice(
+        award=lab.case.terms.award_id, round=0, seals=(SeatSeal(seat=4, seal=keccak256(b"whatever it is")),)
+    )
+    async with lab.sitting() as sitting:
+        handler = lab.network.handlers[lab.people["a"].address, SEALS_METHOD]
+        while not have_voted([sitting["a"]]):
+            with suppress(StoaError):
+                await handler(peer_of(mallory.address), encode(seal))
+            await trio.sleep(0.05)
+        await lab.wait_over()
+    assert lab.hall.vote is not None
+    assert lab.hall.vote.part == LATER
     assert lab.hall.round.opened_seats == 0b01111
 
 

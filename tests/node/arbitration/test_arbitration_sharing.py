@@ -53,6 +53,18 @@ async def test_a_later_part_that_three_of_five_are_shown_is_judged_by_all(
     assert lab.hall.round.opened_seats == ALL
 
 
+async def test_who_holds_most_seats_hears_the_others_as_well(tmp_path: Path, autojump_clock: MockClock) -> None:
+    lab, later = open_channel_case(tmp_path, arbiters="aabba"), papers_of(LATER, output=b"forged")
+    lab.network.holders[later.receipt.value.output] = {PROVIDER.address}
+    show(lab, REQUESTER, to("b", later.dossier(), lab.case.dossier()))
+    show(lab, PROVIDER, to("ab", lab.case.dossier(), None))
+    async with lab.sitting():
+        await lab.wait_over()
+    assert lab.hall.vote is not None
+    assert lab.hall.vote.part == LATER
+    assert lab.hall.round.opened_seats == ALL
+
+
 async def test_a_receipt_that_one_is_shown_at_the_last_moment_reaches_all(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
