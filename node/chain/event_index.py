@@ -140,7 +140,7 @@ class EventIndex:
     async def _match_source(self) -> None:
         """Begin anew if what is stored is of other contracts: a new one may have reported something before today."""
         deployment = self.chain.deployment
-        source = Source(chain_id=deployment.chain_id, contracts=tuple(sorted(names_of(deployment))))
+        source = Source(chain_id=deployment.chain_id, contracts=tuple(sorted(self._contracts)))
         known = await self.store.source()
         if known == source:
             return

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -12,7 +13,7 @@ from node.arbitration.case_files import CaseFiles, load_case_files
 from node.arbitration.ordering import Ordering
 from node.arbitration.party import open_party
 from node.arbitration.party_room import PartyRoom
-from node.chain.local import POOL
+from node.chain.local import POOL, LocalTerms
 from protocol.dispute.acting import Attitude
 from protocol.dispute.case import Stage
 from protocol.dispute.objects import Finding
@@ -33,6 +34,7 @@ from tests.node.payments.payments_world import (
     Party,
     World,
     accept,
+    open_world,
     prepare,
     receipt_of,
 )
@@ -84,6 +86,18 @@ class Litigant:
     files: CaseFiles
     court: ContractCourt
     ordering: Ordering
+
+
+@asynccontextmanager
+async def open_court(folder: Path, terms: LocalTerms) -> AsyncGenerator[tuple[World, Party, Party]]:
+    """A real chain with a court, a payer, and an arbiter that has all tickets; the payee is for the test to open."""
+    async with (
+        open_world(folder, terms=terms, court=True) as world,
+        world.party("payer") as payer,
+        world.party("other") as arbiter,
+    ):
+        await enlist(world, arbiter)
+        yield world, payer, arbiter
 
 
 @asynccontextmanager

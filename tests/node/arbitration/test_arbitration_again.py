@@ -1,6 +1,5 @@
 """A verdict that was enforced on an old voucher is enforced again on what was signed since, whoever came first."""
 
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -28,16 +27,16 @@ from tests.node.arbitration.money_lab import (
     Litigant,
     court_of,
     deliver,
-    enlist,
     judge,
     leave,
     money,
+    open_court,
     open_provider,
     pass_until,
     settled,
     until_stage,
 )
-from tests.node.payments.payments_world import Crash, Party, World, accept, engage, open_world, pay, receipt_of
+from tests.node.payments.payments_world import Crash, Party, World, accept, engage, pay, receipt_of
 
 TERMS: Final = replace(COURT_TERMS, challenge=Seconds(900))
 """A challenge that no machine is too slow for; the chain's time runs ahead to its end."""
@@ -88,11 +87,7 @@ async def until_claimed(payer: Party, channel: Digest, amount: int) -> None:
 
 async def test_a_requester_that_enforces_early_on_an_old_voucher_pays_the_newer_one_as_well(tmp_path: Path) -> None:
     demands = Demands()
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(open_world(tmp_path / "nodes", terms=TERMS, court=True))
-        payer = await stack.enter_async_context(world.party("payer"))
-        arbiter = await stack.enter_async_context(world.party("other"))
-        await enlist(world, arbiter)
+    async with open_court(tmp_path / "nodes", TERMS) as (world, payer, arbiter):
         court = court_of(world, payer)
         async with open_provider(world, demands) as provider:
             work = await deliver(world, payer, provider, demands)
@@ -126,11 +121,7 @@ async def test_a_requester_that_enforces_early_on_an_old_voucher_pays_the_newer_
 
 async def test_work_that_is_paid_during_the_exit_is_waited_for_also_after_a_restart(tmp_path: Path) -> None:
     demands = Demands()
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(open_world(tmp_path / "nodes", terms=TERMS, court=True))
-        payer = await stack.enter_async_context(world.party("payer"))
-        arbiter = await stack.enter_async_context(world.party("other"))
-        await enlist(world, arbiter)
+    async with open_court(tmp_path / "nodes", TERMS) as (world, payer, arbiter):
         async with open_provider(world, demands) as provider:
             work = await deliver(world, payer, provider, demands)
             award, channel = work.award.value, work.award.value.channel

@@ -1,6 +1,5 @@
 """Cases that users order, on a real chain with a real court: each is opened once, and brings what was told before."""
 
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,10 +34,10 @@ from tests.node.arbitration.money_lab import (
     Demands,
     court_of,
     deliver,
-    enlist,
     judge,
     leave,
     money,
+    open_court,
     open_provider,
     settled,
 )
@@ -106,11 +105,7 @@ async def test_a_bond_that_the_wallets_caps_forbid_is_refused_and_the_claim_stay
 
 async def test_a_provider_that_orders_a_case_ends_as_it_was_told_before(tmp_path: Path) -> None:
     demands = Demands()
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(open_world(tmp_path / "nodes", terms=COURT_TERMS, court=True))
-        payer = await stack.enter_async_context(world.party("payer"))
-        arbiter = await stack.enter_async_context(world.party("other"))
-        await enlist(world, arbiter)
+    async with open_court(tmp_path / "nodes", COURT_TERMS) as (world, payer, arbiter):
         async with open_provider(world, demands) as provider:
             work = await deliver(world, payer, provider, demands)
             before = await money(world)

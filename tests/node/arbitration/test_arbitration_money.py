@@ -1,6 +1,5 @@
 """A provider that is not paid goes to a real court by itself, and every base unit is where it belongs afterwards."""
 
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from protocol.channel.holds import build_voucher
@@ -20,27 +19,23 @@ from tests.node.arbitration.money_lab import (
     Demands,
     court_of,
     deliver,
-    enlist,
     judge,
     leave,
     money,
+    open_court,
     open_provider,
     pass_until,
     settled,
     until_stage,
 )
-from tests.node.payments.payments_world import LinkPeers, accept, open_world
+from tests.node.payments.payments_world import LinkPeers, accept
 
 
 async def test_a_provider_opens_a_case_for_an_unpaid_part_and_takes_what_it_gives_and_its_bond(
     tmp_path: Path,
 ) -> None:
     demands = Demands()
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(open_world(tmp_path / "nodes", terms=COURT_TERMS, court=True))
-        payer = await stack.enter_async_context(world.party("payer"))
-        arbiter = await stack.enter_async_context(world.party("other"))
-        await enlist(world, arbiter)
+    async with open_court(tmp_path / "nodes", COURT_TERMS) as (world, payer, arbiter):
         court = court_of(world, payer)
         async with open_provider(world, demands) as provider:
             work = await deliver(world, payer, provider, demands)
@@ -69,12 +64,10 @@ async def test_a_provider_opens_a_case_for_an_unpaid_part_and_takes_what_it_give
 
 async def test_a_requester_that_pays_once_it_is_in_court_pays_the_bond_as_well(tmp_path: Path) -> None:
     demands = Demands()
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(open_world(tmp_path / "nodes", terms=COURT_TERMS, court=True))
-        payer = await stack.enter_async_context(world.party("payer"))
-        arbiter = await stack.enter_async_context(world.party("other"))
-        await enlist(world, arbiter)
-        provider = await stack.enter_async_context(open_provider(world, demands))
+    async with (
+        open_court(tmp_path / "nodes", COURT_TERMS) as (world, payer, arbiter),
+        open_provider(world, demands) as provider,
+    ):
         payee = provider.party
         work = await deliver(world, payer, provider, demands)
         before = await money(world)
