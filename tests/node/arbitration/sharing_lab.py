@@ -25,7 +25,8 @@ from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from protocol.wire.codec import decode, encode
 from tests.node.arbitration import court_lab
-from tests.node.arbitration.court_lab import MARKET, PROVIDER, REQUESTER, Away, Lab, Person, make_papers, open_case
+from tests.node.arbitration.case_papers import MARKET, PROVIDER, REQUESTER, Person, make_papers
+from tests.node.arbitration.court_lab import Away, Lab, open_case
 
 ALL = 0b11111
 SIDES = (REQUESTER.address, PROVIDER.address)
@@ -93,7 +94,7 @@ def show(lab: Lab, who: Person, shown_to: Callable[[str], Dossier | None]) -> li
             raise Away("it does not answer this one")
         return encode(dossier)
 
-    lab.case.serve(lab.network, who, lab.case.dossier())  # and the blobs
+    lab.network.show(lab.case, who, lab.case.dossier())  # and the blobs
     lab.network.handlers[who.address, DOSSIER_METHOD] = answer
     return asked
 

@@ -19,7 +19,7 @@ from protocol.signing.signed import sign_struct
 from protocol.task.audit import Rerun
 from protocol.task.outcome import Outcome
 from protocol.units import Amount
-from tests.node.arbitration.court_lab import (
+from tests.node.arbitration.case_papers import (
     COURT,
     MARKET,
     PART,

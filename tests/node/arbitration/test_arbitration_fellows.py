@@ -27,13 +27,8 @@ from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from protocol.units import Amount
 from protocol.wire.codec import decode, encode
-from tests.node.arbitration.court_lab import (
-    MARKET,
-    PROVIDER,
-    REQUESTER,
-    make_papers,
-    open_case,
-)
+from tests.node.arbitration.case_papers import MARKET, PROVIDER, REQUESTER, make_papers
+from tests.node.arbitration.court_lab import open_case
 from tests.node.arbitration.party_lab import eventually
 from tests.node.arbitration.sharing_lab import (
     ALL,

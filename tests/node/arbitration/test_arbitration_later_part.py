@@ -11,14 +11,8 @@ from protocol.dispute.objects import Finding
 from protocol.identity import ZERO_DIGEST
 from protocol.signing.ecdsa import BadSignature
 from protocol.signing.signed import sign_struct
-from tests.node.arbitration.court_lab import (
-    MARKET,
-    PROVIDER,
-    REQUESTER,
-    Lab,
-    digest_of,
-    open_case,
-)
+from tests.node.arbitration.case_papers import MARKET, PROVIDER, REQUESTER, digest_of
+from tests.node.arbitration.court_lab import Lab, open_case
 from tests.node.arbitration.sharing_lab import LATER, NAMED, matter_of, papers_of
 
 
@@ -66,8 +60,8 @@ async def test_a_part_that_was_accepted_does_not_spend_the_one_case_of_its_award
     """The provider forged the last part, and goes to court about the one before. The requester shows the last."""
     named, forged, mended = papers_of(NAMED), papers_of(LATER, output=b"forged"), papers_of(LATER)
     lab: Lab = open_case(tmp_path, named, opener=PROVIDER)
-    mended.serve(lab.network, PROVIDER, mended.dossier())  # a receipt that the requester was never sent
-    forged.serve(lab.network, REQUESTER, forged.dossier())
+    lab.network.show(mended, PROVIDER, mended.dossier())  # a receipt that the requester was never sent
+    lab.network.show(forged, REQUESTER, forged.dossier())
     for output in (b"forged", None):
         papers = papers_of(LATER, output=output)
         lab.network.holders[papers.receipt.value.output] = {PROVIDER.address}

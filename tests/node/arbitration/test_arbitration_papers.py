@@ -16,7 +16,7 @@ from protocol.identity import ZERO_DIGEST, ContentDigest
 from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from protocol.units import Amount
-from tests.node.arbitration.court_lab import MARKET, PROVIDER, REQUESTER
+from tests.node.arbitration.case_papers import MARKET, PROVIDER, REQUESTER
 from tests.node.arbitration.sharing_lab import LATER, NAMED, matter_of, papers_of
 
 CASE, LAST, FORGED = papers_of(NAMED), papers_of(LATER), papers_of(LATER, output=b"forged")

@@ -19,7 +19,7 @@ from protocol.identity import Digest
 from protocol.signing.eip712 import digest
 from protocol.signing.signed import sign_struct
 from protocol.task.outcome import Outcome
-from tests.node.arbitration.court_lab import (
+from tests.node.arbitration.case_papers import (
     EPOCH,
     FUEL,
     MARKET,
@@ -27,13 +27,11 @@ from tests.node.arbitration.court_lab import (
     PART,
     PROVIDER,
     REQUESTER,
-    FakePeers,
-    FakeRunner,
-    Network,
     Papers,
     make_papers,
     rerun,
 )
+from tests.node.arbitration.court_lab import FakePeers, FakeRunner, Network
 
 WITHIN_S = 100.0
 
@@ -72,7 +70,7 @@ async def rehearse(
 
 def serving(papers: Papers, dossier: Dossier | None = None, *, output: bool = True) -> Network:
     network = Network()
-    papers.serve(network, PROVIDER, dossier or papers.dossier())
+    network.show(papers, PROVIDER, dossier or papers.dossier())
     if output:
         network.holders[papers.receipt.value.output] = {PROVIDER.address}
     return network

@@ -12,25 +12,15 @@ from protocol.dispute.case import Stage
 from protocol.dispute.messages import EVIDENCE_METHOD, OPENINGS_METHOD, SEALS_METHOD, OpeningsNotice, SealsNotice
 from protocol.dispute.objects import Finding
 from protocol.wire.codec import decode, encode
-from tests.node.arbitration.court_lab import (
-    OUTPUT,
-    PART,
-    PROVIDER,
-    REQUESTER,
-    Away,
-    Lab,
-    digest_of,
-    make_papers,
-    open_case,
-    rerun,
-)
+from tests.node.arbitration.case_papers import OUTPUT, PART, PROVIDER, REQUESTER, digest_of, make_papers, rerun
+from tests.node.arbitration.court_lab import Away, Lab, open_case
 from tests.node.arbitration.party_lab import eventually
 
 
 def with_both_sides(lab: Lab) -> Lab:
     """Both parties show everything; the provider serves what it says came out."""
     for side in (REQUESTER, PROVIDER):
-        lab.case.serve(lab.network, side, lab.case.dossier())
+        lab.network.show(lab.case, side, lab.case.dossier())
     lab.network.holders[lab.case.receipt.value.output] = {PROVIDER.address}
     return lab
 
@@ -118,7 +108,7 @@ async def test_who_opened_the_case_and_falls_silent_is_not_the_only_one_heard(
 ) -> None:
     lab = open_case(tmp_path, make_papers())
     lab.network.holders[lab.case.receipt.value.output] = {PROVIDER.address}
-    lab.case.serve(lab.network, PROVIDER, lab.case.dossier())
+    lab.network.show(lab.case, PROVIDER, lab.case.dossier())
 
     async def show() -> None:
         """What a provider does that hears of a case about its award."""
@@ -142,7 +132,7 @@ async def test_without_inputs_the_opener_loses(tmp_path: Path, autojump_clock: M
     for opener, due in ((REQUESTER, "receipt"), (PROVIDER, "before")):
         lab = open_case(tmp_path / due, make_papers(), opener=opener)
         for side in (REQUESTER, PROVIDER):
-            lab.case.serve(lab.network, side, lab.case.dossier())
+            lab.network.show(lab.case, side, lab.case.dossier())
         lab.network.holders.clear()
         async with lab.sitting():
             await lab.wait_over()
@@ -162,7 +152,7 @@ async def test_nothing_shown_at_all(tmp_path: Path, autojump_clock: MockClock) -
 
 async def test_a_provider_that_shows_no_receipt_or_no_output_loses(tmp_path: Path, autojump_clock: MockClock) -> None:
     lab = open_case(tmp_path / "receipt", make_papers())
-    lab.case.serve(lab.network, REQUESTER, lab.case.dossier(receipt=False))
+    lab.network.show(lab.case, REQUESTER, lab.case.dossier(receipt=False))
     async with lab.sitting():
         await lab.wait_over()
     assert lab.hall.vote is not None
@@ -170,7 +160,7 @@ async def test_a_provider_that_shows_no_receipt_or_no_output_loses(tmp_path: Pat
 
     lab = open_case(tmp_path / "output", make_papers())
     for side in (REQUESTER, PROVIDER):
-        lab.case.serve(lab.network, side, lab.case.dossier())
+        lab.network.show(lab.case, side, lab.case.dossier())
     async with lab.sitting():
         await lab.wait_over()
     assert lab.hall.vote is not None
@@ -191,7 +181,7 @@ async def test_a_provider_that_never_ends_serving_its_output_is_not_waited_for(
 
 async def test_a_side_that_hides_what_was_accepted_gains_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
     lab = with_both_sides(open_case(tmp_path, make_papers()))
-    lab.case.serve(lab.network, REQUESTER, lab.case.dossier(before=False))
+    lab.network.show(lab.case, REQUESTER, lab.case.dossier(before=False))
     async with lab.sitting():
         await lab.wait_over()
     assert lab.hall.vote is not None

@@ -14,13 +14,8 @@ from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from protocol.units import Amount
 from protocol.wire.codec import decode, encode
-from tests.node.arbitration.court_lab import (
-    MARKET,
-    PROVIDER,
-    REQUESTER,
-    make_papers,
-    open_case,
-)
+from tests.node.arbitration.case_papers import MARKET, PROVIDER, REQUESTER, make_papers
+from tests.node.arbitration.court_lab import open_case
 from tests.node.arbitration.party_lab import eventually
 from tests.node.arbitration.sharing_lab import (
     ALL,
@@ -264,7 +259,7 @@ async def test_what_a_side_shows_first_counts(tmp_path: Path, autojump_clock: Mo
     """It may show unasked as often as it likes; each time is some signatures to check."""
     lab, later = open_channel_case(tmp_path), papers_of(LATER, output=b"forged")
     show(lab, REQUESTER, to("abcde", lab.case.dossier(), None))
-    lab.case.serve(lab.network, PROVIDER, lab.case.dossier())
+    lab.network.show(lab.case, PROVIDER, lab.case.dossier())
     del lab.network.handlers[PROVIDER.address, DOSSIER_METHOD]  # so that they go on asking
     async with lab.sitting():
         await trio.sleep(10)

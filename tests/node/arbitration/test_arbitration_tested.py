@@ -14,19 +14,18 @@ from protocol.task.audit import Rerun
 from protocol.task.outcome import Outcome
 from protocol.task.verification import ByTest, InvalidVerification, Trust, encode_verification
 from protocol.units import Amount
-from tests.node.arbitration.court_lab import (
+from tests.node.arbitration.case_papers import (
     MARKET,
     OUTPUT,
     PART,
     PROVIDER,
     REQUESTER,
-    Lab,
     Papers,
     blob_of,
     make_papers,
-    open_case,
     rerun,
 )
+from tests.node.arbitration.court_lab import Lab, open_case
 
 POLICY = ByTest(module=blob_of(b"check"), fuel=1_000_000, memory_mib=16)
 PASSES, FAILS = rerun(b"", 100), rerun(b"no route", 100, 1)
@@ -43,7 +42,7 @@ def evidence_of(case: Papers) -> Evidence:
 
 def with_both_sides(lab: Lab, *, has_output: bool = True) -> Lab:
     for side in (REQUESTER, PROVIDER):
-        lab.case.serve(lab.network, side, lab.case.dossier())
+        lab.network.show(lab.case, side, lab.case.dossier())
     lab.network.holders[lab.case.receipt.value.output] = {PROVIDER.address} if has_output else set()
     for runner in lab.runners.values():
         runner.tested = lab.case.receipt.value.output
