@@ -24,7 +24,7 @@ from protocol.signing.eip712 import digest
 from protocol.signing.keccak import keccak256
 from protocol.signing.signed import sign_struct
 from protocol.wire.codec import decode, encode
-from tests.node.arbitration import court_lab
+from tests.node.arbitration import case_papers
 from tests.node.arbitration.case_papers import MARKET, PROVIDER, REQUESTER, Person, make_papers
 from tests.node.arbitration.court_lab import Away, Lab, open_case
 
@@ -36,7 +36,7 @@ CHANNEL = keccak256(b"channel")
 NAMED, LATER = 1, 2
 
 
-def papers_of(part: int, *, channel: bytes = CHANNEL, output: bytes | None = None) -> court_lab.Papers:
+def papers_of(part: int, *, channel: bytes = CHANNEL, output: bytes | None = None) -> case_papers.Papers:
     """Papers of one award of three parts: a part's receipt, and the acceptance of the one before."""
     papers = make_papers() if output is None else make_papers(output=output)
     award = replace(papers.award, channel=channel)
@@ -51,7 +51,7 @@ def papers_of(part: int, *, channel: bytes = CHANNEL, output: bytes | None = Non
     )
 
 
-def matter_of(papers: court_lab.Papers) -> Matter:
+def matter_of(papers: case_papers.Papers) -> Matter:
     receipt = papers.receipt.value
     return Matter(award=receipt.award, opener=REQUESTER.address, part=receipt.part, receipt=digest(MARKET, receipt))
 
